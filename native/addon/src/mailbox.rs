@@ -1,0 +1,1 @@
+//! Conversions for `etcd_core::mailbox`.

@@ -1,0 +1,4 @@
+/** Small pieces that every folder may use: assertions, the entry batch, logger and clock interfaces. */
+export { assert, AssertionError, unreachable } from "./assert.js";
+export { EntryBatch, EntryType } from "./entry-batch.js";
+export { silentLogger, type LogFields, type Logger } from "./logger.js";
