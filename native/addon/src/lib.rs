@@ -1,5 +1,6 @@
 //! N-API conversions for `etcd-core`; no logic of its own.
 
+mod dir_lock;
 mod edge;
 mod mailbox;
 mod wal;

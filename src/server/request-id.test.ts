@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { RequestIdGenerator, requestIdVarintBytesMax } from "./request-id.js";
+
+function varintOf(value: bigint): number[] {
+  const out: number[] = [];
+  while (value >= 0x80n) {
+    out.push(Number(value & 0x7fn) | 0x80);
+    value >>= 7n;
+  }
+  return [...out, Number(value)];
+}
+
+test("an ID is member, time and counter, and counts up through all three parts", () => {
+  const ids = new RequestIdGenerator(0x1234_abcdn, 0x12_3456_789a);
+  const first = ids.next();
+  assert.equal(ids.idOf(first), (0xabcdn << 48n) | (0x12_3456_789an << 8n) | 1n);
+  for (let i = 0; i < 255; i++) ids.next();
+  assert.equal(ids.idOf(ids.next()), (0xabcdn << 48n) | (0x12_3456_789bn << 8n) | 1n);
+});
+
+test("the varint equals that of the whole 64-bit ID", () => {
+  const members = [0n, 1n, 0x7fn, 0x80n, 0xffn, 0x100n, 0x7fffn, 0x8000n, 0xffffn];
+  const times = [0, 1, 2 ** 19, 2 ** 20, 2 ** 40 - 2, 1_790_000_000_000];
+  for (const member of members) {
+    for (const time of times) {
+      const ids = new RequestIdGenerator(member, time);
+      const sequence = ids.next();
+      const buffer = new Uint8Array(requestIdVarintBytesMax + 2);
+      const end = ids.writeVarint(sequence, buffer, 1);
+      assert.deepEqual([...buffer.subarray(1, end)], varintOf(ids.idOf(sequence)), `member ${member}, time ${time}`);
+    }
+  }
+});
