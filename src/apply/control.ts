@@ -1,0 +1,105 @@
+/**
+ * What main and the apply worker say to each other rarely: the worker's init data,
+ * and messages over its MessagePort (structured clone; bigints travel as they are).
+ * What is frequent goes through the mailboxes (`messages.ts`).
+ */
+import type { ConfState, Member } from "../membership/index.js";
+
+/** `workerData` of `apply.worker.ts`. */
+export interface ApplyInit {
+  /** The LMDB environment's place, e.g. `<data dir>/member/db`. */
+  backendPath: string;
+  memberId: bigint;
+  clusterId: bigint;
+  /** Paths of the edge's method table, by method index: "/etcdserverpb.KV/Range", ... */
+  methods: readonly string[];
+  /** Handle of the mailbox main → apply (ENTRIES, READS). */
+  toApply: number;
+  /** Handle of the mailbox apply → main (PROGRESS). */
+  toMain: number;
+  /** quota-backend-bytes as given: 0 = default, negative = off. */
+  quotaBackendBytes: number;
+  backendBatchLimit: number;
+  backendBatchIntervalMs: number;
+  maxLearners: number;
+  /** experimental-warning-apply-duration: log applies that take longer. */
+  warningApplyDurationMs: number;
+  /** Level of the worker's own log lines, which travel to main as "log". */
+  logLevel: string;
+}
+
+/** An alarm as stored: AlarmType 1 NOSPACE, 2 CORRUPT. */
+export interface ActiveAlarm {
+  readonly memberId: bigint;
+  readonly alarm: number;
+}
+
+/** Why a ConfChange entry was refused: one of the errors/ classes by its text and code. */
+export interface Refusal {
+  readonly code: number;
+  readonly message: string;
+}
+
+/** Worker → main. */
+export type FromApply =
+  | {
+      /** The backend is open; main may start Raft from here. Sent once. */
+      readonly type: "ready";
+      /** Entries up to this index are in the backend. 0 in a new one. */
+      readonly consistentIndex: number;
+      /** Term of the entry at consistentIndex. */
+      readonly term: number;
+      readonly revision: number;
+      readonly compactRevision: number;
+      /** null in a new backend. */
+      readonly confState: ConfState | null;
+      readonly members: readonly Member[];
+      readonly removedMembers: readonly bigint[];
+      /** "3.7.0"; null before one is set. */
+      readonly clusterVersion: string | null;
+      readonly alarms: readonly ActiveAlarm[];
+    }
+  | {
+      /**
+       * A ConfChange entry has been applied. Raft must now apply it: with `nodeId` 0 when refused.
+       * Sent after the entries before it have been applied, in log order.
+       */
+      readonly type: "confChange";
+      readonly index: number;
+      readonly accepted: boolean;
+      /** The entry's own ID (request ID); 0n in bootstrap entries. */
+      readonly id: bigint;
+      /** raftpb.ConfChangeType: 0 AddNode, 1 RemoveNode, 2 UpdateNode, 3 AddLearnerNode. */
+      readonly changeType: number;
+      /** 0n when refused. */
+      readonly nodeId: bigint;
+      readonly refusal: Refusal | null;
+      /** After the change, as stored in the backend. */
+      readonly confState: ConfState;
+      readonly members: readonly Member[];
+      /** This very member was removed: it must stop. */
+      readonly removedSelf: boolean;
+    }
+  | { readonly type: "clusterVersion"; readonly index: number; readonly version: string }
+  | { readonly type: "members"; readonly index: number; readonly members: readonly Member[] }
+  | { readonly type: "alarms"; readonly index: number; readonly alarms: readonly ActiveAlarm[] }
+  /** An applied request has found the quota exceeded: main should propose Alarm ACTIVATE NOSPACE for itself. */
+  | { readonly type: "noSpace" }
+  | {
+      readonly type: "log";
+      readonly level: "debug" | "info" | "warn" | "error";
+      readonly logger: string;
+      readonly message: string;
+      readonly fields: Readonly<Record<string, unknown>>;
+    }
+  | { readonly type: "metrics"; readonly id: number; readonly text: string }
+  /** The member cannot go on: log it and exit 1. */
+  | { readonly type: "fatal"; readonly message: string; readonly stack: string }
+  /** Everything applied is flushed and the backend is closed; the thread ends by itself. */
+  | { readonly type: "stopped"; readonly flushedIndex: number };
+
+/** Main → worker. */
+export type ToApply =
+  | { readonly type: "stop" }
+  /** Ask for this thread's metrics in text form; answered by "metrics" with the same ID. */
+  | { readonly type: "metrics"; readonly id: number };
