@@ -31,6 +31,11 @@ export class RequestIdGenerator {
     return this.#sequence;
   }
 
+  /** Takes the last ID back: its request was refused before anyone saw the ID. */
+  giveBack(): void {
+    this.#sequence = (this.#sequence + sequenceEnd - 1) % sequenceEnd;
+  }
+
   /** The whole ID, for logs and rare requests. */
   idOf(sequence: number): bigint {
     return (BigInt(this.prefix) << 48n) | BigInt(sequence);

@@ -1,0 +1,116 @@
+/**
+ * The configuration as the server reads it: one frozen object with a property an option, in camelCase,
+ * after defaults that depend on others have been filled in and the whole has been checked.
+ */
+import { parseUrls, printDuration, type EtcdUrl, type Option } from "./kinds.js";
+import { options, type OptionName } from "./options.js";
+
+type CamelCase<S extends string> = S extends `${infer Head}-${infer Tail}`
+  ? `${Head}${Capitalize<CamelCase<Tail>>}`
+  : S;
+type ValueOf<O> = O extends Option<infer T> ? T : never;
+type Options = typeof options;
+
+/** Every option's value. */
+export type Config = { readonly [Name in OptionName as CamelCase<Name>]: ValueOf<Options[Name]> };
+
+/** Values by flag name, before they are checked together; absent: the default. */
+export type OptionValues = ReadonlyMap<OptionName, unknown>;
+
+/** The configuration as a whole is wrong; etcd logs the message as `failed to verify flags` and ends with 1. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+const electionMsMax = 50_000;
+
+function camelCase(name: string): string {
+  return name.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** Fills defaults in and checks the whole. Throws ConfigError with etcd's text. */
+export function makeConfig(given: OptionValues): Config {
+  const values: Record<string, unknown> = {};
+  for (const name of Object.keys(options) as OptionName[])
+    values[camelCase(name)] = given.get(name) ?? options[name].default;
+  // One property was set for each option of the table, each with its option's own type.
+  const config = values as { -readonly [K in keyof Config]: Config[K] };
+  if (config.dataDir === "") config.dataDir = `${config.name}.etcd`;
+  if (config.snapshotCount === 0) config.snapshotCount = options["snapshot-count"].default;
+  if (config.backendBatchInterval === 0) config.backendBatchInterval = 100;
+  if (config.backendBatchLimit === 0) config.backendBatchLimit = 10_000;
+  if (config.initialCluster === "") config.initialCluster = defaultInitialCluster(config, given);
+  check(config, given);
+  return Object.freeze(config);
+}
+
+function defaultInitialCluster(config: Config, given: OptionValues): string {
+  const urls = given.has("initial-advertise-peer-urls")
+    ? config.initialAdvertisePeerUrls
+    : parseUrls("http://localhost:2380");
+  return urls.map((url) => `${config.name}=${url.text}`).join(",");
+}
+
+function check(config: Config, given: OptionValues): void {
+  for (const name of ["listen-peer-urls", "listen-client-urls", "listen-client-http-urls"] as const) {
+    checkBindable(config[camelCase(name) as keyof Config] as readonly EtcdUrl[]);
+  }
+  if (given.has("listen-client-urls") && !given.has("advertise-client-urls")) {
+    throw new ConfigError("--advertise-client-urls is required when --listen-client-urls is set explicitly");
+  }
+  checkTicks(config);
+  checkAgainstTls(config);
+  for (const [name, value] of given) checkBuilt(name, value);
+}
+
+/** A listener binds to an address, never to a name that DNS could change under it. */
+function checkBindable(urls: readonly EtcdUrl[]): void {
+  for (const { scheme, hostname, text } of urls) {
+    if (scheme.startsWith("unix") || hostname === "localhost") continue;
+    if (!/^(\d+\.){3}\d+$/.test(hostname) && !hostname.includes(":")) {
+      throw new ConfigError(`expected IP in URL for binding (${text})`);
+    }
+  }
+}
+
+function checkTicks({ heartbeatInterval, electionTimeout }: Config): void {
+  if (heartbeatInterval <= 0)
+    throw new ConfigError(`--heartbeat-interval must be >0 (set to ${printDuration(heartbeatInterval)})`);
+  if (electionTimeout <= 0)
+    throw new ConfigError(`--election-timeout must be >0 (set to ${printDuration(electionTimeout)})`);
+  if (5 * heartbeatInterval > electionTimeout) {
+    throw new ConfigError(
+      `--election-timeout[${electionTimeout}ms] should be at least as 5 times as --heartbeat-interval[${heartbeatInterval}ms]`,
+    );
+  }
+  if (electionTimeout > electionMsMax) {
+    throw new ConfigError(
+      `--election-timeout[${electionTimeout}ms] is too long, and should be set less than ${electionMsMax}ms`,
+    );
+  }
+}
+
+function checkAgainstTls(config: Config): void {
+  const listeners = [...config.listenPeerUrls, ...config.listenClientUrls, ...config.listenClientHttpUrls];
+  const unsupported = listeners.find((url) => url.scheme !== "http");
+  if (unsupported !== undefined) {
+    throw new ConfigError(`cannot listen on ${unsupported.text}: only http:// listeners are there so far`);
+  }
+}
+
+/** An option that asks for what is not there must not look as if it worked. */
+function checkBuilt(name: OptionName, value: unknown): void {
+  const { notYet, print, default: byDefault } = options[name] as Option<unknown>;
+  if (notYet !== true || print(value) === print(byDefault)) return;
+  throw new ConfigError(`--${name} is not supported by this version: leave it out`);
+}
+
+/** The configuration as its flags, for the line logged at start. */
+export function printConfig(config: Config): Record<string, string> {
+  const printed: Record<string, string> = {};
+  for (const name of Object.keys(options) as OptionName[]) {
+    const { print } = options[name] as Option<unknown>;
+    printed[name] = print(config[camelCase(name) as keyof Config]);
+  }
+  return printed;
+}

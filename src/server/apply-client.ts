@@ -1,0 +1,180 @@
+/**
+ * Main's side of the apply worker: hands over committed entries and reads through a mailbox, and hears of
+ * progress and of rare events. The worker answers clients itself.
+ *
+ * Invariant: messages reach apply in the order they were given. When its mailbox is full, further messages
+ * are held here and `blocked` is true; whoever feeds this client stops feeding it then.
+ * Thread: main.
+ */
+import { Worker } from "node:worker_threads";
+import {
+  ApplyMessageWriter,
+  emptyProgress,
+  progressMessageBytes,
+  readProgress,
+  type ApplyInit,
+  type ApplyProgress,
+  type FromApply,
+  type ReadsHeader,
+} from "../apply/index.js";
+import type { EntryBatch, Logger } from "../base/index.js";
+import { Mailbox } from "../native/index.js";
+
+/** Bytes on their way to apply; with them full, main holds back. */
+const toApplyBytesMax = 64 << 20;
+const toMainBytesMax = 1 << 16;
+
+/** What the worker says of its state when it is ready. */
+export type ApplyReady = Extract<FromApply, { type: "ready" }>;
+type ApplyEvent = Exclude<FromApply, { type: "ready" | "metrics" | "stopped" | "log" | "fatal" }>;
+
+/** Called on main. */
+export interface ApplyHooks {
+  /** `client.progress` has moved. */
+  progress(): void;
+  event(event: ApplyEvent): void;
+  /** The worker cannot go on, or has died: the process must end. */
+  fatal(message: string, stack: string): void;
+}
+
+export class ApplyClient {
+  readonly progress: ApplyProgress = emptyProgress();
+  readonly #worker: Worker;
+  readonly #toApply: Mailbox;
+  readonly #toMain: Mailbox;
+  readonly #hooks: ApplyHooks;
+  readonly #logger: Logger;
+  readonly #writer = new ApplyMessageWriter();
+  readonly #inbox = new Uint8Array(toMainBytesMax + 64);
+  readonly #inboxView = new DataView(this.#inbox.buffer);
+  readonly #held: Uint8Array[] = [];
+  readonly #metricsAsked = new Map<number, (text: string) => void>();
+  #metricsId = 0;
+  #stopped: (() => void) | null = null;
+  #ready: ((ready: ApplyReady) => void) | null = null;
+
+  private constructor(init: Omit<ApplyInit, "toApply" | "toMain">, hooks: ApplyHooks, logger: Logger) {
+    this.#hooks = hooks;
+    this.#logger = logger;
+    this.#toApply = new Mailbox(toApplyBytesMax);
+    this.#toMain = new Mailbox(toMainBytesMax);
+    this.#toMain.onWake(() => this.#receive());
+    const workerData: ApplyInit = { ...init, toApply: this.#toApply.handle, toMain: this.#toMain.handle };
+    this.#worker = new Worker(new URL("../apply/apply.worker.js", import.meta.url), { workerData, name: "apply" });
+    this.#worker.on("message", (message: FromApply) => this.#onMessage(message));
+    this.#worker.on("error", (error: Error) => hooks.fatal(error.message, error.stack ?? ""));
+    this.#worker.on("exit", (code) => {
+      if (this.#stopped === null) hooks.fatal(`the apply thread ended with code ${code}`, "");
+    });
+  }
+
+  /** Starts the worker; resolves once the backend is open. */
+  static start(
+    init: Omit<ApplyInit, "toApply" | "toMain">,
+    hooks: ApplyHooks,
+    logger: Logger,
+  ): Promise<{ client: ApplyClient; ready: ApplyReady }> {
+    return new Promise((resolve, reject) => {
+      let client: ApplyClient | null = null;
+      const starting: ApplyHooks = {
+        progress: () => hooks.progress(),
+        event: (event) => hooks.event(event),
+        fatal: (message, stack) => (client?.#ready ? reject(new Error(message)) : hooks.fatal(message, stack)),
+      };
+      client = new ApplyClient(init, starting, logger);
+      const started = client;
+      client.#ready = (ready) => {
+        started.#ready = null;
+        resolve({ client: started, ready });
+      };
+    });
+  }
+
+  /** Messages are held here because the mailbox is full. */
+  get blocked(): boolean {
+    return this.#held.length > 0;
+  }
+
+  /** Hands over a committed batch; `callIds[i]` waits for entry i, 0 = nobody. */
+  entries(batch: EntryBatch, callIds: Uint32Array, raftTerm: number): void {
+    this.#writer.entries(batch, callIds, 0, raftTerm);
+    this.#send();
+  }
+
+  /** Hands over reads: `records[0, length)` are call-batch records. */
+  reads(header: ReadsHeader, records: Uint8Array, length: number): void {
+    this.#writer.beginReads(header);
+    this.#writer.appendRead(records, 0, length);
+    this.#writer.finishReads();
+    this.#send();
+  }
+
+  /** The worker's metrics as text. */
+  metrics(): Promise<string> {
+    const id = ++this.#metricsId;
+    return new Promise((resolve) => {
+      this.#metricsAsked.set(id, resolve);
+      this.#worker.postMessage({ type: "metrics", id });
+    });
+  }
+
+  /** Lets the worker apply what it has, flush and end. */
+  async stop(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#stopped = resolve;
+      this.#worker.on("exit", () => resolve());
+      this.#worker.postMessage({ type: "stop" });
+    });
+    this.#toApply.close();
+    this.#toMain.close();
+  }
+
+  #send(): void {
+    const { bytes, length } = this.#writer;
+    if (this.#held.length === 0 && this.#toApply.send(bytes, length)) return;
+    this.#held.push(bytes.slice(0, length));
+  }
+
+  #sendHeld(): void {
+    let sent = 0;
+    while (sent < this.#held.length && this.#toApply.send(this.#held[sent]!, this.#held[sent]!.length)) sent++;
+    if (sent > 0) this.#held.splice(0, sent);
+  }
+
+  /** Drains PROGRESS messages; only the newest counts. */
+  #receive(): void {
+    let newest = -1;
+    for (;;) {
+      const length = this.#toMain.receive(this.#inbox);
+      if (length === 0) break;
+      for (let at = 0; at < length; at += 8 + progressMessageBytes) newest = at + 8;
+      readProgress(this.#inboxView, newest, this.progress);
+    }
+    if (newest === -1) return;
+    this.#sendHeld();
+    this.#hooks.progress();
+  }
+
+  #onMessage(message: FromApply): void {
+    switch (message.type) {
+      case "ready":
+        this.#ready?.(message);
+        return;
+      case "metrics":
+        this.#metricsAsked.get(message.id)?.(message.text);
+        this.#metricsAsked.delete(message.id);
+        return;
+      case "log":
+        this.#logger.named(message.logger)[message.level](message.message, message.fields);
+        return;
+      case "fatal":
+        this.#hooks.fatal(message.message, message.stack);
+        return;
+      case "stopped":
+        this.#stopped?.();
+        return;
+      default:
+        this.#hooks.event(message);
+    }
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * The data folder: what is in it, who may use it, and when it must be refused.
+ *
+ *   <data-dir>/member/            0700
+ *   <data-dir>/member/lock        held (flock) while a process uses the folder
+ *   <data-dir>/member/bootstrap   there from the first step of a bootstrap to its last: nothing has been
+ *                                 acknowledged yet, so what it left may be made anew
+ *   <data-dir>/member/db/         LMDB
+ *   <wal-dir> or member/wal/      log segments
+ *
+ * Anything else that already holds data is refused with what to do about it; it is never bootstrapped over.
+ */
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, rmSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { Logger } from "../base/index.js";
+import { DirLock } from "../native/index.js";
+import { Wal } from "../storage/wal/index.js";
+
+/** The data folder cannot be used; the message says why and what to do. */
+export class DataDirError extends Error {
+  override readonly name = "DataDirError";
+}
+
+/** Where a member keeps what. */
+export interface MemberPaths {
+  readonly memberDir: string;
+  readonly dbDir: string;
+  readonly walDir: string;
+  readonly lockFile: string;
+  readonly bootstrapMark: string;
+}
+
+/** Paths below `dataDir`; `walDir` is "" or a folder of its own. */
+export function memberPaths(dataDir: string, walDir: string): MemberPaths {
+  const memberDir = join(dataDir, "member");
+  return {
+    memberDir,
+    dbDir: join(memberDir, "db"),
+    walDir: walDir === "" ? join(memberDir, "wal") : walDir,
+    lockFile: join(memberDir, "lock"),
+    bootstrapMark: join(memberDir, "bootstrap"),
+  };
+}
+
+/** The locks that keep other processes off; released at the end of the process at the latest. */
+export interface HeldDataDir {
+  readonly paths: MemberPaths;
+  /** Whether the member has yet to be bootstrapped here. */
+  readonly fresh: boolean;
+  release(): void;
+}
+
+/** Makes or checks the folders and takes their locks. Throws DataDirError. */
+export function holdDataDir(dataDir: string, walDir: string, logger: Logger): HeldDataDir {
+  const paths = memberPaths(dataDir, walDir);
+  makePrivateDir(dataDir, logger);
+  refuseForeign(dataDir, paths);
+  makePrivateDir(paths.memberDir, logger);
+  const locks = [lock(paths.lockFile, dataDir)];
+  if (walDir !== "") {
+    makePrivateDir(walDir, logger);
+    locks.push(lock(join(walDir, "lock"), walDir));
+  }
+  const release = (): void => locks.forEach((held) => held.release());
+  try {
+    return { paths, fresh: inspect(dataDir, paths), release };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** Marks the start of a bootstrap, so that one cut short can be told from a damaged member. */
+export function beginBootstrap(paths: MemberPaths): void {
+  closeSync(openSync(paths.bootstrapMark, "w", 0o600));
+  syncDir(paths.memberDir);
+}
+
+/** The bootstrap is durable: from now on both halves must be there. */
+export function endBootstrap(paths: MemberPaths): void {
+  syncDir(paths.memberDir);
+  rmSync(paths.bootstrapMark);
+  syncDir(paths.memberDir);
+}
+
+function inspect(dataDir: string, paths: MemberPaths): boolean {
+  const hasWal = Wal.exists(paths.walDir);
+  const hasDb = existsSync(paths.dbDir) && readdirSync(paths.dbDir).length > 0;
+  if (existsSync(paths.bootstrapMark)) {
+    // Cut short before it served anyone: nothing in it can be missed.
+    rmSync(paths.dbDir, { recursive: true, force: true });
+    Wal.removeAll(paths.walDir);
+    return true;
+  }
+  if (hasWal === hasDb) return !hasWal;
+  const [there, missing] = hasWal ? [paths.walDir, paths.dbDir] : [paths.dbDir, paths.walDir];
+  throw new DataDirError(
+    `the data folder ${dataDir} is incomplete: ${there} is there but ${missing} is missing. ` +
+      `Put the missing half back (check --data-dir and --wal-dir), or, if this member can be rebuilt from its cluster ` +
+      `or from a snapshot, move ${dataDir} away and add the member again. Nothing was changed.`,
+  );
+}
+
+/** A real etcd keeps a bbolt file at member/snap/db and segments named <16 hex>-<16 hex>.wal. */
+function refuseForeign(dataDir: string, paths: MemberPaths): void {
+  const bolt = join(paths.memberDir, "snap", "db");
+  const etcdSegment =
+    existsSync(paths.walDir) && readdirSync(paths.walDir).find((name) => /^[0-9a-f]{16}-[0-9a-f]{16}\.wal$/.test(name));
+  if (!existsSync(bolt) && !etcdSegment) return;
+  throw new DataDirError(
+    `${dataDir} holds the data of an etcd member (${existsSync(bolt) ? bolt : join(paths.walDir, String(etcdSegment))}), ` +
+      `which this server does not take over in place. Start it with an empty --data-dir; to bring the data along, save a snapshot ` +
+      `of that etcd and restore it. Nothing was changed.`,
+  );
+}
+
+function lock(path: string, dir: string): DirLock {
+  const held = DirLock.acquire(path);
+  if (held.held) return held;
+  throw new DataDirError(
+    `${dir} is in use by another process (it holds the lock ${path}). Stop that process first, or choose another --data-dir.`,
+  );
+}
+
+function makePrivateDir(path: string, logger: Logger): void {
+  if (!existsSync(path)) {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    syncDir(dirname(path));
+    return;
+  }
+  const stat = statSync(path);
+  if (!stat.isDirectory()) throw new DataDirError(`${path} is not a folder. Choose another --data-dir or --wal-dir.`);
+  const mode = stat.mode & 0o777;
+  if (mode === 0o700) return;
+  logger.warn("check file permission", {
+    error: `directory "${path}" exist, but the permission is "${mode.toString(8)}". The recommended permission is "-rwx------" to prevent possible unprivileged access to the data`,
+  });
+}
+
+function syncDir(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

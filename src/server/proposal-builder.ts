@@ -1,0 +1,148 @@
+/**
+ * Gathers the proposals of one wake-up into one EntryBatch. A client's request bytes are placed as they
+ * came into `InternalRaftRequest`, beside the header with the request ID, in the order Go writes fields.
+ *
+ * Thread: main. The buffer is reused; `take` copies the batch out of it once.
+ */
+import { assert, EntryBatch, EntryType } from "../base/index.js";
+import { requestIdVarintBytesMax, type RequestIdGenerator } from "./request-id.js";
+
+/** Field of InternalRaftRequest that holds the RequestHeader. */
+const headerField = 100;
+/** The most that a request grows by: two tags, two lengths, the header's ID field. */
+const overheadBytesMax = 3 + 5 + 2 + 1 + 1 + requestIdVarintBytesMax;
+const bytesKept = 1 << 20;
+const countKept = 1024;
+
+/** Who sends a request; empty until auth is enabled. */
+export interface Identity {
+  readonly user: string;
+  readonly authRevision: number;
+}
+export const anonymous: Identity = { user: "", authRevision: 0 };
+
+/** What `take` hands over. */
+export interface TakenProposals {
+  /** Term 0 and index 0: it has no place in the log yet. */
+  readonly batch: EntryBatch;
+  /** Sequence of the first entry's request ID; the others follow one by one. */
+  readonly firstSequence: number;
+  /** Who waits for each entry; 0: nobody. */
+  readonly callIds: Uint32Array;
+}
+
+export class ProposalBuilder {
+  readonly #ids: RequestIdGenerator;
+  #bytes = new Uint8Array(bytesKept);
+  #ends = new Uint32Array(countKept);
+  #callIds = new Uint32Array(countKept);
+  #length = 0;
+  #count = 0;
+  #firstSequence = 0;
+
+  constructor(ids: RequestIdGenerator) {
+    this.#ids = ids;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get byteLength(): number {
+    return this.#length;
+  }
+
+  /**
+   * Adds a request: `bytes[start, end)` is the message of InternalRaftRequest's `field`.
+   * Returns false, and adds nothing, when the marshalled request is over `requestBytesMax`.
+   */
+  add(field: number, bytes: Uint8Array, start: number, end: number, callId: number, requestBytesMax: number): boolean {
+    const from = this.#length;
+    this.#reserve(end - start + overheadBytesMax);
+    const sequence = this.#ids.next();
+    if (this.#count === 0) this.#firstSequence = sequence;
+    assert(sequence === this.#firstSequence + this.#count, "request IDs are not consecutive");
+    if (field > headerField) this.#writeHeader(sequence);
+    this.#writeTag(field);
+    this.#writeVarint(end - start);
+    this.#copy(bytes, start, end);
+    if (field < headerField) this.#writeHeader(sequence);
+    if (this.#length - from > requestBytesMax) return this.#undo(from);
+    this.#ends[this.#count] = this.#length;
+    this.#callIds[this.#count] = callId;
+    this.#count++;
+    return true;
+  }
+
+  /** The batch so far, or null when it is empty. The builder starts over. */
+  take(): TakenProposals | null {
+    if (this.#count === 0) return null;
+    const taken = {
+      batch: new EntryBatch({
+        term: 0,
+        firstIndex: 0,
+        types: new Uint8Array(this.#count).fill(EntryType.Normal),
+        ends: this.#ends.slice(0, this.#count),
+        bytes: this.#bytes.slice(0, this.#length),
+      }),
+      firstSequence: this.#firstSequence,
+      callIds: this.#callIds.slice(0, this.#count),
+    };
+    this.#length = 0;
+    this.#count = 0;
+    if (this.#bytes.length > bytesKept * 4) this.#bytes = new Uint8Array(bytesKept);
+    return taken;
+  }
+
+  /** A batch's IDs are consecutive, so a refused request must not use one up. */
+  #undo(from: number): false {
+    this.#length = from;
+    this.#ids.giveBack();
+    return false;
+  }
+
+  #reserve(count: number): void {
+    if (this.#length + count > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(this.#length + count, this.#bytes.length * 2));
+      grown.set(this.#bytes.subarray(0, this.#length));
+      this.#bytes = grown;
+    }
+    if (this.#count < this.#ends.length) return;
+    const ends = new Uint32Array(this.#count * 2);
+    ends.set(this.#ends);
+    this.#ends = ends;
+    const callIds = new Uint32Array(this.#count * 2);
+    callIds.set(this.#callIds);
+    this.#callIds = callIds;
+  }
+
+  #copy(bytes: Uint8Array, start: number, end: number): void {
+    // A loop beats `set(subarray)` for short requests: no view is made.
+    const into = this.#bytes;
+    let at = this.#length;
+    if (end - start <= 64) for (let i = start; i < end; i++) into[at++] = bytes[i]!;
+    else into.set(bytes.subarray(start, end), at);
+    this.#length += end - start;
+  }
+
+  #writeHeader(sequence: number): void {
+    this.#writeTag(headerField);
+    const lengthAt = this.#length++;
+    this.#bytes[this.#length++] = 0x08;
+    this.#length = this.#ids.writeVarint(sequence, this.#bytes, this.#length);
+    this.#bytes[lengthAt] = this.#length - lengthAt - 1;
+  }
+
+  /** Tag of a length-delimited field. */
+  #writeTag(field: number): void {
+    this.#writeVarint(field * 8 + 2);
+  }
+
+  #writeVarint(value: number): void {
+    while (value >= 0x80) {
+      this.#bytes[this.#length++] = (value & 0x7f) | 0x80;
+      value >>>= 7;
+    }
+    this.#bytes[this.#length++] = value;
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * Linearizable reads: all that wait share one ReadIndex, as etcd's read loop does (etcd server/etcdserver/read).
+ * A group is the reads of one or more wake-ups; the next group's ReadIndex starts when the former's is answered.
+ *
+ * Thread: main. Bound: `waitingBytes`; the caller stops taking calls above its limit.
+ */
+import { CallBatchReader } from "../native/index.js";
+
+const bufferBytesKept = 1 << 20;
+/** Ask again when no answer came (etcd's readIndexRetryTime). */
+const retryMs = 500;
+
+/** Call-batch records in one growing buffer. */
+class RecordBuffer {
+  bytes = new Uint8Array(1 << 16);
+  length = 0;
+  startMs = 0;
+
+  append(source: Uint8Array, start: number, end: number): void {
+    const needed = this.length + end - start;
+    if (needed > this.bytes.length) {
+      const grown = new Uint8Array(Math.max(needed, this.bytes.length * 2));
+      grown.set(this.bytes.subarray(0, this.length));
+      this.bytes = grown;
+    }
+    const into = this.bytes;
+    let at = this.length;
+    if (end - start <= 256) for (let i = start; i < end; i++) into[at++] = source[i]!;
+    else into.set(source.subarray(start, end), at);
+    this.length = needed;
+  }
+
+  clear(): void {
+    this.length = 0;
+    if (this.bytes.length > bufferBytesKept) this.bytes = new Uint8Array(1 << 16);
+  }
+}
+
+/** What the queue does to the outside. */
+export interface ReadIndexActions {
+  /** Asks Raft for a read index; the answer comes back through `confirmed` with the same `context`. */
+  request(context: number): void;
+  /** Hands confirmed reads on: apply answers them once it has applied `index`. */
+  release(index: number, records: Uint8Array, length: number): void;
+  /** A read has waited too long. */
+  timedOut(callId: number): void;
+}
+
+export class ReadIndexQueue {
+  readonly #actions: ReadIndexActions;
+  readonly #timeoutMs: number;
+  readonly #reader = new CallBatchReader();
+  /** Reads for the next ReadIndex. */
+  #gathering = new RecordBuffer();
+  /** Reads whose ReadIndex is under way. */
+  #asked = new RecordBuffer();
+  #context = 0;
+  #underWay = false;
+  #askedMs = 0;
+  /** Late or stale answers seen (etcd_server_slow_read_indexes_total). */
+  slowCount = 0;
+  /** Groups given up (etcd_server_read_indexes_failed_total). */
+  failedCount = 0;
+
+  constructor(timeoutMs: number, actions: ReadIndexActions) {
+    this.#timeoutMs = timeoutMs;
+    this.#actions = actions;
+  }
+
+  get waitingBytes(): number {
+    return this.#gathering.length + (this.#underWay ? this.#asked.length : 0);
+  }
+
+  /** Adds the call-batch record `source[start, end)`. */
+  add(source: Uint8Array, start: number, end: number): void {
+    this.#gathering.append(source, start, end);
+  }
+
+  /** Starts a ReadIndex for what has gathered, unless one is under way. */
+  flush(nowMs: number): void {
+    if (this.#underWay || this.#gathering.length === 0) return;
+    const records = this.#gathering;
+    this.#gathering = this.#asked;
+    this.#asked = records;
+    records.startMs = nowMs;
+    this.#underWay = true;
+    this.#context++;
+    this.#ask(nowMs);
+  }
+
+  /** Raft has confirmed that this member may read at `index`. */
+  confirmed(context: number, index: number, nowMs: number): void {
+    if (!this.#underWay || context !== this.#context) {
+      this.slowCount++;
+      return;
+    }
+    this.#actions.release(index, this.#asked.bytes, this.#asked.length);
+    this.#finish(nowMs);
+  }
+
+  /** A new leader, or its first commit: what is under way may have been dropped, so ask again. */
+  askAgain(nowMs: number): void {
+    if (this.#underWay) this.#ask(nowMs);
+  }
+
+  /** Retries and gives up by the clock; call it about each tick. */
+  tick(nowMs: number): void {
+    if (!this.#underWay) return;
+    if (nowMs - this.#asked.startMs >= this.#timeoutMs) this.#giveUp(nowMs);
+    else if (nowMs - this.#askedMs >= retryMs) this.#ask(nowMs);
+  }
+
+  #ask(nowMs: number): void {
+    this.#askedMs = nowMs;
+    this.#actions.request(this.#context);
+  }
+
+  #giveUp(nowMs: number): void {
+    this.slowCount++;
+    this.failedCount++;
+    this.#reader.reset(this.#asked.bytes, this.#asked.length);
+    while (this.#reader.next()) this.#actions.timedOut(this.#reader.callId);
+    this.#finish(nowMs);
+  }
+
+  #finish(nowMs: number): void {
+    this.#asked.clear();
+    this.#underWay = false;
+    this.flush(nowMs);
+  }
+}
