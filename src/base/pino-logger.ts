@@ -1,0 +1,124 @@
+/**
+ * The Logger on pino, with the line shape of etcd's zap: level, ts, logger, caller, msg, then fields.
+ * Thread: main; other threads send their lines there. Lines are written synchronously: one that
+ * explains why the process ends must not be lost.
+ */
+import { basename, dirname } from "node:path";
+import pino from "pino";
+import type { LogFields, Logger } from "./logger.js";
+
+/** etcd's names of levels, and pino's for them. */
+const levels = { debug: "debug", info: "info", warn: "warn", error: "error", panic: "error", fatal: "fatal" } as const;
+export type LogLevel = keyof typeof levels;
+
+export function isLogLevel(text: string): text is LogLevel {
+  return Object.hasOwn(levels, text);
+}
+
+export interface LoggerOptions {
+  readonly level: LogLevel;
+  readonly format: "json" | "console";
+  /** "default", "stderr", "stdout" or paths. */
+  readonly outputs: readonly string[];
+}
+
+/** Also logs at etcd's level fatal; the caller then ends the process. */
+export interface RootLogger extends Logger {
+  fatal(message: string, fields?: LogFields): void;
+}
+
+/** Frames of this file and of pino lie between a call and the stack's top. */
+const ownFrames = /pino-logger|node_modules|node:internal/;
+
+/** "folder/file.ts:12" of the code that logs. */
+function caller(): string {
+  const holder: { stack?: string } = {};
+  Error.captureStackTrace(holder, caller);
+  for (const frame of (holder.stack ?? "").split("\n").slice(1)) {
+    if (ownFrames.test(frame)) continue;
+    const match = /([^\s(]+):(\d+):\d+\)?$/.exec(frame);
+    if (match === null) continue;
+    const path = match[1]!.replace(/\.js$/, ".ts");
+    return `${basename(dirname(path))}/${basename(path)}:${match[2]}`;
+  }
+  return "undefined";
+}
+
+/** Microseconds in UTC, as zap prints them. */
+function timestamp(): string {
+  const now = performance.timeOrigin + performance.now();
+  const micros = Math.floor((now % 1) * 1000);
+  return `,"ts":"${new Date(now).toISOString().slice(0, -1)}${String(micros).padStart(3, "0")}Z"`;
+}
+
+/** JSON cannot hold a bigint: IDs that reach a field unformatted print as decimals. */
+function printable(fields: LogFields): LogFields {
+  for (const value of Object.values(fields)) {
+    if (typeof value === "bigint") {
+      return Object.fromEntries(
+        Object.entries(fields).map(([name, each]) => [name, typeof each === "bigint" ? String(each) : each]),
+      );
+    }
+  }
+  return fields;
+}
+
+class PinoLogger implements RootLogger {
+  readonly #pino: pino.Logger;
+
+  constructor(logger: pino.Logger) {
+    this.#pino = logger;
+  }
+
+  debug(message: string, fields: LogFields = {}): void {
+    if (this.#pino.isLevelEnabled("debug")) this.#pino.debug({ caller: caller(), msg: message, ...printable(fields) });
+  }
+  info(message: string, fields: LogFields = {}): void {
+    if (this.#pino.isLevelEnabled("info")) this.#pino.info({ caller: caller(), msg: message, ...printable(fields) });
+  }
+  warn(message: string, fields: LogFields = {}): void {
+    if (this.#pino.isLevelEnabled("warn")) this.#pino.warn({ caller: caller(), msg: message, ...printable(fields) });
+  }
+  error(message: string, fields: LogFields = {}): void {
+    this.#pino.error({ caller: caller(), msg: message, ...printable(fields) });
+  }
+  fatal(message: string, fields: LogFields = {}): void {
+    this.#pino.fatal({ caller: caller(), msg: message, ...printable(fields) });
+  }
+  named(name: string): Logger {
+    return new PinoLogger(this.#pino.child({ logger: name }));
+  }
+}
+
+/** zap's console form: time, level, logger, caller, message, fields, between tabs. */
+function consoleLine(line: string): string {
+  const { level, ts, logger, caller: place, msg, ...fields } = JSON.parse(line) as Record<string, string>;
+  const rest = Object.keys(fields).length === 0 ? [] : [JSON.stringify(fields)];
+  return `${[ts, level, ...(logger === undefined ? [] : [logger]), place, msg, ...rest].join("\t")}\n`;
+}
+
+/** One sink an output; each takes whole lines and waits when the reader is slow. */
+function sinkOf(output: string): (line: string) => void {
+  const dest = output === "stdout" ? 1 : output === "default" || output === "stderr" ? 2 : output;
+  const destination = pino.destination({ dest, sync: true, mode: 0o600 });
+  return (line) => void destination.write(line);
+}
+
+/** Makes the process's logger. */
+export function createLogger(options: LoggerOptions): RootLogger {
+  const sinks = options.outputs.map(sinkOf);
+  const write = (line: string): void => {
+    const text = options.format === "console" ? consoleLine(line) : line;
+    for (const sink of sinks) sink(text);
+  };
+  const logger = pino(
+    {
+      level: levels[options.level],
+      base: null,
+      timestamp,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    { write },
+  );
+  return new PinoLogger(logger);
+}
