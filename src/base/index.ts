@@ -1,4 +1,5 @@
 /** Small pieces that every folder may use: assertions, the entry batch, logger and clock interfaces. */
+export { addonFile, addonName, addonPlatform, packageRoot } from "./addon-file.js";
 export { assert, AssertionError, unreachable } from "./assert.js";
 export { EntryBatch, EntryType } from "./entry-batch.js";
 export { createLogger, isLogLevel, type LogLevel, type LoggerOptions, type RootLogger } from "./pino-logger.js";

@@ -3,4 +3,5 @@
 mod dir_lock;
 mod edge;
 mod mailbox;
+mod wake;
 mod wal;

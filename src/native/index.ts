@@ -1,0 +1,10 @@
+/**
+ * The sole door to the addon: gRPC edge, mailboxes between threads, write-ahead log, checksums, folder locks.
+ *
+ * Thread: one addon image serves all JS threads of the process; each export says which thread may use it.
+ * Invariants: what crosses is bytes and numbers, a batch at a time; Rust errors are mapped to classes here.
+ */
+export { CallBatchReader, CallFlag, CallKind, MetadataTag, callHeaderBytes, gatewayCallBit } from "./call-batch.js";
+export { DirLock } from "./dir-lock.js";
+export { Mailbox, mailboxPrefixBytes } from "./mailbox.js";
+export { ReplyBatchWriter, ReplyKind } from "./reply-batch.js";
