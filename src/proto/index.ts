@@ -14,8 +14,15 @@ export {
   type MessageDescriptor,
   type MethodDescriptor,
 } from "./descriptor.js";
+export { DeleteRangeScan, PutScan, RangeScan } from "./scan-kv.js";
+export { validate, validatedDepth } from "./validate.js";
 export {
+  depthMax,
   emptyBytes,
+  skipBytes,
+  skipField,
+  skipVarint,
+  invalidWireFormat,
   ProtoError,
   sizeDelimited,
   sizeVarint,

@@ -19,7 +19,7 @@ export const recursionTooDeep = "exceeded maximum recursion depth";
 
 /** How deep messages (and, apart from them, groups) may nest, as in protobuf-go. */
 export const depthMax = 10_000;
-const fieldNumberMax = 2 ** 29 - 1;
+export const fieldNumberMax = 2 ** 29 - 1;
 const safeMax = Number.MAX_SAFE_INTEGER;
 
 export const WireType = { Varint: 0, Fixed64: 1, Bytes: 2, StartGroup: 3, EndGroup: 4, Fixed32: 5 } as const;
@@ -36,13 +36,28 @@ function malformed(): never {
  * 64-bit values are read into `lo` and `hi`, so that no bigint is made for a field that is a number.
  */
 export class WireReader {
-  readonly #bytes: Uint8Array;
+  #bytes: Uint8Array;
   at: number;
-  #lo = 0;
-  #hi = 0;
-  #depth = depthMax;
+  /** The value read last by `varint`: its low and high 32 bits, signed. */
+  lo = 0;
+  hi = 0;
+  /** Where the value read last by `span` starts. */
+  spanStart = 0;
+  #depth: number;
+  readonly #skipsTooDeep: boolean;
 
-  constructor(bytes: Uint8Array, start: number) {
+  /**
+   * `depth` bounds how deep messages may nest. What is deeper is an error or, if `skipsTooDeep`, read as an empty message.
+   */
+  constructor(bytes: Uint8Array, start: number, depth = depthMax, skipsTooDeep = false) {
+    this.#bytes = bytes;
+    this.at = start;
+    this.#depth = depth;
+    this.#skipsTooDeep = skipsTooDeep;
+  }
+
+  /** Starts over on other bytes: for readers that are kept. */
+  reset(bytes: Uint8Array, start: number): void {
     this.#bytes = bytes;
     this.at = start;
   }
@@ -55,58 +70,66 @@ export class WireReader {
       if ((first & 7) === WireType.EndGroup) malformed();
       return first;
     }
-    this.#varint(end);
-    const tag = this.#lo >>> 0;
-    if (this.#hi !== 0 || tag >>> 3 === 0 || tag >>> 3 > fieldNumberMax) malformed();
+    this.varint(end);
+    const tag = this.lo >>> 0;
+    if (this.hi !== 0 || tag >>> 3 === 0 || tag >>> 3 > fieldNumberMax) malformed();
     if ((tag & 7) === WireType.EndGroup) malformed();
     return tag;
   }
 
   /** int32 and enums: the low 32 bits. */
   int32(end: number): number {
-    this.#varint(end);
-    return this.#lo | 0;
+    this.varint(end);
+    return this.lo | 0;
   }
 
   uint32(end: number): number {
-    this.#varint(end);
-    return this.#lo >>> 0;
+    this.varint(end);
+    return this.lo >>> 0;
   }
 
   bool(end: number): boolean {
-    this.#varint(end);
-    return (this.#lo | this.#hi) !== 0;
+    this.varint(end);
+    return (this.lo | this.hi) !== 0;
   }
 
   /** int64 as a number, saturated to ±(2^53 − 1). */
   int64Number(end: number): number {
-    this.#varint(end);
-    const value = (this.#hi | 0) * 4_294_967_296 + (this.#lo >>> 0);
+    this.varint(end);
+    const value = (this.hi | 0) * 4_294_967_296 + (this.lo >>> 0);
     return value > safeMax ? safeMax : value < -safeMax ? -safeMax : value;
   }
 
   /** uint64 as a number, saturated to 2^53 − 1. */
   uint64Number(end: number): number {
-    this.#varint(end);
-    const value = (this.#hi >>> 0) * 4_294_967_296 + (this.#lo >>> 0);
+    this.varint(end);
+    const value = (this.hi >>> 0) * 4_294_967_296 + (this.lo >>> 0);
     return value > safeMax ? safeMax : value;
   }
 
   int64(end: number): bigint {
-    this.#varint(end);
-    return (this.#hi | 0) === 0 ? BigInt(this.#lo >>> 0) : (BigInt(this.#hi | 0) << 32n) | BigInt(this.#lo >>> 0);
+    this.varint(end);
+    return (this.hi | 0) === 0 ? BigInt(this.lo >>> 0) : (BigInt(this.hi | 0) << 32n) | BigInt(this.lo >>> 0);
   }
 
   uint64(end: number): bigint {
-    this.#varint(end);
-    return this.#hi === 0 ? BigInt(this.#lo >>> 0) : (BigInt(this.#hi >>> 0) << 32n) | BigInt(this.#lo >>> 0);
+    this.varint(end);
+    return this.hi === 0 ? BigInt(this.lo >>> 0) : (BigInt(this.hi >>> 0) << 32n) | BigInt(this.lo >>> 0);
   }
 
   /** A length; returns where its bytes end, which is not beyond `end`. */
   length(end: number): number {
-    this.#varint(end);
-    const stop = this.at + (this.#lo >>> 0);
-    if (this.#hi !== 0 || stop > end) malformed();
+    this.varint(end);
+    const stop = this.at + (this.lo >>> 0);
+    if (this.hi !== 0 || stop > end) malformed();
+    return stop;
+  }
+
+  /** Passes over length-delimited bytes: they are [spanStart, what is returned). */
+  span(end: number): number {
+    const stop = this.length(end);
+    this.spanStart = this.at;
+    this.at = stop;
     return stop;
   }
 
@@ -129,7 +152,10 @@ export class WireReader {
   /** Enters a sub-message: counts its depth and returns its end. `leave` must follow. */
   enter(end: number): number {
     const stop = this.length(end);
-    if (--this.#depth <= 0) throw new ProtoError(recursionTooDeep);
+    if (--this.#depth <= 0) {
+      if (!this.#skipsTooDeep) throw new ProtoError(recursionTooDeep);
+      this.at = stop;
+    }
     return stop;
   }
 
@@ -143,12 +169,13 @@ export class WireReader {
     if (this.at < 0) malformed();
   }
 
-  #varint(end: number): void {
+  /** Reads a varint into `lo` and `hi`. */
+  varint(end: number): void {
     const bytes = this.#bytes;
     let at = this.at;
     if (at < end && bytes[at]! < 0x80) {
-      this.#lo = bytes[at]!;
-      this.#hi = 0;
+      this.lo = bytes[at]!;
+      this.hi = 0;
       this.at = at + 1;
       return;
     }
@@ -164,8 +191,8 @@ export class WireReader {
       } else hi |= (byte & 0x7f) << (shift - 32);
       if (byte < 0x80) {
         if (shift === 63 && byte > 1) malformed();
-        this.#lo = lo;
-        this.#hi = hi;
+        this.lo = lo;
+        this.hi = hi;
         this.at = at;
         return;
       }
