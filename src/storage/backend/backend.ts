@@ -82,8 +82,8 @@ export interface Backend {
   readonly recordBlock: Uint8Array;
   /** Ends the record begun last; its value ends at `end` of `recordBlock`. */
   endRecord(end: number): void;
-  /** Points `into` at the record (not a tombstone) of a revision; false when there is none. */
-  readRecord(main: number, sub: number, into: RecordView): boolean;
+  /** Points `into` at the record of a revision, a put's or a tombstone's; false when there is none of that kind. */
+  readRecord(main: number, sub: number, tombstone: boolean, into: RecordView): boolean;
   /**
    * Visits records in order of revision from `position` on, tombstones included, until a limit is
    * reached, and moves `position` behind them. False when there was nothing more to visit.

@@ -26,4 +26,8 @@ export {
   type ScanLimits,
   type ScanPosition,
 } from "./backend.js";
-export { lmdbBackendDefaults, type LmdbBackendOptions } from "./lmdb-options.js";
+export { LmdbBackend } from "./lmdb-backend.js";
+export { lmdbBackendDefaults, type CommitReport, type LmdbBackendOptions } from "./lmdb-options.js";
+export { MemoryBackend } from "./memory-backend.js";
+export { revisionKey, RevisionKeyReader } from "./revision-key.js";
+export { decodeUint64, encodeUint64 } from "./uint64.js";

@@ -16,8 +16,10 @@ export interface LmdbBackendOptions {
   readonly batchIntervalMs: number;
   /** --backend-batch-limit: so many changes start a write transaction at once. */
   readonly batchChangesMax: number;
-  /** A write transaction ends with the entry that brings it to so many changes. */
+  /** A write transaction ends with the entry that brings it to so many changes, and starts then. */
   readonly transactionChangesMax: number;
+  /** Likewise with so many bytes held in memory. */
+  readonly transactionBytesMax: number;
   /** Bound of what may wait in memory; at it `isFull` is true. */
   readonly overlayBytesMax: number;
   /** --quota-backend-bytes; the map is made far larger, so that LMDB itself is never full. */
@@ -33,6 +35,7 @@ export const lmdbBackendDefaults = {
   batchIntervalMs: 100,
   batchChangesMax: 10_000,
   transactionChangesMax: 1_000,
+  transactionBytesMax: 8 << 20,
   overlayBytesMax: 64 << 20,
   quotaBytes: 2 * 1024 ** 3,
 } as const;

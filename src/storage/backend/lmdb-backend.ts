@@ -1,0 +1,322 @@
+/**
+ * The backend on LMDB. Changes go into write segments in memory; a segment's write transaction starts
+ * with the entry that fills it or when the batch interval is over, and runs on another thread.
+ *
+ * The environment lies in a folder of its own (`<data-dir>/member/lmdb`, files data.mdb and lock.mdb), so
+ * that a real etcd's `member/snap/db` is never mistaken for it. Thread: apply, the only writer.
+ *
+ * After `onFatal` the process must end without running exit handlers (SIGKILL itself): lmdb's own exit
+ * handler flushes once more, and after a failed flush that would confirm pages which are lost.
+ */
+import { assert } from "../../base/index.js";
+import type {
+  Backend,
+  BackendEntry,
+  BackendSizes,
+  RecordView,
+  RecordVisitor,
+  ScanLimits,
+  ScanPosition,
+} from "./backend.js";
+import { BlockPool } from "./blocks.js";
+import { metaKey, type SmallBucket } from "./bucket.js";
+import { LmdbCommitter, type Flushed } from "./lmdb-committer.js";
+import type { LmdbBackendOptions } from "./lmdb-options.js";
+import { LmdbStores, type RevisionKey } from "./lmdb-stores.js";
+import { SegmentQueue } from "./segment-queue.js";
+import { SmallOverlay } from "./small-overlay.js";
+import { decodeUint64, encodeUint64 } from "./uint64.js";
+
+/** Keys of LMDB end here with pages of 4 KiB. */
+const keyBytesMax = 1978;
+/** Unused blocks kept for the next segments. */
+const poolBytesMax = 16 << 20;
+
+/** Somebody who waits for a state of the backend. */
+interface Waiter {
+  readonly isReached: () => boolean;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class LmdbBackend implements Backend {
+  readonly #options: LmdbBackendOptions;
+  readonly #stores: LmdbStores;
+  readonly #queue: SegmentQueue;
+  readonly #committer: LmdbCommitter;
+  readonly #overlay = new SmallOverlay();
+  readonly #startChanges: number;
+  readonly #keyDbi: number;
+
+  #consistentIndex = 0;
+  #term = 0;
+  #flushedIndex = 0;
+  /** Changes were made since the last `endEntry`. */
+  #entryOpen = false;
+  /** The interval ended, or `commit` was called, while an entry was open. */
+  #commitWanted = false;
+  #timer: NodeJS.Timeout | undefined;
+  #failure: Error | undefined;
+  #waiters: Waiter[] = [];
+  #sizes: BackendSizes | undefined;
+
+  // The record begun last.
+  #recordMain = 0;
+  #recordSub = 0;
+  #recordTombstone = false;
+  #lastMain = 0;
+  #lastSub = 0;
+
+  readonly #revision: RevisionKey = { main: 0, sub: 0, tombstone: false };
+
+  /** Opens the environment, making it when it is absent. Throws when the files are not ours or unusable. */
+  static open(options: LmdbBackendOptions): LmdbBackend {
+    return new LmdbBackend(options);
+  }
+
+  private constructor(options: LmdbBackendOptions) {
+    this.#options = options;
+    this.#stores = new LmdbStores(options);
+    this.#keyDbi = this.#stores.key.db.dbi;
+    this.#queue = new SegmentQueue(new BlockPool(poolBytesMax));
+    this.#startChanges = Math.min(options.batchChangesMax, options.transactionChangesMax);
+    this.#committer = new LmdbCommitter({
+      env: this.#stores.env,
+      queue: this.#queue,
+      changesMax: Math.max(options.batchChangesMax, this.#startChanges),
+      onFlushed: (flushed) => this.#flushedSegments(flushed),
+      onError: (error) => this.#fail(error),
+    });
+    this.#consistentIndex = this.#flushedIndex = this.#readMetaNumber(metaKey.consistentIndex);
+    this.#term = this.#readMetaNumber(metaKey.term);
+    this.#noteLastRecord();
+  }
+
+  #readMetaNumber(key: Uint8Array): number {
+    const value = this.get("meta", key);
+    return value === undefined ? 0 : decodeUint64(value);
+  }
+
+  #noteLastRecord(): void {
+    const { key, decoder } = this.#stores;
+    const end = { main: 0, sub: 0, tombstone: false } as RevisionKey & Uint8Array;
+    for (const _ of key.getRange({ reverse: true, limit: 1, end })) {
+      this.#lastMain = decoder.main;
+      this.#lastSub = decoder.sub;
+    }
+  }
+
+  get consistentIndex(): number {
+    return this.#consistentIndex;
+  }
+  get term(): number {
+    return this.#term;
+  }
+  get flushedIndex(): number {
+    return this.#flushedIndex;
+  }
+  get overlayBytes(): number {
+    return this.#queue.bytes;
+  }
+  get isFull(): boolean {
+    return this.#queue.bytes >= this.#options.overlayBytesMax;
+  }
+
+  put(bucket: SmallBucket, key: Uint8Array, value: Uint8Array): void {
+    assert(key.length > 0 && key.length <= keyBytesMax, "backend: a key of a small bucket is empty or too long");
+    this.#entryOpen = true;
+    this.#writeSmall(bucket, key, value);
+  }
+
+  #writeSmall(bucket: SmallBucket, key: Uint8Array, value: Uint8Array): void {
+    const segment = this.#queue.current();
+    segment.addPut(this.#stores.small(bucket).db.dbi, key, value);
+    this.#overlay.set(bucket, key.slice(), value.slice(), this.#queue.currentNumber);
+  }
+
+  delete(bucket: SmallBucket, key: Uint8Array): void {
+    assert(key.length > 0 && key.length <= keyBytesMax, "backend: a key of a small bucket is empty or too long");
+    this.#entryOpen = true;
+    this.#queue.current().addDelete(this.#stores.small(bucket).db.dbi, key);
+    this.#overlay.set(bucket, key.slice(), undefined, this.#queue.currentNumber);
+  }
+
+  get(bucket: SmallBucket, key: Uint8Array): Uint8Array | undefined {
+    const change = this.#overlay.get(bucket, key);
+    if (change !== undefined) return change.value?.slice();
+    const value = this.#stores.small(bucket).getBinary(key);
+    return value === undefined ? undefined : Uint8Array.from(value);
+  }
+
+  entries(bucket: SmallBucket): BackendEntry[] {
+    const onDisk: BackendEntry[] = [];
+    for (const { key, value } of this.#stores.small(bucket).getRange({})) {
+      onDisk.push({ key: Uint8Array.from(key), value: Uint8Array.from(value) });
+    }
+    return this.#overlay.merge(bucket, onDisk);
+  }
+
+  beginRecord(main: number, sub: number, tombstone: boolean, valueBytesMax: number): number {
+    this.#recordMain = main;
+    this.#recordSub = sub;
+    this.#recordTombstone = tombstone;
+    return this.#queue.current().reserveValue(valueBytesMax);
+  }
+
+  get recordBlock(): Uint8Array {
+    return this.#queue.current().valueBytes;
+  }
+
+  endRecord(end: number): void {
+    const main = this.#recordMain;
+    const sub = this.#recordSub;
+    assert(
+      main > this.#lastMain || (main === this.#lastMain && sub > this.#lastSub),
+      "backend: a record's revision is not above the last one",
+    );
+    this.#lastMain = main;
+    this.#lastSub = sub;
+    this.#entryOpen = true;
+    this.#queue.current().addRecord(this.#keyDbi, main, sub, this.#recordTombstone, end);
+  }
+
+  readRecord(main: number, sub: number, tombstone: boolean, into: RecordView): boolean {
+    if (this.#queue.readRecord(main, sub, tombstone, into)) return true;
+    const revision = this.#revision;
+    revision.main = main;
+    revision.sub = sub;
+    revision.tombstone = tombstone;
+    const { key } = this.#stores;
+    const bytes = key.getBinaryFast(revision as RevisionKey & Uint8Array);
+    if (bytes === undefined) return false;
+    into.bytes = bytes;
+    into.start = 0;
+    into.end = key.lastSize;
+    return true;
+  }
+
+  scanRecords(position: ScanPosition, limits: ScanLimits, visitor: RecordVisitor): boolean {
+    if (position.main < this.#queue.firstMain) {
+      const visited = this.#scanDisk(position, limits, visitor, this.#queue.firstMain);
+      if (visited > 0) return true;
+    }
+    return this.#queue.scan(position, limits, visitor);
+  }
+
+  /** Visits records on disk from `position` up to, not including, the main revision `end`. */
+  #scanDisk(position: ScanPosition, limits: ScanLimits, visitor: RecordVisitor, end: number): number {
+    const { key, decoder } = this.#stores;
+    const start = { main: position.main, sub: position.sub, tombstone: false };
+    const stop = { main: Math.min(end, Number.MAX_SAFE_INTEGER), sub: 0, tombstone: false };
+    let records = 0;
+    let bytes = 0;
+    decoder.visitor = visitor;
+    try {
+      const range = { start, end: stop, limit: limits.records } as unknown as Parameters<typeof key.getRange>[0];
+      for (const { value: size } of key.getRange(range)) {
+        records++;
+        bytes += size;
+        if (bytes >= limits.bytes) break;
+      }
+    } finally {
+      decoder.visitor = undefined;
+    }
+    if (records > 0) {
+      position.main = decoder.main;
+      position.sub = decoder.sub + 1;
+    }
+    return records;
+  }
+
+  endEntry(index: number, term: number, confState?: Uint8Array): void {
+    assert(index > this.#consistentIndex, "backend: the consistent index does not grow");
+    assert(term >= this.#term, "backend: the term goes back");
+    if (confState !== undefined) this.#writeSmall("meta", metaKey.confState, confState);
+    this.#consistentIndex = index;
+    this.#term = term;
+    this.#entryOpen = false;
+    const segment = this.#queue.current();
+    segment.consistentIndex = index;
+    if (
+      this.#commitWanted ||
+      segment.changes >= this.#startChanges ||
+      segment.bytes >= this.#options.transactionBytesMax
+    ) {
+      this.commit();
+    } else if (this.#timer === undefined) this.#startTimer();
+  }
+
+  #startTimer(): void {
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.commit();
+    }, this.#options.batchIntervalMs);
+    this.#timer.unref();
+  }
+
+  commit(): void {
+    this.#commitWanted = this.#entryOpen;
+    if (this.#entryOpen || !this.#queue.isFilling) return;
+    const segment = this.#queue.current();
+    segment.addPut(this.#metaDbi, metaKey.consistentIndex, encodeUint64(this.#consistentIndex));
+    segment.addPut(this.#metaDbi, metaKey.term, encodeUint64(this.#term));
+    this.#queue.end();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#committer.start();
+  }
+
+  get #metaDbi(): number {
+    return this.#stores.small("meta").db.dbi;
+  }
+
+  #flushedSegments(flushed: Flushed): void {
+    this.#flushedIndex = this.#queue.at(flushed.segments - 1).consistentIndex;
+    // Reads must see the transaction before its records leave the memory.
+    this.#stores.root.resetReadTxn();
+    this.#overlay.drop(this.#queue.release(flushed.segments));
+    this.#sizes = undefined;
+    this.#options.onCommit?.({ ...flushed, flushedIndex: this.#flushedIndex });
+    this.#wake();
+  }
+
+  #fail(error: Error): void {
+    this.#failure = error;
+    for (const waiter of this.#waiters) waiter.reject(error);
+    this.#waiters = [];
+    this.#options.onFatal(error);
+  }
+
+  #wake(): void {
+    const reached = this.#waiters.filter((waiter) => waiter.isReached());
+    this.#waiters = this.#waiters.filter((waiter) => !reached.includes(waiter));
+    for (const waiter of reached) waiter.resolve();
+  }
+
+  #wait(isReached: () => boolean): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (isReached()) return Promise.resolve();
+    return new Promise((resolve, reject) => this.#waiters.push({ isReached, resolve, reject }));
+  }
+
+  flush(): Promise<void> {
+    const index = this.#consistentIndex;
+    this.commit();
+    return this.#wait(() => this.#flushedIndex >= index);
+  }
+
+  room(): Promise<void> {
+    if (this.isFull) this.commit();
+    return this.#wait(() => !this.isFull);
+  }
+
+  sizes(): BackendSizes {
+    return (this.#sizes ??= this.#stores.sizes());
+  }
+
+  async close(): Promise<void> {
+    await this.flush();
+    clearTimeout(this.#timer);
+    await this.#stores.root.close();
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * The LMDB environment and its databases, one a bucket, opened as the backend needs them.
+ *
+ * - `overlappingSync`: a commit is visible before it is flushed; never `noSync`.
+ * - `safeRestore`: after any crash the file opens at the last flushed transaction, never at one that only
+ *   the page cache has seen. lmdb's default trusts the page cache when the boot ID is unchanged, which is
+ *   wrong for a disk that was detached and came back. The WAL replays what is missing, since
+ *   `flushedIndex` lets it go of nothing younger.
+ */
+import { closeSync, fsyncSync, mkdirSync, openSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { open, type Database, type RootDatabase } from "lmdb";
+import { buckets, type Bucket } from "./bucket.js";
+import type { BackendSizes, RecordVisitor } from "./backend.js";
+import type { LmdbEnv, TreeStat } from "./lmdb-native.js";
+import { RevisionKeyReader, writeRevisionKey } from "./revision-key.js";
+
+/** Address space of the map, at least; only what is written takes room. */
+const mapBytesMin = 64 * 1024 ** 3;
+/** The map is so many times the quota: MAP_FULL must never meet apply. */
+const mapPerQuota = 16;
+
+/** A revision as a key of the `key` database; one object is reused for all calls. */
+export interface RevisionKey {
+  main: number;
+  sub: number;
+  tombstone: boolean;
+}
+
+/** What lmdb's objects have beside their declarations. */
+interface DatabaseInternals {
+  readonly env: LmdbEnv;
+  readonly db: { readonly dbi: number; stat(): TreeStat };
+  /** Length of the value read last. */
+  readonly lastSize: number;
+}
+
+export type SmallDatabase = Database<Uint8Array, Uint8Array> & DatabaseInternals;
+export type KeyDatabase = Database<number, RevisionKey & Uint8Array> & DatabaseInternals;
+
+/** Hands the records of an iteration to the visitor where LMDB has them, without an array for each. */
+class RecordDecoder {
+  readonly #key = new RevisionKeyReader();
+  visitor: RecordVisitor | undefined;
+  /** The position of the record visited last. */
+  main = 0;
+  sub = 0;
+
+  /** lmdb calls this with the key's bytes first … */
+  readKey = (bytes: Uint8Array, start: number, end: number): RevisionKeyReader => {
+    this.#key.read(bytes, start, end);
+    return this.#key;
+  };
+
+  /** … then this with the value's; what it returns becomes the value. */
+  decode = (bytes: Uint8Array, size: number): number => {
+    this.main = this.#key.main;
+    this.sub = this.#key.sub;
+    this.visitor?.visit(this.main, this.sub, this.#key.tombstone, bytes, 0, size);
+    return size;
+  };
+}
+
+const keyViews = new WeakMap<ArrayBufferLike, DataView>();
+
+/** lmdb calls this to put a key into its own buffer. */
+function writeKey(key: RevisionKey | Uint8Array, target: Uint8Array, start: number): number {
+  if (key instanceof Uint8Array) {
+    target.set(key, start);
+    return start + key.length;
+  }
+  let view = keyViews.get(target.buffer);
+  if (view === undefined || view.byteOffset !== target.byteOffset) {
+    view = new DataView(target.buffer, target.byteOffset, target.length);
+    keyViews.set(target.buffer, view);
+  }
+  return writeRevisionKey(view, target, start, key.main, key.sub, key.tombstone);
+}
+
+function syncFolder(path: string): void {
+  const fd = openSync(path, "r");
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
+/** Makes the folder and its parents so that they outlive a power cut. */
+function makeFolder(path: string): void {
+  const first = mkdirSync(path, { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  for (let folder = path; ; folder = dirname(folder)) {
+    syncFolder(dirname(folder));
+    if (folder === first) return;
+  }
+}
+
+export class LmdbStores {
+  readonly root: RootDatabase & DatabaseInternals;
+  readonly key: KeyDatabase;
+  readonly decoder = new RecordDecoder();
+  readonly #small = new Map<Bucket, SmallDatabase>();
+
+  constructor(options: { directory: string; quotaBytes: number }) {
+    const directory = resolve(options.directory);
+    makeFolder(directory);
+    this.root = open({
+      path: directory,
+      noSubdir: false,
+      maxDbs: 2 * buckets.length,
+      maxReaders: 1024,
+      mapSize: Math.max(mapBytesMin, mapPerQuota * options.quotaBytes),
+      overlappingSync: true,
+      safeRestore: true,
+      permissionsMode: 0o600,
+      encoding: "binary",
+      keyEncoding: "binary",
+      cache: false,
+    } as Parameters<typeof open>[0]) as RootDatabase & DatabaseInternals;
+    this.key = this.#openKey();
+    for (const bucket of buckets) if (bucket !== "key") this.#small.set(bucket, this.#openSmall(bucket));
+    syncFolder(directory);
+  }
+
+  #openKey(): KeyDatabase {
+    const options = {
+      name: "key",
+      encoder: { encode: (value: Uint8Array) => value, decode: this.decoder.decode },
+      keyEncoder: { writeKey, readKey: this.decoder.readKey },
+    };
+    return this.root.openDB(options as unknown as { name: string }) as unknown as KeyDatabase;
+  }
+
+  #openSmall(bucket: Bucket): SmallDatabase {
+    return this.root.openDB({ name: bucket, encoding: "binary", keyEncoding: "binary" }) as unknown as SmallDatabase;
+  }
+
+  small(bucket: Bucket): SmallDatabase {
+    return this.#small.get(bucket)!;
+  }
+
+  get env(): LmdbEnv {
+    return this.root.env;
+  }
+
+  /** Pages of the file and pages in use: the two meta pages, the free list's and main tree's, and the buckets'. */
+  sizes(): BackendSizes {
+    this.root.resetReadTxn();
+    const stats = this.root.getStats() as { lastPageNumber: number; root: TreeStat; free: TreeStat };
+    let pages = 2 + pagesOf(stats.root) + pagesOf(stats.free) + pagesOf(this.key.db.stat());
+    for (const database of this.#small.values()) pages += pagesOf(database.db.stat());
+    const { pageSize } = stats.root;
+    return { total: (stats.lastPageNumber + 1) * pageSize, inUse: pages * pageSize };
+  }
+}
+
+function pagesOf(tree: TreeStat): number {
+  return tree.treeBranchPageCount + tree.treeLeafPageCount + tree.overflowPages;
+}

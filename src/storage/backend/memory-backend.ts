@@ -1,0 +1,216 @@
+/**
+ * The backend's twin in memory: the same answers without LMDB, for simulation and pure tests. Slow and
+ * obvious where LMDB's is fast. What a crash would leave is kept apart: `crashed()` gives a backend as a
+ * restart would find it, with everything flushed and nothing else.
+ */
+import { assert } from "../../base/index.js";
+import type {
+  Backend,
+  BackendEntry,
+  BackendSizes,
+  RecordView,
+  RecordVisitor,
+  ScanLimits,
+  ScanPosition,
+} from "./backend.js";
+import { metaKey, smallBuckets, type SmallBucket } from "./bucket.js";
+import { bytesToText } from "./small-overlay.js";
+import { decodeUint64, encodeUint64 } from "./uint64.js";
+
+interface StoredRecord {
+  readonly main: number;
+  readonly sub: number;
+  readonly tombstone: boolean;
+  readonly bytes: Uint8Array;
+}
+
+type SmallContents = ReadonlyMap<SmallBucket, Map<string, BackendEntry>>;
+
+/** Rough bytes of a record beside its value, so that sizes grow as they would on disk. */
+const recordOverheadBytes = 32;
+
+function copyOf(contents: SmallContents): SmallContents {
+  return new Map([...contents].map(([bucket, entries]) => [bucket, new Map(entries)]));
+}
+
+export class MemoryBackend implements Backend {
+  /** When false, `commit` and `flush` wait for a call of `flushNow`, as a disk would let them wait. */
+  readonly #flushAtOnce: boolean;
+  #records: StoredRecord[] = [];
+  #small: SmallContents = new Map(smallBuckets.map((bucket) => [bucket, new Map()]));
+  #consistentIndex = 0;
+  #term = 0;
+  #bytes = 0;
+
+  // As of the last ended entry, and as flushed.
+  #ended: { records: number; small: SmallContents; index: number };
+  #flushed: { records: number; small: SmallContents; index: number };
+  #waiting: { index: number; resolve: () => void }[] = [];
+
+  #recordMain = 0;
+  #recordSub = 0;
+  #recordTombstone = false;
+  #block = new Uint8Array(0);
+
+  constructor(options: { flushAtOnce: boolean } = { flushAtOnce: true }) {
+    this.#flushAtOnce = options.flushAtOnce;
+    this.#ended = this.#flushed = { records: 0, small: copyOf(this.#small), index: 0 };
+  }
+
+  /** What a restart finds after a crash now. */
+  crashed(): MemoryBackend {
+    const backend = new MemoryBackend({ flushAtOnce: this.#flushAtOnce });
+    backend.#records = this.#records.slice(0, this.#flushed.records);
+    backend.#small = copyOf(this.#flushed.small);
+    backend.#consistentIndex = backend.#readMetaNumber(metaKey.consistentIndex);
+    backend.#term = backend.#readMetaNumber(metaKey.term);
+    backend.#bytes = backend.#records.reduce((sum, record) => sum + record.bytes.length + recordOverheadBytes, 0);
+    const state = { records: backend.#records.length, small: copyOf(backend.#small), index: backend.#consistentIndex };
+    backend.#ended = backend.#flushed = state;
+    return backend;
+  }
+
+  #readMetaNumber(key: Uint8Array): number {
+    const value = this.get("meta", key);
+    return value === undefined ? 0 : decodeUint64(value);
+  }
+
+  get consistentIndex(): number {
+    return this.#consistentIndex;
+  }
+  get term(): number {
+    return this.#term;
+  }
+  get flushedIndex(): number {
+    return this.#flushed.index;
+  }
+  get overlayBytes(): number {
+    return 0;
+  }
+  get isFull(): boolean {
+    return false;
+  }
+
+  put(bucket: SmallBucket, key: Uint8Array, value: Uint8Array): void {
+    assert(key.length > 0, "backend: a key of a small bucket is empty");
+    this.#small.get(bucket)!.set(bytesToText(key), { key: key.slice(), value: value.slice() });
+  }
+
+  delete(bucket: SmallBucket, key: Uint8Array): void {
+    this.#small.get(bucket)!.delete(bytesToText(key));
+  }
+
+  get(bucket: SmallBucket, key: Uint8Array): Uint8Array | undefined {
+    return this.#small.get(bucket)!.get(bytesToText(key))?.value.slice();
+  }
+
+  entries(bucket: SmallBucket): BackendEntry[] {
+    const sorted = [...this.#small.get(bucket)!].toSorted((a, b) => (a[0] < b[0] ? -1 : 1));
+    return sorted.map(([, { key, value }]) => ({ key: key.slice(), value: value.slice() }));
+  }
+
+  beginRecord(main: number, sub: number, tombstone: boolean, valueBytesMax: number): number {
+    this.#recordMain = main;
+    this.#recordSub = sub;
+    this.#recordTombstone = tombstone;
+    this.#block = new Uint8Array(valueBytesMax);
+    return 0;
+  }
+
+  get recordBlock(): Uint8Array {
+    return this.#block;
+  }
+
+  endRecord(end: number): void {
+    const main = this.#recordMain;
+    const sub = this.#recordSub;
+    const last = this.#records.at(-1);
+    assert(
+      last === undefined || main > last.main || (main === last.main && sub > last.sub),
+      "backend: a record's revision is not above the last one",
+    );
+    const bytes = this.#block.slice(0, end);
+    this.#records.push({ main, sub, tombstone: this.#recordTombstone, bytes });
+    this.#bytes += bytes.length + recordOverheadBytes;
+  }
+
+  /** The first record at or after a revision. */
+  #search(main: number, sub: number): number {
+    let low = 0;
+    let high = this.#records.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const record = this.#records[middle]!;
+      if (record.main < main || (record.main === main && record.sub < sub)) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  readRecord(main: number, sub: number, tombstone: boolean, into: RecordView): boolean {
+    const record = this.#records[this.#search(main, sub)];
+    if (record?.main !== main || record.sub !== sub || record.tombstone !== tombstone) return false;
+    into.bytes = record.bytes;
+    into.start = 0;
+    into.end = record.bytes.length;
+    return true;
+  }
+
+  scanRecords(position: ScanPosition, limits: ScanLimits, visitor: RecordVisitor): boolean {
+    let records = 0;
+    let bytes = 0;
+    for (let i = this.#search(position.main, position.sub); i < this.#records.length; i++) {
+      if (records === limits.records || bytes >= limits.bytes) break;
+      const record = this.#records[i]!;
+      visitor.visit(record.main, record.sub, record.tombstone, record.bytes, 0, record.bytes.length);
+      position.main = record.main;
+      position.sub = record.sub + 1;
+      records++;
+      bytes += record.bytes.length;
+    }
+    return records > 0;
+  }
+
+  endEntry(index: number, term: number, confState?: Uint8Array): void {
+    assert(index > this.#consistentIndex, "backend: the consistent index does not grow");
+    assert(term >= this.#term, "backend: the term goes back");
+    this.#consistentIndex = index;
+    this.#term = term;
+    this.put("meta", metaKey.consistentIndex, encodeUint64(index));
+    this.put("meta", metaKey.term, encodeUint64(term));
+    if (confState !== undefined) this.put("meta", metaKey.confState, confState);
+    this.#ended = { records: this.#records.length, small: copyOf(this.#small), index };
+    if (this.#flushAtOnce) this.flushNow();
+  }
+
+  commit(): void {
+    if (this.#flushAtOnce) this.flushNow();
+  }
+
+  /** What was ended is now on the disk. */
+  flushNow(): void {
+    this.#flushed = this.#ended;
+    const reached = this.#waiting.filter((waiter) => waiter.index <= this.#flushed.index);
+    this.#waiting = this.#waiting.filter((waiter) => waiter.index > this.#flushed.index);
+    for (const waiter of reached) waiter.resolve();
+  }
+
+  flush(): Promise<void> {
+    const { index } = this.#ended;
+    this.commit();
+    if (index <= this.#flushed.index) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push({ index, resolve }));
+  }
+
+  room(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  sizes(): BackendSizes {
+    return { total: this.#bytes, inUse: this.#bytes };
+  }
+
+  async close(): Promise<void> {
+    this.flushNow();
+  }
+}
