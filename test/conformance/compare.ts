@@ -1,0 +1,138 @@
+/**
+ * Compares two outcomes of one operation. Everything must be equal but the order of ties in a
+ * sorted range: Go's sort is unstable, so keys whose sort key is equal are compared as a set.
+ */
+import { decodeMessage, rpcTypes, type Json, type JsonObject } from "../support/index.js";
+import type { Operation, Outcome } from "./operation.js";
+
+/** One difference: where, what etcd answered, what the other did. */
+export interface Difference {
+  readonly path: string;
+  readonly etcd: Json;
+  readonly ours: Json;
+}
+
+const differencesMax = 8;
+const absent = "(absent)";
+
+const isObject = (value: Json | undefined): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const diff = (path: string, etcd: Json | undefined, ours: Json | undefined, into: Difference[]): void => {
+  if (into.length >= differencesMax) return;
+  if (Array.isArray(etcd) && Array.isArray(ours)) {
+    if (etcd.length !== ours.length) into.push({ path: `${path}.length`, etcd: etcd.length, ours: ours.length });
+    for (let i = 0; i < Math.min(etcd.length, ours.length); i++) diff(`${path}[${i}]`, etcd[i], ours[i], into);
+    return;
+  }
+  if (isObject(etcd) && isObject(ours)) {
+    for (const name of new Set([...Object.keys(etcd), ...Object.keys(ours)])) {
+      diff(path === "" ? name : `${path}.${name}`, etcd[name], ours[name], into);
+    }
+    return;
+  }
+  if (etcd !== ours) into.push({ path, etcd: etcd ?? absent, ours: ours ?? absent });
+};
+
+const asList = (value: Json | undefined): readonly Json[] => (Array.isArray(value) ? value : []);
+
+const enumNumber = (value: Json | undefined): number => (typeof value === "number" ? value : 0);
+
+const sortFields = ["key", "version", "create_revision", "mod_revision", "value"] as const;
+
+/** The field a range was sorted by, or null when its order is fixed (by key). */
+const sortField = (request: JsonObject): (typeof sortFields)[number] | null => {
+  const target = enumNumber(request["sort_target"]);
+  return target === 0 ? null : (sortFields[target] ?? null);
+};
+
+const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/**
+ * Puts each group of ties in a range's answer into one order. The last group of a cut answer may
+ * hold any of its ties, and values that were dropped cannot be told apart: those keep only their count.
+ */
+const withoutTieOrder = (request: JsonObject, response: JsonObject): JsonObject => {
+  const field = sortField(request);
+  const kvs = asList(response["kvs"]).filter(isObject);
+  if (field === null || kvs.length < 2) return response;
+  const cut = response["more"] === true;
+  if (field === "value" && request["keys_only"] === true) {
+    const texts = kvs.map((kv) => JSON.stringify(kv)).toSorted(compareText);
+    return { ...response, kvs: cut ? kvs.length : texts };
+  }
+  // A map keeps the order in which its keys came first: a group out of place stays out of place.
+  const groups = new Map<string, string[]>();
+  for (const kv of kvs) {
+    const value = String(kv[field] ?? "");
+    const members = groups.get(value);
+    if (members === undefined) groups.set(value, [JSON.stringify(kv)]);
+    else members.push(JSON.stringify(kv));
+  }
+  const lastValue = String(kvs.at(-1)?.[field] ?? "");
+  const settled = [...groups].map(([value, members]) => ({
+    value,
+    members: cut && value === lastValue ? members.length : members.toSorted(compareText),
+  }));
+  return { ...response, kvs: settled };
+};
+
+const settleTxn = (request: JsonObject, response: JsonObject): JsonObject => {
+  const ops = asList(response["succeeded"] === true ? request["success"] : request["failure"]);
+  const responses = asList(response["responses"]).map((item, i) => {
+    const op = ops[i];
+    if (!isObject(op) || !isObject(item)) return item;
+    if (isObject(op["request_range"]) && isObject(item["response_range"])) {
+      return { ...item, response_range: withoutTieOrder(op["request_range"], item["response_range"]) };
+    }
+    if (isObject(op["request_txn"]) && isObject(item["response_txn"])) {
+      return { ...item, response_txn: settleTxn(op["request_txn"], item["response_txn"]) };
+    }
+    return item;
+  });
+  return response["responses"] === undefined ? response : { ...response, responses };
+};
+
+const settleBody = (rpc: string, request: JsonObject, body: Json): Json => {
+  if (Array.isArray(body)) return body.map((message: Json) => settleBody(rpc, request, message));
+  if (!isObject(body)) return body;
+  if (rpc === "etcdserverpb.KV/Range") return withoutTieOrder(request, body);
+  return rpc === "etcdserverpb.KV/Txn" ? settleTxn(request, body) : body;
+};
+
+/** What a raw operation asked for, if it asked for anything readable. */
+const rawRequest = (rpc: string, body: string): JsonObject => {
+  const [service = "", method = ""] = rpc.split("/");
+  try {
+    return decodeMessage(rpcTypes(service, method).request, Buffer.from(body, "base64").subarray(5)).plain;
+  } catch {
+    return {};
+  }
+};
+
+const settle = (operation: Operation, outcome: Outcome): JsonObject => {
+  const rpc = operation.kind === "http" ? "" : (operation.rpc ?? "");
+  const request =
+    operation.kind === "http"
+      ? {}
+      : operation.kind === "raw"
+        ? operation.rpc === undefined
+          ? {}
+          : rawRequest(operation.rpc, operation.body)
+        : operation.request;
+  return {
+    status: outcome.status,
+    message: outcome.message,
+    httpStatus: outcome.httpStatus,
+    headers: outcome.headers,
+    canonical: outcome.canonical,
+    body: settleBody(rpc, request, outcome.body),
+  };
+};
+
+/** All differences between what etcd and ours answered; empty when they agree. */
+export const compareOutcomes = (operation: Operation, etcd: Outcome, ours: Outcome): Difference[] => {
+  const differences: Difference[] = [];
+  diff("", settle(operation, etcd), settle(operation, ours), differences);
+  return differences;
+};

@@ -1,0 +1,89 @@
+/**
+ * The same random requests to a real etcd 3.7.1 and to ours, every field of every answer compared.
+ * SEED=<n> replays a run, OPERATIONS=<n> sets its length (10,000), OTHER=<command> compares another
+ * program than ours: the real etcd against itself is this suite's own test.
+ */
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { chooseSeed, etcdBinaries, ourCommand, packageRoot, Prng } from "../support/index.js";
+import { report, runOperations, runSeed, shrink, type Programs, type RunResult } from "./drive.js";
+import { everyHttp } from "./generate-http.js";
+import { everyRaw } from "./generate-raw.js";
+import { Pair } from "./session.js";
+
+interface RegressionSeed {
+  readonly seed: number;
+  readonly operations: number;
+}
+
+const operationsDefault = 10_000;
+const shrinkBudgetMs = 90_000;
+const seedsFile = join(packageRoot, "test", "conformance", "regression-seeds.json");
+
+const cache = await etcdBinaries();
+const other = process.env["OTHER"]?.split(" ") ?? ourCommand();
+const skip = cache.kind === "skipped" ? cache.reason : other === null ? "skipped: dist/bin/etcd is not built" : false;
+
+const programs = (): Programs => {
+  if (cache.kind === "skipped" || other === null) throw new Error("nothing to compare");
+  return { etcd: [cache.binaries.etcd], other };
+};
+
+const withPair = async <T>(body: (pair: Pair) => Promise<T>): Promise<T> => {
+  const { etcd, other: command } = programs();
+  const pair = await Pair.start(etcd, command);
+  try {
+    return await body(pair);
+  } finally {
+    await pair.close();
+  }
+};
+
+const readSeeds = (): RegressionSeed[] => JSON.parse(readFileSync(seedsFile, "utf8")) as RegressionSeed[];
+
+/** Keeps a failing seed: it runs first from now on. */
+const keepSeed = (seed: number, operations: number): void => {
+  const seeds = readSeeds().filter((one) => one.seed !== seed);
+  writeFileSync(seedsFile, `${JSON.stringify([...seeds, { seed, operations }], null, 2)}\n`);
+};
+
+const writeShrunk = async (seed: number, result: RunResult, t: TestContext): Promise<void> => {
+  const first = result.mismatches[0];
+  if (first === undefined || process.env["NO_SHRINK"] !== undefined) return;
+  const short = await shrink(programs(), result.operations.slice(0, first.index + 1), shrinkBudgetMs);
+  const file = join(tmpdir(), `etcd-ts-conformance-${seed}.json`);
+  writeFileSync(file, JSON.stringify(short, null, 2));
+  t.diagnostic(`the first mismatch needs ${short.length} operations: ${file}`);
+};
+
+const checkSeed = async (t: TestContext, seed: number, operations: number): Promise<void> => {
+  const result = await withPair((pair) => runSeed(pair, seed, operations));
+  t.diagnostic(`seed ${seed}: ${result.executed} operations, ${JSON.stringify(result.counts)}`);
+  if (result.mismatches.length === 0) return;
+  keepSeed(seed, result.executed);
+  const text = result.mismatches.map(report).join("\n");
+  process.stdout.write(`SEED=${seed}: ${result.mismatches.length} distinct mismatches\n${text}\n`);
+  await writeShrunk(seed, result, t);
+  assert.fail(`SEED=${seed} OPERATIONS=${operations}: ${result.mismatches.length} distinct mismatches, listed above`);
+};
+
+test("every kind of bad input is answered as etcd does", { skip }, async () => {
+  const operations = [...everyHttp(), ...everyRaw({ prng: new Prng(1), current: 1 })];
+  const mismatches = await withPair((pair) => runOperations(pair, operations));
+  assert.equal(mismatches.length, 0, mismatches.map(report).join("\n"));
+});
+
+if (process.env["SEED"] === undefined) {
+  for (const { seed, operations } of readSeeds()) {
+    test(`regression seed ${seed}`, { skip }, (t) => checkSeed(t, seed, operations));
+  }
+}
+
+test("a random sequence is answered as etcd does", { skip }, async (t) => {
+  const seed = chooseSeed();
+  process.stdout.write(`conformance: SEED=${seed}\n`);
+  await checkSeed(t, seed, Number(process.env["OPERATIONS"] ?? operationsDefault));
+});

@@ -1,0 +1,181 @@
+/**
+ * The random sequence of one run. What it makes depends on the seed and on the store's revision
+ * alone, so a seed gives the same requests again for as long as etcd answers the same.
+ */
+import { Prng, type JsonObject } from "../support/index.js";
+import { someHttp } from "./generate-http.js";
+import { someDelete, somePut, someRange, someTxn, type Context } from "./generate-kv.js";
+import { someRaw } from "./generate-raw.js";
+import { spell } from "./json-style.js";
+import type { GatewayOperation, Operation, RpcName } from "./operation.js";
+import { base64, int64Max, int64Min, someKey, someRevision } from "./vocabulary.js";
+
+const gatewayPaths: Readonly<Partial<Record<RpcName, string>>> = {
+  "etcdserverpb.KV/Range": "/v3/kv/range",
+  "etcdserverpb.KV/Put": "/v3/kv/put",
+  "etcdserverpb.KV/DeleteRange": "/v3/kv/deleterange",
+  "etcdserverpb.KV/Txn": "/v3/kv/txn",
+  "etcdserverpb.Maintenance/Status": "/v3/maintenance/status",
+  "etcdserverpb.Maintenance/HashKV": "/v3/maintenance/hashkv",
+  "etcdserverpb.Maintenance/Alarm": "/v3/maintenance/alarm",
+  "etcdserverpb.Cluster/MemberList": "/v3/cluster/member/list",
+};
+
+const requestLimit = 1_572_864;
+const receiveLimit = requestLimit + 524_288;
+
+interface AlarmPair {
+  readonly memberID: string;
+  readonly alarm: number;
+}
+
+/** Makes one operation after another. */
+export class Generator {
+  readonly #prng: Prng;
+  readonly #memberId: string;
+  readonly #active: AlarmPair[] = [];
+  #sinceAlarm = 0;
+
+  /** `memberId`: the member's ID, for alarms about itself. */
+  constructor(seed: number, memberId: string) {
+    this.#prng = new Prng(seed);
+    this.#memberId = memberId;
+  }
+
+  /** The next operation, for a store at revision `current`. */
+  next(current: number): Operation {
+    const context: Context = { prng: this.#prng, current };
+    // Alarms refuse most writes: the time under one is short.
+    if (this.#active.length > 0 && this.#sinceAlarm++ > 12) return this.#disarm();
+    switch (
+      this.#prng.weighted({
+        kv: 760,
+        hash: 40,
+        status: 12,
+        members: 10,
+        alarm: 12,
+        health: 12,
+        raw: 90,
+        http: 70,
+        oversize: 2,
+      })
+    ) {
+      case "kv":
+        return this.#kv(context);
+      case "hash":
+        return this.#call("etcdserverpb.Maintenance/HashKV", this.#hashRequest(context));
+      case "status":
+        return this.#call("etcdserverpb.Maintenance/Status", {});
+      case "members":
+        return this.#call("etcdserverpb.Cluster/MemberList", this.#prng.oneIn(2) ? { linearizable: true } : {});
+      case "alarm":
+        return this.#alarm();
+      case "health":
+        return this.#health();
+      case "raw":
+        return someRaw(context);
+      case "http":
+        return this.#withoutAmbiguousHealth(someHttp(context));
+      case "oversize":
+        return this.#oversize();
+    }
+  }
+
+  #kv(context: Context): Operation {
+    switch (this.#prng.weighted({ put: 34, range: 34, remove: 10, txn: 26 })) {
+      case "put":
+        return this.#call("etcdserverpb.KV/Put", somePut(context));
+      case "range":
+        return this.#call("etcdserverpb.KV/Range", someRange(context));
+      case "remove":
+        return this.#call("etcdserverpb.KV/DeleteRange", someDelete(context));
+      case "txn":
+        return this.#call("etcdserverpb.KV/Txn", someTxn(context));
+    }
+  }
+
+  /** Over gRPC, or, one time in three, through the gateway. */
+  #call(rpc: RpcName, request: JsonObject): Operation {
+    const path = gatewayPaths[rpc];
+    if (path === undefined || !this.#prng.oneIn(3)) return { kind: "grpc", rpc, request };
+    const gateway: GatewayOperation = { kind: "gateway", rpc, request, path, json: spell(this.#prng, request) };
+    return gateway;
+  }
+
+  #hashRequest({ prng, current }: Context): JsonObject {
+    return prng.oneIn(2) ? {} : { revision: someRevision(prng, current) };
+  }
+
+  #alarm(): Operation {
+    const action = this.#prng.pick([0, 0, 1, 1, 2]);
+    const memberID = this.#prng.pick([this.#memberId, this.#memberId, "0", "12345", "18446744073709551615"]);
+    const alarm = this.#prng.oneIn(20) ? 7 : this.#prng.pick([0, 1, 1, 2]);
+    if (action === 1 && alarm !== 0) this.#noteActivated({ memberID, alarm });
+    return this.#call("etcdserverpb.Maintenance/Alarm", { action, memberID, alarm });
+  }
+
+  #noteActivated(pair: AlarmPair): void {
+    this.#sinceAlarm = 0;
+    if (!this.#active.some((one) => one.memberID === pair.memberID && one.alarm === pair.alarm))
+      this.#active.push(pair);
+  }
+
+  #disarm(): Operation {
+    const { memberID = "0", alarm = 1 } = this.#active.pop() ?? {};
+    return this.#call("etcdserverpb.Maintenance/Alarm", { action: 2, memberID, alarm });
+  }
+
+  #health(): Operation {
+    const service = this.#prng.oneIn(4) ? { service: this.#prng.pick(["x", "etcdserverpb.KV"]) } : {};
+    switch (this.#prng.weighted({ check: 6, list: 2, watch: 2 })) {
+      case "check":
+        return { kind: "grpc", rpc: "grpc.health.v1.Health/Check", request: service };
+      case "list":
+        return { kind: "grpc", rpc: "grpc.health.v1.Health/List", request: {} };
+      case "watch":
+        return { kind: "grpc", rpc: "grpc.health.v1.Health/Watch", request: service };
+    }
+  }
+
+  /** With alarms of two kinds /health names one of them by chance: then it is not asked. */
+  #withoutAmbiguousHealth(operation: Operation): Operation {
+    const kinds = new Set(this.#active.map(({ alarm }) => alarm));
+    const isHealth = operation.kind === "http" && operation.path.startsWith("/health");
+    return isHealth && kinds.size > 1 ? this.#call("etcdserverpb.Maintenance/Status", {}) : operation;
+  }
+
+  /** Values around the limit of a request and of what gRPC receives, and far beyond. */
+  #oversize(): Operation {
+    const prng = this.#prng;
+    const padValue = prng.pick([
+      requestLimit - prng.below(80),
+      requestLimit + prng.between(1, 1000),
+      receiveLimit - prng.below(40),
+      receiveLimit + prng.between(1, 1000),
+      3_000_000,
+    ]);
+    const request = { key: someKey(prng) };
+    if (!prng.oneIn(3)) return { kind: "grpc", rpc: "etcdserverpb.KV/Put", request, padValue };
+    const json = `{"key":${JSON.stringify(request.key)},"value":"PAD"}`;
+    return { kind: "gateway", rpc: "etcdserverpb.KV/Put", request, path: "/v3/kv/put", json, padValue };
+  }
+}
+
+/** A few fixed operations that every run starts with: the empty store, and the ends of int64. */
+export const opening = (): Operation[] => {
+  const range = (request: JsonObject): Operation => ({ kind: "grpc", rpc: "etcdserverpb.KV/Range", request });
+  const all = base64(Buffer.of(0));
+  return [
+    { kind: "grpc", rpc: "etcdserverpb.Maintenance/HashKV", request: {} },
+    { kind: "grpc", rpc: "etcdserverpb.Maintenance/Status", request: {} },
+    { kind: "grpc", rpc: "etcdserverpb.Cluster/MemberList", request: {} },
+    { kind: "grpc", rpc: "etcdserverpb.Maintenance/Alarm", request: {} },
+    range({ key: all, range_end: all }),
+    range({ key: all, range_end: all, revision: "1" }),
+    range({ key: all, range_end: all, revision: "2" }),
+    range({ key: all, range_end: all, limit: int64Max }),
+    range({ key: all, range_end: all, limit: int64Min }),
+    { kind: "grpc", rpc: "etcdserverpb.KV/DeleteRange", request: { key: all, range_end: all } },
+    { kind: "grpc", rpc: "etcdserverpb.KV/Txn", request: {} },
+  ];
+};

@@ -1,0 +1,159 @@
+/**
+ * Sends one operation to one server and reduces the answer to what every server must answer alike.
+ */
+import {
+  decodeMessage,
+  encodeMessage,
+  frame,
+  GrpcClient,
+  HttpClient,
+  rpcTypes,
+  type GrpcReply,
+  type HttpReply,
+  type Json,
+  type JsonObject,
+} from "../support/index.js";
+import type { GatewayOperation, GrpcOperation, Operation, Outcome, RpcName } from "./operation.js";
+import { base64 } from "./vocabulary.js";
+
+/** Left out of the comparison: times, sizes and raft positions differ from run to run. */
+const ignoredFields = new Set(["raft_term", "raftTerm", "raftIndex", "raftAppliedIndex", "dbSize", "dbSizeInUse"]);
+
+/** Headers that are the transport's own business; a server chooses freely whether it compresses. */
+const ignoredHeaders = new Set([
+  "date",
+  "content-length",
+  ":status",
+  "transfer-encoding",
+  "connection",
+  "keep-alive",
+  "grpc-encoding",
+  "grpc-accept-encoding",
+]);
+
+const splitRpc = (rpc: RpcName): [string, string] => {
+  const slash = rpc.indexOf("/");
+  return [rpc.slice(0, slash), rpc.slice(slash + 1)];
+};
+
+const requestBytes = ({ rpc, request, padValue }: GrpcOperation): Buffer => {
+  const full = padValue === undefined ? request : { ...request, value: base64(Buffer.alloc(padValue, "x")) };
+  return encodeMessage(rpcTypes(...splitRpc(rpc)).request, full);
+};
+
+const withoutIgnored = (value: Json): Json => {
+  if (Array.isArray(value)) return value.map((item: Json) => withoutIgnored(item));
+  if (typeof value !== "object" || value === null) return value;
+  const kept = Object.entries(value as JsonObject).filter(([name]) => !ignoredFields.has(name));
+  return Object.fromEntries(kept.map(([name, field]) => [name, withoutIgnored(field)]));
+};
+
+/** Alarms come in Go's random map order. */
+const sortedAlarms = (body: JsonObject): JsonObject => {
+  const sorted = (list: Json | undefined): Json =>
+    Array.isArray(list) ? list.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)) : [];
+  return {
+    ...body,
+    ...(body["alarms"] === undefined ? {} : { alarms: sorted(body["alarms"]) }),
+    ...(body["errors"] === undefined ? {} : { errors: sorted(body["errors"]) }),
+  };
+};
+
+const reduced = (body: JsonObject): JsonObject => sortedAlarms(withoutIgnored(body) as JsonObject);
+
+const keptHeaders = (headers: Readonly<Record<string, string>>): JsonObject =>
+  Object.fromEntries(
+    Object.entries(headers)
+      .filter(
+        ([name]) => !ignoredHeaders.has(name) && !name.startsWith("grpc-status") && !name.startsWith("grpc-message"),
+      )
+      .toSorted(),
+  );
+
+const grpcOutcome = (reply: GrpcReply, rpc: RpcName | undefined): Outcome => {
+  const decoded =
+    rpc === undefined
+      ? []
+      : reply.messages.map((message) => decodeMessage(rpcTypes(...splitRpc(rpc)).response, message));
+  return {
+    status: reply.status,
+    // protobuf-go picks between a space and a no-break space by a hash of the program.
+    message: reply.message.replaceAll("\u00a0", " "),
+    httpStatus: reply.httpStatus,
+    headers: { ...keptHeaders(reply.headers), ...keptHeaders(reply.trailers), reset: reply.reset },
+    body: rpc === undefined ? reply.messages.map((m) => m.toString("hex")) : decoded.map(({ plain }) => reduced(plain)),
+    canonical: decoded.every(({ canonical }) => canonical),
+  };
+};
+
+const parseJson = (text: string): Json => {
+  try {
+    return reduced(JSON.parse(text) as JsonObject);
+  } catch {
+    return text;
+  }
+};
+
+const httpOutcome = (reply: HttpReply): Outcome => {
+  const text = reply.body.toString("utf8").replaceAll("\u00a0", " ");
+  const isJson = text.startsWith("{");
+  return {
+    status: reply.status,
+    message: "",
+    httpStatus: reply.status,
+    headers: keptHeaders(reply.headers),
+    body: isJson ? parseJson(text) : text,
+    canonical: true,
+  };
+};
+
+const gatewayBody = ({ json, padValue }: GatewayOperation): string =>
+  padValue === undefined ? json : json.replace('"PAD"', JSON.stringify(base64(Buffer.alloc(padValue, "x"))));
+
+/** The connections to one server. */
+export class Target {
+  readonly #grpc: GrpcClient;
+  readonly #http: HttpClient;
+
+  constructor(port: number) {
+    this.#grpc = new GrpcClient(port);
+    this.#http = new HttpClient(port);
+  }
+
+  async run(operation: Operation): Promise<Outcome> {
+    switch (operation.kind) {
+      case "grpc":
+        return this.#runGrpc(operation);
+      case "gateway": {
+        const body = Buffer.from(gatewayBody(operation));
+        return httpOutcome(await this.#http.send({ method: "POST", path: operation.path, body }));
+      }
+      case "raw": {
+        const { path, headers, rpc } = operation;
+        const body = Buffer.from(operation.body, "base64");
+        return grpcOutcome(await this.#grpc.raw({ path, body, headers }), rpc);
+      }
+      case "http": {
+        const { method, path, headers } = operation;
+        const body = Buffer.from(operation.body, "latin1");
+        return httpOutcome(await this.#http.send({ method, path, headers, body }));
+      }
+    }
+  }
+
+  close(): void {
+    this.#grpc.close();
+    this.#http.close();
+  }
+
+  async #runGrpc(operation: GrpcOperation): Promise<Outcome> {
+    const reply = await this.#grpc.raw({
+      path: `/${operation.rpc}`,
+      body: frame(requestBytes(operation)),
+      ...(operation.headers === undefined ? {} : { headers: operation.headers }),
+      // A health watch never ends by itself.
+      ...(operation.rpc === "grpc.health.v1.Health/Watch" ? { messagesMax: 1 } : {}),
+    });
+    return grpcOutcome(reply, operation.rpc);
+  }
+}

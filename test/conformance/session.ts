@@ -1,0 +1,95 @@
+/**
+ * A pair of servers under comparison: the real etcd and another one, both new, both with the same
+ * names and URLs to the outside, so that even the IDs which are derived from them must agree.
+ */
+import { join } from "node:path";
+import { decodeMessage, encodeMessage, freePorts, GrpcClient, Member, temporaryFolder } from "../support/index.js";
+import { compareOutcomes, type Difference } from "./compare.js";
+import type { Operation, Outcome } from "./operation.js";
+import { Target } from "./runner.js";
+
+/** One operation that was answered differently. */
+export interface Mismatch {
+  readonly index: number;
+  readonly operation: Operation;
+  readonly differences: readonly Difference[];
+}
+
+interface Side {
+  readonly member: Member;
+  readonly target: Target;
+}
+
+const advertised = "http://127.0.0.1:7";
+
+const startSide = async (command: readonly string[], dataDir: string): Promise<Side> => {
+  const [clientPort = 0, peerPort = 0] = await freePorts(2);
+  const member = await Member.start({
+    command,
+    dataDir,
+    clientPort,
+    peerPort,
+    advertisePeerUrl: advertised,
+    advertiseClientUrl: "http://127.0.0.1:9",
+  });
+  return { member, target: new Target(clientPort) };
+};
+
+/** The two servers of one run. */
+export class Pair {
+  readonly #etcd: Side;
+  readonly #other: Side;
+  readonly #removeFolder: () => Promise<void>;
+
+  private constructor(etcd: Side, other: Side, removeFolder: () => Promise<void>) {
+    this.#etcd = etcd;
+    this.#other = other;
+    this.#removeFolder = removeFolder;
+  }
+
+  static async start(etcdCommand: readonly string[], otherCommand: readonly string[]): Promise<Pair> {
+    const folder = await temporaryFolder();
+    const sides = await Promise.allSettled([
+      startSide(etcdCommand, join(folder.path, "etcd")),
+      startSide(otherCommand, join(folder.path, "other")),
+    ]);
+    const [etcd, other] = sides;
+    if (etcd?.status === "fulfilled" && other?.status === "fulfilled") {
+      return new Pair(etcd.value, other.value, folder.remove);
+    }
+    for (const side of sides) if (side.status === "fulfilled") await side.value.member.kill();
+    await folder.remove();
+    throw sides.find((side) => side.status === "rejected")?.reason;
+  }
+
+  /** The member ID of the real etcd, in decimal. */
+  async memberId(): Promise<string> {
+    const client = new GrpcClient(this.#etcd.member.port);
+    const reply = await client.unary(
+      "/etcdserverpb.Maintenance/Status",
+      encodeMessage("etcdserverpb.StatusRequest", {}),
+    );
+    client.close();
+    const { plain } = decodeMessage("etcdserverpb.StatusResponse", reply.messages[0] ?? Buffer.alloc(0));
+    return String(plain["leader"]);
+  }
+
+  /** Both servers at once; they share nothing. */
+  async run(operation: Operation): Promise<{ etcd: Outcome; differences: Difference[] }> {
+    const [etcd, other] = await Promise.all([this.#etcd.target.run(operation), this.#other.target.run(operation)]);
+    return { etcd, differences: compareOutcomes(operation, etcd, other) };
+  }
+
+  /** The last lines that the compared server logged, for reports. */
+  otherLog(): string {
+    return this.#other.member.log.slice(-20).join("\n");
+  }
+
+  async close(): Promise<void> {
+    for (const { member, target } of [this.#etcd, this.#other]) {
+      target.close();
+      await member.kill();
+    }
+    await this.#removeFolder();
+  }
+}

@@ -1,0 +1,11 @@
+/**
+ * What tests that cross folders stand on: the real etcd, member processes, raw clients, chance.
+ * Nothing under src/ may import this.
+ */
+export { etcdBinaries, etcdVersion, goProgram, type CacheResult, type EtcdBinaries } from "./etcd-cache.js";
+export { frame, GrpcClient, unframe, type GrpcReply, type RawCall } from "./grpc.js";
+export { HttpClient, type HttpReply, type HttpRequest } from "./http.js";
+export { freePorts, Member, ourCommand, temporaryFolder, type Exit, type MemberOptions } from "./member.js";
+export { packageRoot } from "./package-root.js";
+export { chooseSeed, Prng } from "./prng.js";
+export { decodeMessage, encodeMessage, rpcTypes, type Decoded, type Json, type JsonObject } from "./proto.js";

@@ -1,0 +1,235 @@
+/**
+ * One member process, ours or the real etcd, on free ports of 127.0.0.1 with a data folder of its
+ * own. All waiting is on events: log lines and the process's end.
+ */
+import { spawn, type ChildProcessByStdio } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { packageRoot } from "./package-root.js";
+
+/** How a process ended: one of the two is null. */
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** What to start. `flags` come after the ones the harness gives, so they win. */
+export interface MemberOptions {
+  /** Program and leading arguments. */
+  readonly command: readonly string[];
+  readonly dataDir: string;
+  readonly clientPort: number;
+  readonly peerPort: number;
+  /** Told to others as this member's peer URL; IDs are derived from it. Default: the real one. */
+  readonly advertisePeerUrl?: string;
+  readonly advertiseClientUrl?: string;
+  readonly flags?: readonly string[];
+  /** The whole environment; default: PATH alone. */
+  readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+}
+
+const readyMsMax = 30_000;
+const stopMsMax = 20_000;
+const logLinesMax = 5_000;
+
+const running = new Set<ChildProcessByStdio<null, Readable, Readable>>();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
+/** `count` ports that were free a moment ago, all different. */
+export const freePorts = async (count: number): Promise<number[]> => {
+  const servers = Array.from({ length: count }, () => createServer());
+  const ports = await Promise.all(
+    servers.map(
+      (server) =>
+        new Promise<number>((resolve, reject) => {
+          server.once("error", reject);
+          server.listen(0, "127.0.0.1", () => {
+            const address = server.address();
+            if (address === null || typeof address === "string") reject(new Error("no port"));
+            else resolve(address.port);
+          });
+        }),
+    ),
+  );
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+};
+
+/** A temporary folder and how to remove it. */
+export const temporaryFolder = async (): Promise<{ path: string; remove: () => Promise<void> }> => {
+  const path = await mkdtemp(join(process.env["ETCD_TS_TEST_TMP"] ?? tmpdir(), "etcd-ts-test-"));
+  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+};
+
+/** How our own server is started; null while it has not been built. OURS=<command> overrides it. */
+export const ourCommand = (): readonly string[] | null => {
+  const given = process.env["OURS"];
+  if (given !== undefined && given !== "") return given.split(" ");
+  const shim = join(packageRoot, "dist", "bin", "etcd");
+  return existsSync(shim) ? [shim] : null;
+};
+
+const baseFlags = (options: MemberOptions): string[] => {
+  const peer = options.advertisePeerUrl ?? `http://127.0.0.1:${options.peerPort}`;
+  return [
+    `--data-dir=${options.dataDir}`,
+    `--listen-client-urls=http://127.0.0.1:${options.clientPort}`,
+    `--advertise-client-urls=${options.advertiseClientUrl ?? `http://127.0.0.1:${options.clientPort}`}`,
+    `--listen-peer-urls=http://127.0.0.1:${options.peerPort}`,
+    `--initial-advertise-peer-urls=${peer}`,
+    `--initial-cluster=default=${peer}`,
+    ...(options.flags ?? []),
+  ];
+};
+
+interface Waiter {
+  readonly matches: (line: string) => boolean;
+  readonly resolve: (line: string) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** A started process and what it has logged. */
+export class Member {
+  readonly options: MemberOptions;
+  /** Settles when the process has ended and its output is closed. */
+  readonly exited: Promise<Exit>;
+  readonly #child: ChildProcessByStdio<null, Readable, Readable>;
+  readonly #lines: string[] = [];
+  readonly #waiters = new Set<Waiter>();
+  #stdout = "";
+  #exit: Exit | null = null;
+
+  private constructor(options: MemberOptions, args: readonly string[]) {
+    this.options = options;
+    const [program, ...leading] = options.command;
+    if (program === undefined) throw new Error("empty command");
+    this.#child = spawn(program, [...leading, ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: options.env ?? { PATH: process.env["PATH"] ?? "" },
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    });
+    running.add(this.#child);
+    this.#child.stdout.on("data", (chunk: Buffer) => (this.#stdout += chunk.toString()));
+    createInterface({ input: this.#child.stderr }).on("line", (line) => this.#onLine(line));
+    this.exited = new Promise((resolve) => {
+      this.#child.once("error", (error) => this.#onExit({ code: null, signal: null }, `${error.message}`, resolve));
+      this.#child.once("close", (code, signal) => this.#onExit({ code, signal }, "", resolve));
+    });
+  }
+
+  /** Starts the program with the harness's flags and returns at once. */
+  static launch(options: MemberOptions): Member {
+    return new Member(options, baseFlags(options));
+  }
+
+  /** Starts the program with these arguments only. */
+  static launchBare(options: MemberOptions, args: readonly string[]): Member {
+    return new Member(options, args);
+  }
+
+  /** Starts the program and returns when it serves clients. */
+  static async start(options: MemberOptions): Promise<Member> {
+    const member = Member.launch(options);
+    await member.ready();
+    return member;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  get port(): number {
+    return this.options.clientPort;
+  }
+
+  /** Everything it has written to stderr so far (the newest lines of a chatty one). */
+  get log(): readonly string[] {
+    return this.#lines;
+  }
+
+  get stdout(): string {
+    return this.#stdout;
+  }
+
+  /** Returns when both lines that mean "clients are served" were logged. */
+  async ready(): Promise<void> {
+    await this.waitForLog("ready to serve client requests");
+    await this.waitForLog("serving client traffic insecurely");
+  }
+
+  /** The first line, past or to come, that contains `text`. */
+  waitForLog(text: string, msMax = readyMsMax): Promise<string> {
+    const matches = (line: string): boolean => line.includes(text);
+    const past = this.#lines.find(matches);
+    if (past !== undefined) return Promise.resolve(past);
+    if (this.#exit !== null) return Promise.reject(this.#endedWithout(text));
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => settle(() => reject(this.#endedWithout(`${text} within ${msMax} ms`))), msMax);
+      const settle = (then: () => void): void => {
+        clearTimeout(timer);
+        this.#waiters.delete(waiter);
+        then();
+      };
+      const waiter: Waiter = {
+        matches,
+        resolve: (line) => settle(() => resolve(line)),
+        reject: () => settle(() => reject(this.#endedWithout(text))),
+      };
+      this.#waiters.add(waiter);
+    });
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  /** SIGTERM, then the way it ended; one that does not end is killed and reported. */
+  async stop(): Promise<Exit> {
+    if (this.#exit !== null) return this.#exit;
+    this.#child.kill("SIGTERM");
+    let hung = false;
+    const timer = setTimeout(() => {
+      hung = true;
+      this.#child.kill("SIGKILL");
+    }, stopMsMax);
+    const exit = await this.exited;
+    clearTimeout(timer);
+    if (hung) throw new Error(`SIGTERM did not end the process within ${stopMsMax} ms`);
+    return exit;
+  }
+
+  /** kill -9. */
+  async kill(): Promise<Exit> {
+    this.#child.kill("SIGKILL");
+    return this.exited;
+  }
+
+  #onLine(line: string): void {
+    this.#lines.push(line);
+    if (this.#lines.length > logLinesMax) this.#lines.splice(0, logLinesMax / 2);
+    for (const waiter of this.#waiters) if (waiter.matches(line)) waiter.resolve(line);
+  }
+
+  #onExit(exit: Exit, problem: string, resolve: (exit: Exit) => void): void {
+    running.delete(this.#child);
+    if (this.#exit !== null) return;
+    if (problem !== "") this.#lines.push(problem);
+    this.#exit = exit;
+    for (const waiter of this.#waiters) waiter.reject(new Error("ended"));
+    resolve(exit);
+  }
+
+  #endedWithout(text: string): Error {
+    const tail = this.#lines.slice(-15).join("\n");
+    const state = this.#exit === null ? "still runs" : `ended (${this.#exit.code ?? this.#exit.signal})`;
+    return new Error(`${this.options.command.join(" ")} ${state} without: ${text}\n${tail}`);
+  }
+}
