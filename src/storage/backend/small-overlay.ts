@@ -14,7 +14,7 @@ interface Change {
 
 /** Bytes as a string of the same order, to be a Map's key. */
 export function bytesToText(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice();
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
 }
 
 export class SmallOverlay {

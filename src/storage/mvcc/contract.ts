@@ -1,4 +1,4 @@
-/** The store's interface, against which apply is written. */
+/** What goes into the store and comes out of it. */
 import type { Backend, RecordView } from "../backend/index.js";
 
 /** Whether a revision can be read. */
@@ -47,20 +47,12 @@ export interface SliceLimits {
   readonly bytes: number;
 }
 
-/** A range being read in slices; puts may go on between them without being seen. One object may be started again. */
-export interface RangeScan {
-  /** Pins the revision. Anything but Ok: nothing to read, and `next` must not be called. */
-  start(query: RangeQuery): RevisionStatus;
-  /** Reads one slice; true when the range is done. */
-  next(sink: RangeSink, limits: SliceLimits): boolean;
-  /** The revision that is read. */
-  readonly revision: number;
-  /** Keys in the range at that revision; right when done, and only if `count` or `countOnly` was asked or no limit was set. */
-  readonly count: number;
-  /** Records given to the sink so far. */
-  readonly returned: number;
-  /** True when records beyond the limit exist. */
-  readonly more: boolean;
+/** What ranges and hashes need to know of the store. */
+export interface Revisions {
+  readonly currentRevision: number;
+  readonly compactRevision: number;
+  readonly visibleRevision: number;
+  checkRevision(revision: number): RevisionStatus;
 }
 
 /** The changes of one write transaction, in order; valid only within the call that hands them over. */
@@ -73,6 +65,13 @@ export interface TxnChanges {
   read(i: number, into: RecordView): void;
 }
 
+/** A HashKV answer as it is kept: the hash of all up to `revision`, made when the store was compacted at `compactRevision`. */
+export interface KeyValueHash {
+  readonly hash: number;
+  readonly compactRevision: number;
+  readonly revision: number;
+}
+
 export interface HashResult {
   readonly status: RevisionStatus;
   readonly hash: number;
@@ -81,60 +80,4 @@ export interface HashResult {
   readonly revision: number;
   /** The store's revision when the hash began. */
   readonly currentRevision: number;
-}
-
-export interface MvccStore {
-  /** The revision of the last ended write transaction that changed something; 1 in an empty store. */
-  readonly currentRevision: number;
-  /** The highest revision compacted away; −1 when there was no compaction. */
-  readonly compactRevision: number;
-  /** A scheduled compaction that a crash interrupted and that is to be resumed; 0 when none. */
-  readonly pendingCompactRevision: number;
-
-  /** Begins a write transaction; only one is open at a time. */
-  begin(): void;
-  /** Changes made so far in the open transaction. */
-  readonly changeCount: number;
-  /** What a read inside the open transaction sees: the current revision, +1 once something changed. */
-  readonly visibleRevision: number;
-  /**
-   * Stores `key` = `bytes[keyStart, keyEnd)` with the value `valueBytes[valueStart, valueEnd)` and the lease
-   * given as the two halves of its int64 (0, 0: none). `valueBytes` may be a view's bytes.
-   */
-  put(
-    bytes: Uint8Array,
-    keyStart: number,
-    keyEnd: number,
-    valueBytes: Uint8Array,
-    valueStart: number,
-    valueEnd: number,
-    leaseLow: number,
-    leaseHigh: number,
-  ): void;
-  /**
-   * Deletes the keys of a range (range_end as in `RangeQuery`) as the transaction sees it, in order of key,
-   * and returns their number. Previous records are to be read before (`RangeScan` at `visibleRevision`).
-   */
-  deleteRange(bytes: Uint8Array, keyStart: number, keyEnd: number, endStart: number, endEnd: number): number;
-  /** Ends the transaction; returns the header's revision (grown by one if something changed). */
-  end(): number;
-  /** Called at each `end` of a transaction that changed something. Watches (and leases) hang here. */
-  onChanges: ((changes: TxnChanges) => void) | undefined;
-
-  /** Whether `revision` can be read; 0 or negative always can. */
-  checkRevision(revision: number): RevisionStatus;
-  /**
-   * Looks a key up at `revision` (≤ 0: the latest visible), which must have passed `checkRevision`;
-   * true when it lives there, and then `found*` tell about it. Costs the index only.
-   */
-  findKey(bytes: Uint8Array, keyStart: number, keyEnd: number, revision: number): boolean;
-  readonly foundModRevision: number;
-  readonly foundCreateRevision: number;
-  readonly foundVersion: number;
-  /** As `findKey`, and points `into` at the marshalled mvccpb.KeyValue, until the next call of store or backend. */
-  readKey(bytes: Uint8Array, keyStart: number, keyEnd: number, revision: number, into: RecordView): boolean;
-  /** A scan of ranges; keep it and start it again and again. */
-  newRangeScan(): RangeScan;
-  /** etcd's HashKV: 0 = the current revision; a negative revision hashes the bucket's name alone. */
-  hashKv(revision: number): Promise<HashResult>;
 }

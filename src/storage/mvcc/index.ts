@@ -11,15 +11,18 @@
  * Reading one key:      store.readKey(bytes, from, to, revision, view) → a marshalled mvccpb.KeyValue in place.
  * Reading a range:      scan.start(query) → status; scan.next(sink, limits) in slices until it returns true.
  */
-export { KeyValueReader } from "./key-value.js";
+export { CompactionHashes } from "./compaction-hashes.js";
 export {
   RevisionStatus,
   type HashResult,
-  type MvccStore,
+  type KeyValueHash,
   type MvccStoreOptions,
   type RangeQuery,
-  type RangeScan,
   type RangeSink,
   type SliceLimits,
   type TxnChanges,
 } from "./contract.js";
+export { KeyHasher } from "./key-hasher.js";
+export { KeyValueReader } from "./key-value.js";
+export { RangeScan } from "./range-scan.js";
+export { MvccStore } from "./store.js";

@@ -6,6 +6,88 @@
  */
 import type { RecordView } from "../backend/index.js";
 
+/** What the fields beside key and value may take. */
+export const keyValueOverheadMax = 64;
+/** Up to here a loop copies faster than a view is made. */
+const loopBytesMax = 64;
+
+/** Copies `source[start, end)` to `target` at `at`; returns the end. */
+function copyBytes(target: Uint8Array, at: number, source: Uint8Array, start: number, end: number): number {
+  const length = end - start;
+  if (length > loopBytesMax) target.set(source.subarray(start, end), at);
+  else for (let i = 0; i < length; i++) target[at + i] = source[start + i]!;
+  return at + length;
+}
+
+function writeVarint(target: Uint8Array, at: number, value: number): number {
+  let rest = value;
+  while (rest > 0x7fff_ffff) {
+    target[at++] = (rest % 128) | 0x80;
+    rest = Math.floor(rest / 128);
+  }
+  while (rest > 0x7f) {
+    target[at++] = (rest & 0x7f) | 0x80;
+    rest >>>= 7;
+  }
+  target[at++] = rest;
+  return at;
+}
+
+/** A varint of 64 bits in two halves. */
+function writeVarint64(target: Uint8Array, at: number, low: number, high: number): number {
+  let lower = low >>> 0;
+  let upper = high >>> 0;
+  while (upper !== 0 || lower > 0x7f) {
+    target[at++] = (lower & 0x7f) | 0x80;
+    lower = ((lower >>> 7) | (upper << 25)) >>> 0;
+    upper >>>= 7;
+  }
+  target[at++] = lower;
+  return at;
+}
+
+/** Writes a tombstone's value, the key alone, and returns its end. */
+export function writeKeyOnly(target: Uint8Array, at: number, bytes: Uint8Array, start: number, end: number): number {
+  if (end === start) return at;
+  target[at++] = 0x0a;
+  return copyBytes(target, writeVarint(target, at, end - start), bytes, start, end);
+}
+
+/** Writes the revisions and the version behind a key and returns their end. */
+export function writeRevisions(
+  target: Uint8Array,
+  at: number,
+  createRevision: number,
+  modRevision: number,
+  version: number,
+): number {
+  target[at++] = 0x10;
+  at = writeVarint(target, at, createRevision);
+  target[at++] = 0x18;
+  at = writeVarint(target, at, modRevision);
+  target[at++] = 0x20;
+  return writeVarint(target, at, version);
+}
+
+/** Writes value and lease behind the version and returns their end. */
+export function writeValueAndLease(
+  target: Uint8Array,
+  at: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  leaseLow: number,
+  leaseHigh: number,
+): number {
+  if (end > start) {
+    target[at++] = 0x2a;
+    at = copyBytes(target, writeVarint(target, at, end - start), bytes, start, end);
+  }
+  if (leaseLow === 0 && leaseHigh === 0) return at;
+  target[at++] = 0x30;
+  return writeVarint64(target, at, leaseLow, leaseHigh);
+}
+
 /** Reads the fields of one record in place; one instance is reused. Records are our own, so bad bytes throw. */
 export class KeyValueReader {
   bytes: Uint8Array = new Uint8Array(0);
