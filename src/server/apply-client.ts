@@ -26,7 +26,8 @@ const toMainBytesMax = 1 << 16;
 
 /** What the worker says of its state when it is ready. */
 export type ApplyReady = Extract<FromApply, { type: "ready" }>;
-type ApplyEvent = Exclude<FromApply, { type: "ready" | "metrics" | "stopped" | "log" | "fatal" }>;
+/** What the worker tells of what it has applied. */
+export type ApplyEvent = Exclude<FromApply, { type: "ready" | "metrics" | "stopped" | "log" | "fatal" }>;
 
 /** Called on main. */
 export interface ApplyHooks {
@@ -75,17 +76,21 @@ export class ApplyClient {
     logger: Logger,
   ): Promise<{ client: ApplyClient; ready: ApplyReady }> {
     return new Promise((resolve, reject) => {
-      let client: ApplyClient | null = null;
-      const starting: ApplyHooks = {
-        progress: () => hooks.progress(),
-        event: (event) => hooks.event(event),
-        fatal: (message, stack) => (client?.#ready ? reject(new Error(message)) : hooks.fatal(message, stack)),
-      };
-      client = new ApplyClient(init, starting, logger);
-      const started = client;
+      const client: ApplyClient = new ApplyClient(
+        init,
+        {
+          progress: () => hooks.progress(),
+          event: (event) => hooks.event(event),
+          fatal: (message, stack) => {
+            if (client.#ready === null) hooks.fatal(message, stack);
+            else reject(new Error(message));
+          },
+        },
+        logger,
+      );
       client.#ready = (ready) => {
-        started.#ready = null;
-        resolve({ client: started, ready });
+        client.#ready = null;
+        resolve({ client, ready });
       };
     });
   }

@@ -1,0 +1,206 @@
+/**
+ * From the edge's batches to the server: each call is checked as etcd's RPC layer does and goes on its way as
+ * a proposal, a read, or an answer from here. One pass over a batch, then one flush.
+ *
+ * Thread: main. Nothing is kept of a batch: its buffer is reused.
+ */
+import { ErrNoLeader, ErrNotCapable, EtcdError, GrpcCode, unmarshalRequestError } from "../../errors/index.js";
+import { CallBatchReader, CallFlag, CallKind } from "../../native/index.js";
+import {
+  AlarmRequestDescriptor,
+  decodeAlarmRequest,
+  decodeMemberListRequest,
+  HashKVRequestDescriptor,
+  MemberListRequestDescriptor,
+  StatusRequestDescriptor,
+  validate,
+  type MessageDescriptor,
+} from "../../proto/index.js";
+import type { EtcdServer } from "../../server/index.js";
+import { HealthService } from "./health.js";
+import { servedMethods, type ServedPath } from "./methods.js";
+import { KvValidator } from "./validate-kv.js";
+import { isTxnReadonly, isTxnSerializable } from "./validate-txn.js";
+
+/** Fields of InternalRaftRequest. */
+const requestField = { put: 4, deleteRange: 5, txn: 6, alarm: 10 } as const;
+const alarmActionMax = 2;
+
+/** Where batches of calls come from: the edge. */
+export interface CallSource {
+  /** Copies whole records into `into` and returns their bytes; 0: nothing is left. */
+  drain(into: Uint8Array): number;
+}
+
+/** Batches taken in one go before other events of this thread get their turn. */
+const batchesInARow = 4;
+
+export class Dispatcher {
+  readonly #server: EtcdServer;
+  readonly #source: CallSource;
+  readonly #buffer: Uint8Array;
+  readonly #reader = new CallBatchReader();
+  readonly #validator: KvValidator;
+  readonly #health: HealthService;
+  readonly #handlers: readonly (() => void)[];
+  /** Records for apply that need no ReadIndex. */
+  #local = new Uint8Array(1 << 16);
+  #localLength = 0;
+  #scheduled = false;
+
+  /** `messageBytesMax`: the longest message that the edge lets through. */
+  constructor(server: EtcdServer, source: CallSource, messageBytesMax: number) {
+    this.#server = server;
+    this.#source = source;
+    this.#buffer = new Uint8Array(Math.max(1 << 20, messageBytesMax + (1 << 16)));
+    this.#validator = new KvValidator({ txnOpsMax: server.config.maxTxnOps });
+    this.#health = new HealthService(server.replies, () => server.leader !== 0n);
+    const table: Readonly<Record<ServedPath, () => void>> = {
+      "/etcdserverpb.KV/Range": () => this.#range(),
+      "/etcdserverpb.KV/Put": () => this.#put(),
+      "/etcdserverpb.KV/DeleteRange": () => this.#deleteRange(),
+      "/etcdserverpb.KV/Txn": () => this.#txn(),
+      "/etcdserverpb.Maintenance/Alarm": () => this.#alarm(),
+      "/etcdserverpb.Maintenance/Status": () => this.#localCall(StatusRequestDescriptor),
+      "/etcdserverpb.Maintenance/HashKV": () => this.#localCall(HashKVRequestDescriptor),
+      "/etcdserverpb.Cluster/MemberList": () => this.#memberList(),
+      "/grpc.health.v1.Health/Check": () => this.#health.check(...this.#message()),
+      "/grpc.health.v1.Health/List": () => this.#health.list(this.#reader.callId),
+      "/grpc.health.v1.Health/Watch": () => this.#health.watch(...this.#message()),
+    };
+    this.#handlers = servedMethods.map(({ path }) => table[path as ServedPath]);
+  }
+
+  /** The edge has calls, or the server takes calls again. */
+  wake(): void {
+    for (let i = 0; i < batchesInARow; i++) if (!this.#takeBatch()) return;
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.wake();
+    });
+  }
+
+  /** A leader has come or gone. */
+  leaderChanged(): void {
+    this.#health.changed();
+  }
+
+  /** False: there was nothing to take, or the server takes nothing for now. */
+  #takeBatch(): boolean {
+    if (this.#server.blocked) return false;
+    const length = this.#source.drain(this.#buffer);
+    if (length === 0) return false;
+    const reader = this.#reader;
+    reader.reset(this.#buffer, length);
+    while (reader.next()) {
+      if (reader.kind === CallKind.Call) this.#call();
+      else if (reader.kind === CallKind.Cancel) this.#health.cancel(reader.callId);
+    }
+    if (this.#localLength > 0) this.#server.readSerializable(this.#local, this.#localLength);
+    this.#localLength = 0;
+    this.#server.flush();
+    return true;
+  }
+
+  #call(): void {
+    const { method, flags } = this.#reader;
+    if (this.#server.clusterVersion === null) return this.#fail(new ErrNotCapable());
+    if ((flags & CallFlag.RequireLeader) !== 0 && this.#server.leader === 0n) return this.#fail(new ErrNoLeader());
+    this.#handlers[method]!();
+  }
+
+  #fail(error: EtcdError): void {
+    this.#server.replies.error(this.#reader.callId, error);
+  }
+
+  #message(): [number, Uint8Array, number, number] {
+    const { callId, bytes, messageStart, messageEnd } = this.#reader;
+    return [callId, bytes, messageStart, messageEnd];
+  }
+
+  #range(): void {
+    const { bytes, messageStart, messageEnd } = this.#reader;
+    const error = this.#validator.checkRange(bytes, messageStart, messageEnd);
+    if (error !== undefined) return this.#fail(error);
+    if (this.#validator.range.serializable) this.#readLocal();
+    else this.#readLinearizable();
+  }
+
+  #put(): void {
+    const { bytes, messageStart, messageEnd } = this.#reader;
+    const error = this.#validator.checkPut(bytes, messageStart, messageEnd);
+    if (error !== undefined) this.#fail(error);
+    else this.#propose(requestField.put);
+  }
+
+  #deleteRange(): void {
+    const { bytes, messageStart, messageEnd } = this.#reader;
+    const error = this.#validator.checkDeleteRange(bytes, messageStart, messageEnd);
+    if (error !== undefined) this.#fail(error);
+    else this.#propose(requestField.deleteRange);
+  }
+
+  #txn(): void {
+    const { bytes, messageStart, messageEnd } = this.#reader;
+    const error = this.#validator.checkTxn(bytes, messageStart, messageEnd);
+    if (error !== undefined) return this.#fail(error);
+    const { txn } = this.#validator;
+    if (!isTxnReadonly(txn)) this.#propose(requestField.txn);
+    else if (isTxnSerializable(txn)) this.#readLocal();
+    else this.#readLinearizable();
+  }
+
+  /** An unknown action crashes an etcd member, so none is ever proposed. */
+  #alarm(): void {
+    if (!this.#parses(AlarmRequestDescriptor)) return;
+    const { bytes, messageStart, messageEnd } = this.#reader;
+    const { action } = decodeAlarmRequest(bytes, messageStart, messageEnd);
+    if (action < 0 || action > alarmActionMax) {
+      return this.#fail(new EtcdError(GrpcCode.InvalidArgument, "etcdserver: unknown alarm action"));
+    }
+    this.#propose(requestField.alarm);
+  }
+
+  #memberList(): void {
+    if (!this.#parses(MemberListRequestDescriptor)) return;
+    const { bytes, messageStart, messageEnd } = this.#reader;
+    if (decodeMemberListRequest(bytes, messageStart, messageEnd).linearizable) this.#readLinearizable();
+    else this.#readLocal();
+  }
+
+  #localCall(request: MessageDescriptor): void {
+    if (this.#parses(request)) this.#readLocal();
+  }
+
+  #parses(request: MessageDescriptor): boolean {
+    const { bytes, messageStart, messageEnd } = this.#reader;
+    const text = validate(request, bytes, messageStart, messageEnd);
+    if (text !== undefined) this.#fail(unmarshalRequestError(text));
+    return text === undefined;
+  }
+
+  #propose(field: number): void {
+    const { bytes, messageStart, messageEnd, callId } = this.#reader;
+    const error = this.#server.propose(field, bytes, messageStart, messageEnd, callId);
+    if (error !== null) this.#fail(error);
+  }
+
+  #readLinearizable(): void {
+    const { bytes, recordStart, recordEnd } = this.#reader;
+    this.#server.readLinearizable(bytes, recordStart, recordEnd);
+  }
+
+  #readLocal(): void {
+    const { bytes, recordStart, recordEnd } = this.#reader;
+    const needed = this.#localLength + recordEnd - recordStart;
+    if (needed > this.#local.length) {
+      const grown = new Uint8Array(Math.max(needed, this.#local.length * 2));
+      grown.set(this.#local.subarray(0, this.#localLength));
+      this.#local = grown;
+    }
+    this.#local.set(bytes.subarray(recordStart, recordEnd), this.#localLength);
+    this.#localLength = needed;
+  }
+}

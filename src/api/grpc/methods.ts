@@ -1,0 +1,40 @@
+/**
+ * The RPCs that are served, in the order of their method index. A method that is not here is answered by the
+ * edge as grpc-go answers an unknown one: Unimplemented.
+ */
+import { methods as allMethods, type MethodDescriptor } from "../../proto/index.js";
+
+const servedPaths = [
+  "/etcdserverpb.KV/Range",
+  "/etcdserverpb.KV/Put",
+  "/etcdserverpb.KV/DeleteRange",
+  "/etcdserverpb.KV/Txn",
+  "/etcdserverpb.Maintenance/Alarm",
+  "/etcdserverpb.Maintenance/Status",
+  "/etcdserverpb.Maintenance/HashKV",
+  "/etcdserverpb.Cluster/MemberList",
+  "/grpc.health.v1.Health/Check",
+  "/grpc.health.v1.Health/List",
+  "/grpc.health.v1.Health/Watch",
+] as const;
+
+/** Path of a served RPC. */
+export type ServedPath = (typeof servedPaths)[number];
+
+/** Served RPCs by method index. */
+export const servedMethods: readonly MethodDescriptor[] = servedPaths.map((path) => {
+  const found = allMethods.find((method) => method.path === path);
+  if (found === undefined) throw new Error(`no .proto file describes ${path}`);
+  return found;
+});
+
+/** Index of `path` in the table. */
+export function methodIndex(path: ServedPath): number {
+  return servedPaths.indexOf(path);
+}
+
+/** Kinds of calls, as the edge knows them. */
+export function methodKind(method: MethodDescriptor): 0 | 1 | 2 | 3 {
+  if (method.clientStreams) return method.serverStreams ? 3 : 1;
+  return method.serverStreams ? 2 : 0;
+}

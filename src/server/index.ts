@@ -1,0 +1,9 @@
+/**
+ * One member: the Ready loop, proposals and those who wait for them, linearizable reads, the data folder.
+ * Thread: main. Invariants: an answer leaves only after its entry is durable here and committed; what cannot go
+ * on ends the process; nothing that was acknowledged is dropped.
+ */
+export { BootstrapError } from "./bootstrap.js";
+export { DataDirError } from "./data-dir.js";
+export { EtcdServer, type ServerSurroundings } from "./etcd-server.js";
+export { Replies } from "./replies.js";

@@ -1,0 +1,128 @@
+/**
+ * What a member tells its cluster by itself, through the log: its name and client URLs after each start, and,
+ * as a leader of a cluster without one, the cluster version; alarms it must raise.
+ *
+ * Thread: main. Each is proposed again until it has been applied.
+ */
+import type { Logger } from "../base/index.js";
+import type { Config } from "../config/index.js";
+import { memberIdText, serverVersionText, type Member } from "../membership/index.js";
+import {
+  encodeAlarmRequest,
+  encodeClusterMemberAttrSetRequest,
+  encodeClusterVersionSetRequest,
+} from "../proto/index.js";
+
+/** Fields of InternalRaftRequest. */
+const alarmField = 10;
+const clusterVersionSetField = 1300;
+const clusterMemberAttrSetField = 1301;
+
+/** A cluster of members of this version alone. */
+const clusterVersion = serverVersionText.replace(/\d+$/, "0");
+const alarmActivate = 1;
+const alarmNoSpace = 1;
+
+export interface PublisherOptions {
+  readonly config: Config;
+  readonly memberId: bigint;
+  readonly clusterId: bigint;
+  readonly logger: Logger;
+  /** How long to wait for an own proposal before it is made again. */
+  readonly timeoutMs: number;
+  /** Proposes the message of InternalRaftRequest's `field`. */
+  readonly propose: (field: number, message: Uint8Array) => void;
+}
+
+export class Publisher {
+  readonly published: Promise<void>;
+  readonly #options: PublisherOptions;
+  #resolvePublished: () => void = () => {};
+  #isPublished = false;
+  #publishedMs = Number.NEGATIVE_INFINITY;
+  #versionMs = Number.NEGATIVE_INFINITY;
+  #hasLeader = false;
+  #leads = false;
+  #clusterVersion: string | null = null;
+
+  constructor(options: PublisherOptions, clusterVersion: string | null) {
+    this.#options = options;
+    this.#clusterVersion = clusterVersion;
+    this.published = new Promise((resolve) => {
+      this.#resolvePublished = resolve;
+    });
+    if (clusterVersion !== null) this.#logCapabilities(clusterVersion);
+  }
+
+  /** There is a leader; `self`: it is this member. */
+  leaderElected(self: boolean): void {
+    this.#hasLeader = true;
+    this.#leads = self;
+  }
+
+  /** Proposes what is due; called at each tick and after each event that may make something due. */
+  tick(nowMs: number): void {
+    if (!this.#hasLeader) return;
+    const { timeoutMs } = this.#options;
+    if (!this.#isPublished) {
+      if (nowMs - this.#publishedMs < timeoutMs) return;
+      this.#publishedMs = nowMs;
+      this.#publishAttributes();
+    } else if (this.#leads && this.#clusterVersion === null && nowMs - this.#versionMs >= timeoutMs) {
+      this.#versionMs = nowMs;
+      this.#options.propose(clusterVersionSetField, encodeClusterVersionSetRequest({ ver: clusterVersion }));
+    }
+  }
+
+  /** A member's attributes have been applied. */
+  membersChanged(members: readonly Member[], nowMs: number): void {
+    const { config, memberId, clusterId, logger, timeoutMs } = this.#options;
+    const self = members.find((member) => member.id === memberId);
+    if (this.#isPublished || self === undefined || self.name !== config.name) return;
+    this.#isPublished = true;
+    logger.info("published local member to cluster through raft", {
+      "local-member-id": memberIdText(memberId),
+      "local-member-attributes": `{Name:${self.name} ClientURLs:[${self.clientURLs.join(" ")}]}`,
+      "cluster-id": memberIdText(clusterId),
+      "publish-timeout": `${timeoutMs / 1000}s`,
+    });
+    this.#resolvePublished();
+    this.tick(nowMs);
+  }
+
+  /** The cluster version has been applied. */
+  clusterVersionSet(version: string): void {
+    const { memberId, clusterId, logger } = this.#options;
+    const fields = { "cluster-id": memberIdText(clusterId), "local-member-id": memberIdText(memberId) };
+    const shown = version.replace(/\.\d+$/, "");
+    if (this.#clusterVersion === null)
+      logger.info("set initial cluster version", { ...fields, "cluster-version": shown });
+    else
+      logger.info("updated cluster version", {
+        ...fields,
+        from: this.#clusterVersion.replace(/\.\d+$/, ""),
+        to: shown,
+      });
+    this.#clusterVersion = version;
+    this.#logCapabilities(version);
+  }
+
+  /** Raises NOSPACE for this member: writes will be refused, reads go on. */
+  raiseNoSpace(): void {
+    const { memberId, propose } = this.#options;
+    propose(alarmField, encodeAlarmRequest({ action: alarmActivate, memberID: memberId, alarm: alarmNoSpace }));
+  }
+
+  #publishAttributes(): void {
+    const { config, memberId, propose } = this.#options;
+    const clientUrls = config.advertiseClientUrls.map((url) => url.text);
+    propose(
+      clusterMemberAttrSetField,
+      encodeClusterMemberAttrSetRequest({ memberID: memberId, memberAttributes: { name: config.name, clientUrls } }),
+    );
+  }
+
+  #logCapabilities(version: string): void {
+    this.#options.logger.info("enabled capabilities for version", { "cluster-version": version.replace(/\.\d+$/, "") });
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * The Ready loop: what Raft asks for is written, sent and applied, and what came of it is stepped back in.
+ * Append, fsync and apply overlap: Raft runs with asynchronous storage writes, so only entries that are
+ * durable here go to apply, and an answer leaves only after that.
+ *
+ * Thread: main. Owns the RawNode; nobody else touches it.
+ * Invariants: storage work is done in the order Raft gave it; its responses are delivered in that order.
+ */
+import { assert, EntryType, type EntryBatch, type Logger } from "../base/index.js";
+import { none, type ConfState, type Message, type RawNode, type ReadState, type SoftState } from "../raft/index.js";
+import { isConfChange, LogTruncation } from "./log-truncation.js";
+import { ownSequenceOf } from "./request-header.js";
+import type { RequestIdGenerator } from "./request-id.js";
+import type { Waiters } from "./waiters.js";
+
+/** Proposals on their way from here to apply, in bytes; above it no more calls are taken. */
+const pendingBytesMax = 64 << 20;
+
+/** The log on disk, as this loop uses it (storage/wal's Wal). */
+export interface LogWriter {
+  append(work: {
+    batches: readonly EntryBatch[];
+    hardState: { term: number; vote: bigint; commit: number } | null;
+    token: number;
+  }): void;
+  appendSnapshotMark(mark: { index: number; term: number; confState: ConfState }, token: number): void;
+  release(index: number): void;
+}
+
+/** Apply, as this loop uses it (ApplyClient). */
+export interface Applier {
+  readonly blocked: boolean;
+  readonly progress: { readonly appliedIndex: number; readonly flushedIndex: number };
+  entries(batch: EntryBatch, callIds: Uint32Array, raftTerm: number): void;
+}
+
+/** Other members. */
+export interface Transport {
+  send(messages: readonly Message[]): void;
+}
+
+/** What the loop tells the server. */
+export interface RaftLoopHooks {
+  /** Leader or role have changed. */
+  softState(state: SoftState): void;
+  readState(state: ReadState): void;
+  /** The commit index has moved. */
+  committed(index: number): void;
+}
+
+/** Storage work under way, and what to deliver when it is done. */
+interface Outstanding {
+  /** Append: the WAL's token. Apply: the last index. */
+  readonly until: number;
+  readonly responses: readonly Message[];
+}
+
+export interface RaftLoopOptions {
+  readonly id: bigint;
+  readonly node: RawNode;
+  readonly wal: LogWriter;
+  readonly apply: Applier;
+  readonly transport: Transport;
+  readonly waiters: Waiters;
+  readonly ids: RequestIdGenerator;
+  readonly truncation: LogTruncation;
+  readonly hooks: RaftLoopHooks;
+  readonly logger: Logger;
+}
+
+export class RaftLoop {
+  readonly #options: RaftLoopOptions;
+  readonly #node: RawNode;
+  readonly #appends: Outstanding[] = [];
+  readonly #applies: Outstanding[] = [];
+  /** Indexes of conf changes that are with apply, whose outcome Raft must hear of first. */
+  readonly #confChanges: number[] = [];
+  #token = 0;
+  #durableToken = 0;
+  #vote = none;
+  #term = 0;
+  #commitIndex = 0;
+  /** Commit index that the WAL does not have yet; it goes with the next append. */
+  #commitUnwritten = false;
+  #pendingBytes = 0;
+  #pumping = false;
+
+  constructor(options: RaftLoopOptions, hardState: { term: number; vote: bigint; commit: number }) {
+    this.#options = options;
+    this.#node = options.node;
+    this.#term = hardState.term;
+    this.#vote = hardState.vote;
+    this.#commitIndex = hardState.commit;
+  }
+
+  get commitIndex(): number {
+    return this.#commitIndex;
+  }
+  get term(): number {
+    return this.#term;
+  }
+  get node(): RawNode {
+    return this.#node;
+  }
+  /** No more proposals should be taken for now. */
+  get full(): boolean {
+    return this.#pendingBytes > pendingBytesMax || this.#options.apply.blocked;
+  }
+  /** Everything handed to the WAL is durable. */
+  get allDurable(): boolean {
+    return this.#durableToken === this.#token;
+  }
+
+  /** Does all that Raft wants done, until it wants nothing more. */
+  pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (this.#node.hasReady()) {
+      const ready = this.#node.ready();
+      if (ready.softState !== null) this.#options.hooks.softState(ready.softState);
+      if (ready.hardState !== null) this.#commit(ready.hardState.commit);
+      if (ready.messages.length > 0) this.#options.transport.send(ready.messages);
+      if (ready.append !== null) this.#append(ready.append);
+      if (ready.apply !== null) this.#apply(ready.apply);
+      for (const state of ready.readStates) this.#options.hooks.readState(state);
+    }
+    this.#pumping = false;
+  }
+
+  /** The WAL has made everything up to `token` durable. */
+  durable(token: number): void {
+    this.#durableToken = token;
+    let done = 0;
+    while (done < this.#appends.length && this.#appends[done]!.until <= token) this.#deliver(this.#appends[done++]!);
+    this.#appends.splice(0, done);
+    this.pump();
+  }
+
+  /** Apply has progressed. */
+  applied(): void {
+    const { appliedIndex, flushedIndex } = this.#options.apply.progress;
+    const until = Math.min(appliedIndex, (this.#confChanges[0] ?? Infinity) - 1);
+    let done = 0;
+    while (done < this.#applies.length && this.#applies[done]!.until <= until) this.#deliver(this.#applies[done++]!);
+    this.#applies.splice(0, done);
+    this.pump();
+    this.#truncate(flushedIndex);
+  }
+
+  /** Apply has judged the conf change at `index`; `apply` puts its outcome in force. */
+  confChangeApplied(index: number, apply: (node: RawNode) => ConfState): void {
+    assert(this.#confChanges[0] === index, "conf changes come back out of order");
+    this.#confChanges.shift();
+    const confState = apply(this.#node);
+    this.#options.truncation.confChanged(index, confState);
+    this.applied();
+  }
+
+  /** Writes the commit index that no append has taken along; called now and then, and before a stop. */
+  writeCommit(): void {
+    if (this.#commitUnwritten) this.#write([]);
+  }
+
+  #commit(index: number): void {
+    if (index <= this.#commitIndex) return;
+    this.#commitIndex = index;
+    this.#commitUnwritten = true;
+    this.#options.hooks.committed(index);
+  }
+
+  /** Commit alone need not be durable (figure 2), so it waits for the next append and costs no fsync of its own. */
+  #append(message: Message): void {
+    assert(message.snapshot === null, "a snapshot to install, but no peer to send one");
+    const voteChanged = message.term !== 0 && (message.term !== this.#term || message.vote !== this.#vote);
+    if (voteChanged) {
+      this.#term = message.term;
+      this.#vote = message.vote;
+    }
+    if (message.commit > this.#commitIndex) this.#commit(message.commit);
+    if (message.entries.length === 0 && !voteChanged && message.responses.length === 0) return;
+    for (const batch of message.entries) {
+      this.#pendingBytes += batch.bytes.length;
+      this.#options.truncation.appended(batch.bytes.length);
+    }
+    if (message.entries.length > 0 || voteChanged) this.#write(message.entries);
+    this.#appends.push({ until: this.#token, responses: message.responses });
+    if (this.#durableToken === this.#token) this.durable(this.#token);
+  }
+
+  #write(batches: readonly EntryBatch[]): void {
+    this.#commitUnwritten = false;
+    const hardState = { term: this.#term, vote: this.#vote, commit: this.#commitIndex };
+    this.#options.wal.append({ batches, hardState, token: ++this.#token });
+  }
+
+  #apply(message: Message): void {
+    const { apply, waiters, ids } = this.#options;
+    let lastIndex = 0;
+    for (const batch of message.entries) {
+      const callIds = new Uint32Array(batch.count);
+      let start = 0;
+      for (let i = 0; i < batch.count; i++) {
+        const end = batch.ends[i]!;
+        if (batch.types[i] === EntryType.Normal) {
+          const sequence = ownSequenceOf(batch.bytes, start, end, ids);
+          if (sequence !== -1) callIds[i] = waiters.resolve(sequence);
+        } else if (isConfChange(batch, i)) {
+          this.#confChanges.push(batch.firstIndex + i);
+        }
+        start = end;
+      }
+      apply.entries(batch, callIds, this.#term);
+      this.#pendingBytes = Math.max(0, this.#pendingBytes - batch.bytes.length);
+      lastIndex = batch.lastIndex;
+    }
+    this.#applies.push({ until: lastIndex, responses: message.responses });
+  }
+
+  #deliver({ responses }: Outstanding): void {
+    for (const response of responses) {
+      if (response.to === this.#options.id) this.#node.stepStorageResponse(response);
+      else this.#options.transport.send([response]);
+    }
+  }
+
+  /** Drops what LMDB holds durably from the log in memory and on disk. */
+  #truncate(flushedIndex: number): void {
+    const cut = this.#options.truncation.next(flushedIndex, this.#node);
+    if (cut === null) return;
+    this.#options.wal.appendSnapshotMark(cut.mark, ++this.#token);
+    this.#options.wal.release(cut.mark.index);
+    this.#node.compact(cut.compactIndex);
+  }
+}

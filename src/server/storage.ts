@@ -1,0 +1,169 @@
+/**
+ * Opens what a member keeps: data folder, WAL and apply's backend; makes them for a new member.
+ * Thread: main, at start.
+ */
+import { memberIdText } from "../membership/index.js";
+import { Wal } from "../storage/wal/index.js";
+import { ApplyClient, type ApplyEvent, type ApplyReady } from "./apply-client.js";
+import {
+  decodeIdentity,
+  encodeIdentity,
+  firstEntries,
+  planNewCluster,
+  ReplayedLog,
+  type MemberIdentity,
+  type NewCluster,
+} from "./bootstrap.js";
+import { beginBootstrap, DataDirError, endBootstrap, holdDataDir, type HeldDataDir } from "./data-dir.js";
+import type { OpenedStorage, ServerSurroundings } from "./etcd-server.js";
+
+/** The member cannot go on; the process ends with 1. */
+export type FatalHandler = (message: string, fields: Readonly<Record<string, unknown>>) => void;
+
+/** What the opened parts tell the server. */
+export interface StorageHooks {
+  durable(token: number): void;
+  progress(): void;
+  event(event: ApplyEvent): void;
+}
+
+/** Log segments (design: 64 MiB, as etcd's). */
+const segmentBytes = 64 << 20;
+
+/** Opens or makes everything. Throws DataDirError, WalCorruptError, BootstrapError, or what the backend says. */
+export async function openStorage(surroundings: ServerSurroundings, hooks: StorageHooks): Promise<OpenedStorage> {
+  const { config, logger } = surroundings;
+  const dataDir = holdDataDir(config.dataDir, config.walDir, logger);
+  try {
+    return dataDir.fresh ? await create(surroundings, hooks, dataDir) : await reopen(surroundings, hooks, dataDir);
+  } catch (error) {
+    dataDir.release();
+    throw error;
+  }
+}
+
+/** A new member: its first entries are durable and its backend exists before anything else happens. */
+async function create(
+  surroundings: ServerSurroundings,
+  hooks: StorageHooks,
+  dataDir: HeldDataDir,
+): Promise<OpenedStorage> {
+  const cluster: NewCluster = planNewCluster(surroundings.config);
+  beginBootstrap(dataDir.paths);
+  const { client: apply, ready } = await startApply(surroundings, hooks, dataDir, cluster);
+  const log = new ReplayedLog();
+  const entries = firstEntries(cluster.members);
+  log.entriesRecord(entries);
+  log.hardStateRecord({ term: 1, vote: 0n, commit: entries.lastIndex });
+  const made = await createWal(surroundings, hooks, dataDir, encodeIdentity(cluster), log);
+  endBootstrap(dataDir.paths);
+  surroundings.logger.info("bootstrapped a new member", identityFields(cluster));
+  return { dataDir, identity: cluster, wal: made, log, apply, ready };
+}
+
+async function createWal(
+  surroundings: ServerSurroundings,
+  hooks: StorageHooks,
+  dataDir: HeldDataDir,
+  metadata: Uint8Array,
+  log: ReplayedLog,
+): Promise<Wal> {
+  let written: () => void = () => {};
+  const durable = new Promise<void>((resolve) => (written = resolve));
+  let first = true;
+  const options = walOptions(surroundings, dataDir, (token) => {
+    if (first) written();
+    else hooks.durable(token);
+    first = false;
+  });
+  const wal = await Wal.create(options, metadata);
+  wal.append({ batches: log.batches, hardState: log.hardState, token: 0 });
+  await durable;
+  return wal;
+}
+
+async function reopen(
+  surroundings: ServerSurroundings,
+  hooks: StorageHooks,
+  dataDir: HeldDataDir,
+): Promise<OpenedStorage> {
+  const { logger, config } = surroundings;
+  logger.info("restarting local member from its data; --initial-cluster is ignored", { "data-dir": config.dataDir });
+  const wal = await Wal.open(walOptions(surroundings, dataDir, hooks.durable));
+  const identity = decodeIdentity(wal.metadata);
+  const log = new ReplayedLog();
+  await wal.replay(log);
+  const { client: apply, ready } = await startApply(surroundings, hooks, dataDir, identity);
+  checkHalvesFit(dataDir, log, ready);
+  logger.info("restarted local member", {
+    ...identityFields(identity),
+    "commit-index": log.hardState?.commit ?? 0,
+    "last-index": log.lastIndex,
+    "consistent-index": ready.consistentIndex,
+  });
+  return { dataDir, identity, wal, log, apply, ready };
+}
+
+/** The backend never runs ahead of the durable log, nor behind what the log still holds. */
+function checkHalvesFit({ paths }: HeldDataDir, log: ReplayedLog, ready: ApplyReady): void {
+  if (ready.consistentIndex > log.lastIndex) {
+    throw new DataDirError(
+      `the log in ${paths.walDir} ends at entry ${log.lastIndex}, but ${paths.dbDir} holds entries up to ${ready.consistentIndex}: ` +
+        `they do not belong together, or the log was damaged. Nothing was changed.`,
+    );
+  }
+  if (ready.consistentIndex < log.mark.index) {
+    throw new DataDirError(
+      `the log in ${paths.walDir} begins after entry ${log.mark.index}, but ${paths.dbDir} holds entries only up to ` +
+        `${ready.consistentIndex}: they do not belong together. Nothing was changed.`,
+    );
+  }
+}
+
+function startApply(
+  { config, methods, logger, fatal }: ServerSurroundings,
+  hooks: StorageHooks,
+  { paths }: HeldDataDir,
+  { memberId, clusterId }: MemberIdentity,
+): Promise<{ client: ApplyClient; ready: ApplyReady }> {
+  return ApplyClient.start(
+    {
+      backendPath: paths.dbDir,
+      memberId,
+      clusterId,
+      methods,
+      quotaBackendBytes: config.quotaBackendBytes,
+      backendBatchLimit: config.backendBatchLimit,
+      backendBatchIntervalMs: config.backendBatchInterval,
+      maxLearners: config.maxLearners,
+      warningApplyDurationMs: config.warningApplyDuration,
+      logLevel: config.logLevel,
+    },
+    {
+      progress: hooks.progress,
+      event: hooks.event,
+      fatal: (message, stack) => fatal("apply failed", { error: message, stack }),
+    },
+    logger,
+  );
+}
+
+function walOptions(
+  { config, logger, fatal }: ServerSurroundings,
+  { paths }: HeldDataDir,
+  onDurable: (token: number) => void,
+) {
+  return {
+    dir: paths.walDir,
+    segmentBytes,
+    unsafeNoFsync: config.unsafeNoFsync,
+    onDurable,
+    onFatal: (error: Error) => fatal("failed to write the log", { error: error.message }),
+    onBuffered: (reason: string) =>
+      logger.warn("the log's file system refuses direct I/O; writing through its cache", { reason }),
+  };
+}
+
+function identityFields({ memberId, clusterId }: MemberIdentity): Record<string, string> {
+  return { "local-member-id": memberIdText(memberId), "cluster-id": memberIdText(clusterId) };
+}
