@@ -3,6 +3,7 @@
  * Thread: main, at start. Nothing else in the server reads `process.env` or `process.argv`.
  */
 export { ConfigError, makeConfig, printConfig, type Config } from "./config.js";
+export { helpText, usageText } from "./help.js";
 export { parseUrls, printDuration, type EtcdUrl } from "./kinds.js";
 export { loadConfig, LoadError, UsageError, type ConfigWarning, type Loaded } from "./load.js";
 export { options, type OptionName } from "./options.js";

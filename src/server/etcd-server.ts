@@ -67,6 +67,8 @@ export interface ServerSurroundings {
   readonly fatal: FatalHandler;
   /** More calls may be taken again, after `blocked` was true. */
   readonly unblocked: () => void;
+  /** A leader has come or gone. */
+  readonly leaderChanged: () => void;
 }
 
 /** What `EtcdServer.start` has opened for it. */
@@ -404,6 +406,7 @@ export class EtcdServer {
     const before = this.#softState;
     this.#softState = state;
     if (state.lead === before.lead) return;
+    this.#surroundings.leaderChanged();
     if (state.lead !== none) this.#leaderChanges++;
     if (state.lead === none) return;
     const waiting = this.#leaderless;

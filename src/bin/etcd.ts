@@ -1,0 +1,157 @@
+/**
+ * The `etcd` command: arguments, the start of one member, signals and exit codes.
+ *
+ * Exit codes are etcd's: 0 help and version, 1 a configuration or start that fails, 2 a flag that cannot be read;
+ * SIGTERM and SIGINT stop in order and then end the process by that same signal.
+ */
+import { arch, platform } from "node:os";
+import { startApi, type Api } from "../api/index.js";
+import { createLogger, isLogLevel, type RootLogger } from "../base/index.js";
+import {
+  ConfigError,
+  helpText,
+  loadConfig,
+  LoadError,
+  printConfig,
+  usageText,
+  UsageError,
+  type Config,
+  type ConfigWarning,
+} from "../config/index.js";
+import { memberIdText, serverVersionText } from "../membership/index.js";
+import { EtcdServer } from "../server/index.js";
+import { productVersion } from "./version.js";
+
+/** How long a stop may take before the process ends all the same. */
+const stopMsMax = 1400;
+
+const goArch: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386" };
+
+function printVersion(): void {
+  const { name, version, revision } = productVersion();
+  process.stdout.write(
+    `etcd Version: ${serverVersionText}\nGit SHA: ${revision}\nGo Version: none (Node.js ${process.version})\n` +
+      `Go OS/Arch: ${platform()}/${goArch[arch()] ?? arch()}\n${name} Version: ${version}\n`,
+  );
+}
+
+/** Reads the command line; ends the process where there is nothing to start. */
+function readCommandLine(): { config: Config; warnings: readonly ConfigWarning[] } {
+  try {
+    const loaded = loadConfig(process.argv.slice(2), process.env);
+    if (loaded.kind === "config") return loaded;
+    if (loaded.kind === "version") printVersion();
+    else process.stdout.write(helpText());
+    process.exit(0);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      process.stderr.write(`${error.message}\n${usageText}`);
+      process.exit(2);
+    }
+    const logger = createLogger({ level: "info", format: "json", outputs: ["stderr"] });
+    if (error instanceof ConfigError) logger.warn("failed to verify flags", { error: error.message });
+    else if (error instanceof LoadError) logger.fatal(error.message, error.fields);
+    else throw error;
+    process.exit(1);
+  }
+}
+
+function makeLogger(config: Config): RootLogger {
+  const { logLevel, logFormat, logOutputs } = config;
+  if (!isLogLevel(logLevel)) {
+    process.stderr.write(
+      `unrecognized level: ${JSON.stringify(logLevel)}; --log-level is debug, info, warn, error, panic or fatal\n`,
+    );
+    process.exit(2);
+  }
+  if (logFormat !== "json" && logFormat !== "console") {
+    process.stderr.write(`unknown --log-format ${JSON.stringify(logFormat)}; it is json or console\n`);
+    process.exit(1);
+  }
+  return createLogger({ level: logLevel, format: logFormat, outputs: logOutputs });
+}
+
+/** A running member, and how it ends. */
+class Member {
+  readonly #logger: RootLogger;
+  #server: EtcdServer | null = null;
+  #api: Api | null = null;
+  #stopping = false;
+
+  constructor(logger: RootLogger) {
+    this.#logger = logger;
+  }
+
+  async start(config: Config): Promise<void> {
+    const api = await startApi(config, this.#logger);
+    this.#api = api;
+    this.#logger.info("starting an etcd server", {
+      "etcd-version": serverVersionText,
+      "git-sha": productVersion().revision,
+      "go-version": `Node.js ${process.version}`,
+      "go-os": platform(),
+      "go-arch": goArch[arch()] ?? arch(),
+      ...printConfig(config),
+    });
+    const server = await EtcdServer.start({
+      config,
+      methods: api.methodPaths,
+      logger: this.#logger,
+      fatal: (message, fields) => this.fail(message, fields),
+      unblocked: () => api.wake(),
+      leaderChanged: () => api.leaderChanged(),
+    });
+    this.#server = server;
+    this.#logger.info("starting local member", {
+      "local-member-id": memberIdText(server.memberId),
+      "cluster-id": memberIdText(server.clusterId),
+    });
+    await server.ready;
+    this.#logger.info("ready to serve client requests");
+    await api.serve(server);
+  }
+
+  /** The member cannot go on. What was acknowledged is in the log; nothing more is written. */
+  fail(message: string, fields: Readonly<Record<string, unknown>>): never {
+    this.#logger.fatal(message, fields);
+    process.exit(1);
+  }
+
+  async stop(signal: NodeJS.Signals): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    this.#logger.info("received signal; shutting down", { signal: signal === "SIGINT" ? "interrupt" : "terminated" });
+    const limit = setTimeout(() => endBySignal(signal), stopMsMax);
+    await this.#api?.close();
+    await this.#server?.stop();
+    this.#logger.info("closed etcd server");
+    clearTimeout(limit);
+    endBySignal(signal);
+  }
+}
+
+/** Ends the process by the signal's own effect, so that its parent sees why; as PID 1 that has none. */
+function endBySignal(signal: NodeJS.Signals): void {
+  if (process.pid === 1) process.exit(0);
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+}
+
+async function main(): Promise<void> {
+  process.setSourceMapsEnabled(true);
+  const { config, warnings } = readCommandLine();
+  const logger = makeLogger(config);
+  for (const { message, fields } of warnings) logger.warn(message, fields);
+  const member = new Member(logger);
+  process.on("uncaughtException", (error) =>
+    member.fail("unexpected error", { error: error.message, stack: error.stack }),
+  );
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void member.stop(signal));
+  try {
+    await member.start(config);
+  } catch (error) {
+    member.fail("discovery failed", { error: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+await main();
