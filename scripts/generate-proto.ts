@@ -103,8 +103,9 @@ function plan(type: MessageType): FieldPlan[] {
   return type.fieldsArray.map(planField).toSorted((a, b) => a.number - b.number);
 }
 
-/** The name in TypeScript; a nested `Type` takes its parent's name along. */
+/** The name in TypeScript; a nested `Type` takes its parent's name along, and too plain a name is told apart. */
 function nameOf(type: protobuf.ReflectionObject): string {
+  if (type.fullName === ".raftpb.Message") return "RaftMessage";
   return type.name === "Type" ? `${type.parent!.name}Type` : type.name;
 }
 
@@ -365,7 +366,7 @@ function descriptor(type: MessageType): string {
     return `[${field.number}, "${field.name}", "${field.type}"${more.length > 0 ? `, { ${more.join(", ")} }` : ""}]`;
   });
   return (
-    `export const ${nameOf(type)}Descriptor: MessageDescriptor = describeMessage("${fullNameOf(type)}",` +
+    `export const ${nameOf(type)}Descriptor: Described = describeMessage("${fullNameOf(type)}",` +
     ` [${rows.join(",\n")}]);\n`
   );
 }
@@ -399,7 +400,7 @@ function imports(source: Source, home: ReadonlyMap<protobuf.ReflectionObject, st
     }
   }
   const lines = [...wanted].map(([file, names]) => `import { ${[...names].join(", ")} } from "./${file}.js";\n`);
-  const kinds = ["describeMessage", "type MessageDescriptor"];
+  const kinds = ["describeMessage", "type MessageDescriptor as Described"];
   if (source.enums.length > 0) kinds.push("describeEnum", "type EnumDescriptor");
   return (
     `import { ${kinds.join(", ")} } from "../descriptor.js";\n` +

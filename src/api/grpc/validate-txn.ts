@@ -99,7 +99,7 @@ interface Touched {
 }
 
 function binary(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice();
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
 }
 
 /** A range end of "\0" makes an empty interval here, as in etcd: puts beside "delete from this key on" pass. */
