@@ -13,6 +13,10 @@ export {
   ConfChangeTransition,
   ConfChangeType,
   emptyConfState,
+  enterJoint,
+  leaveJoint,
+  simple,
+  type ChangedConf,
   type ConfChangeSingle,
   type ConfChangeV2,
 } from "./conf-change.js";
@@ -20,8 +24,10 @@ export { RaftConfigError, RaftStateError, type InitialState, type RawNodeConfig 
 export { entryCount } from "./entry-size.js";
 export { localAppendThread, localApplyThread, message, MessageType, type Message } from "./message.js";
 export { Progress, ProgressState, progressStateNames } from "./progress.js";
+export { jointIndex, jointVote, majorityIndex, majorityVote, VoteResult, type Ballot } from "./quorum.js";
 export { type StepResult } from "./raft.js";
 export { RawNode, type Ready, type Status } from "./raw-node.js";
+export { Tracker } from "./tracker.js";
 export {
   none,
   Role,
