@@ -77,7 +77,7 @@ const lmdbErrors: Readonly<Record<number, string>> = {
   [-30799]: "MDB_KEYEXIST",
   [-30797]: "MDB_PAGE_NOTFOUND: the file is damaged",
   [-30796]: "MDB_CORRUPTED: the file is damaged",
-  [-30795]: "MDB_PANIC",
+  [-30795]: "MDB_PANIC: the meta page could not be written (the disk failed or is full)",
   [-30793]: "MDB_INVALID: not an LMDB file",
   [-30792]: "MDB_MAP_FULL: the map is full",
   [-30788]: "MDB_TXN_FULL",
