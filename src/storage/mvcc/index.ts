@@ -23,6 +23,7 @@ export {
   type TxnChanges,
 } from "./contract.js";
 export { KeyHasher } from "./key-hasher.js";
+export { cursorItem, KeyIndex, KeyIndexCursor } from "./key-index.js";
 export { KeyValueReader } from "./key-value.js";
 export { RangeScan } from "./range-scan.js";
 export { MvccStore } from "./store.js";

@@ -22,6 +22,7 @@ export class RevisionSet {
   readonly #mains: Float64Array;
   readonly #subs: Uint32Array;
   #size = 0;
+  #prepared = 0;
 
   /** A set which will never hold more than `elementsMax` revisions. */
   constructor(elementsMax: number, mains?: Float64Array, subs?: Uint32Array) {
@@ -35,6 +36,7 @@ export class RevisionSet {
     assert(parts.mains.length === parts.subs.length, "revision set arrays of unequal length");
     const set = new RevisionSet(0, parts.mains, parts.subs);
     set.#size = parts.size;
+    set.#prepared = parts.mains.length;
     return set;
   }
 
@@ -45,6 +47,18 @@ export class RevisionSet {
 
   get size(): number {
     return this.#size;
+  }
+
+  /**
+   * Touches the memory of up to `slotsMax` slots; true while more is to be touched. Large arrays come as unmapped
+   * pages: adding scattered elements would fault on nearly each (measured: 15 ms for the first 1,000 of 1 M).
+   */
+  prepare(slotsMax: number): boolean {
+    const until = Math.min(this.#mains.length, this.#prepared + slotsMax);
+    this.#mains.fill(0, this.#prepared, until);
+    this.#subs.fill(0, this.#prepared, until);
+    this.#prepared = until;
+    return until < this.#mains.length;
   }
 
   add(main: number, sub: number): void {

@@ -9,6 +9,8 @@ import { leafKind, slotsMax } from "./key-index-nodes.js";
 import { RevisionSet } from "./key-index-revision-set.js";
 import type { KeyIndexParts } from "./key-index-tree.js";
 
+/** Slots of the kept set that are made ready in the time of one key. */
+const slotsPerKey = 16;
 /** Dropped records and history blocks that are released after each leaf of a compaction. */
 const sweepAfterLeaf = 4 * slotsMax;
 
@@ -24,6 +26,7 @@ export class KeyIndexScan {
   /** The first key not yet handled. */
   #position: Uint8Array = new Uint8Array(0);
   #positionLength = 0;
+  #prepared = false;
   #walked = false;
   readonly #dead = new Uint8Array(slotsMax);
   readonly #deadRecords = new Uint32Array(slotsMax);
@@ -39,6 +42,10 @@ export class KeyIndexScan {
 
   /** Handles about `keysMax` keys; true while there is more to do. */
   step(keysMax: number): boolean {
+    if (!this.#prepared) {
+      this.#prepared = !this.available.prepare(keysMax * slotsPerKey);
+      return true;
+    }
     let visited = 0;
     while (!this.#walked && visited < keysMax) visited += this.#walk(keysMax - visited);
     if (!this.#walked) return true;

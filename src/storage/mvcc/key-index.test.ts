@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cursorEnd, cursorItem, cursorMore, KeyIndex, KeyIndexCursor, type KeyIndexScan } from "./key-index.js";
+import {
+  cursorEnd,
+  cursorItem,
+  cursorMore,
+  KeyIndex,
+  KeyIndexCursor,
+  RevisionSet,
+  type KeyIndexScan,
+} from "./key-index.js";
 import { ModelIndex, type ModelItem } from "./key-index-model.test.js";
 
 const seed = Number(process.env["SEED"] ?? 20261);
@@ -197,6 +205,27 @@ test("revisions up to 2^53 − 1 and subs up to 2^31 − 1", () => {
   assert.ok(scan.available.has(huge, subMax));
   assert.ok(scan.available.has(2 ** 32 + 1, 0));
   assert.ok(!scan.available.has(1, 0));
+});
+
+test("a revision set filled to its bound, and opened again from its arrays", () => {
+  const random = prng(seed);
+  const set = new RevisionSet(5000);
+  while (set.prepare(700));
+  const members = new Set<string>();
+  while (members.size < 5000) {
+    const [main, sub] = [1 + random(2 ** 20) * 2 ** random(30), random(3) === 0 ? random(2 ** 31) : 0];
+    set.add(main, sub);
+    set.add(main, sub);
+    members.add(`${main}.${sub}`);
+  }
+  const opened = RevisionSet.from(structuredClone(set.parts()));
+  assert.equal(opened.size, 5000);
+  for (const member of members) {
+    const [main, sub] = member.split(".").map(Number);
+    assert.ok(opened.has(main!, sub!));
+    assert.equal(opened.has(main! + 0.5, sub!), false);
+  }
+  assert.equal(new RevisionSet(0).has(1, 0), false);
 });
 
 test("a single key and ranges with odd ends", () => {
