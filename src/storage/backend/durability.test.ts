@@ -82,7 +82,7 @@ function assertWhole(folder: string, flushed: number): Promise<void> {
   assert.equal(backend.term, 1 + (index >> 10));
   assert.equal(Buffer.from(backend.get(Bucket.Lease, Uint8Array.of(1))!).toString(), String(index));
   const view = emptyRecordView();
-  for (const n of [1, index >> 1, index]) {
+  for (const n of [1, (index + 1) >> 1, index]) {
     assert.ok(backend.readRecord(n + 1, 0, false, view), `record of entry ${n} at ${index}`);
     assert.equal(view.end - view.start, 100);
     assert.equal(view.bytes[view.start], n & 255);
@@ -166,10 +166,13 @@ else {
     { skip },
     inFolder((folder) => failedCallIsFatal(folder, "fdatasync:error=EIO:when=4+", /EIO/)),
   );
-  // The calls differ: pages of data, the meta page, the flushed meta page.
-  for (const call of [20, 21, 22]) {
-    const inject = `pwrite64:error=ENOSPC:when=${call}+`;
-    const run = inFolder((folder) => failedCallIsFatal(folder, inject, /ENOSPC|EIO|MDB_PANIC/));
-    test(`a disk that is full at write ${call} is fatal`, { skip }, run);
+  // Ten commits: pages by lseek and writev, then the meta page and the flushed meta page by pwrite64.
+  for (const inject of [
+    "writev:error=ENOSPC:when=7+",
+    "pwrite64:error=ENOSPC:when=9+",
+    "pwrite64:error=ENOSPC:when=10+",
+  ]) {
+    const run = inFolder((folder) => failedCallIsFatal(folder, inject, /ENOSPC|EIO|MDB_PANIC|No space/));
+    test(`a full disk is fatal: ${inject}`, { skip }, run);
   }
 }

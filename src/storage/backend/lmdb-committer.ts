@@ -6,10 +6,13 @@
  * While a transaction runs, ended segments queue up; the next transaction takes all that wait, up to
  * `changesMax`, so a slow disk makes transactions larger instead of later.
  *
- * Seen with strace -f for these calls: the pool thread does pwrite64 of the pages, pwrite64 of the meta
- * page (status 1, visible), then fdatasync of the file, then pwrite64 of the flushed meta page through a
- * descriptor opened with O_DSYNC, and only after that status 0 arrives. So status 0 means flushed.
- * `transactionSync` with lmdb's no-flush flag does the same fdatasync on the calling thread.
+ * Seen with strace -f for these calls: the pool thread does writev of the pages, pwrite64 of the meta page
+ * (status 1, visible), fdatasync of the file, then pwrite64 of the flushed meta page through a descriptor
+ * opened with O_DSYNC, and then status 0 arrives. An error of all but the last arrives as a status. LMDB
+ * drops the last one's, as a test with injected errors showed; `Env.sync` afterwards returns at once
+ * when that page was written and does the flush again, with its error, when it was not. So only status 0
+ * and a `sync` without error mean flushed. (`transactionSync` with lmdb's no-flush flag does the same
+ * fdatasync on the calling thread; lmdb's own `flushed` promise settles on status 0, and never on an error.)
  */
 import { describeStatus, WriteStatus, type LmdbEnv } from "./lmdb-native.js";
 import type { SegmentQueue } from "./segment-queue.js";
@@ -62,17 +65,24 @@ export class LmdbCommitter {
 
   readonly #onStatus = (status: number): void => {
     if (status === WriteStatus.Visible || this.#failed) return;
-    if (status !== WriteStatus.Flushed) {
-      this.#fail(`backend: the write transaction or its flush failed: ${describeStatus(status)}`);
-      return;
-    }
+    if (status !== WriteStatus.Done) this.#fail(describeStatus(status));
+    else this.#env.sync(this.#onSync);
+  };
+
+  readonly #onSync = (error?: Error): void => {
+    if (this.#failed) return;
+    if (error !== undefined) this.#fail(error.message);
+    else this.#finish();
+  };
+
+  #finish(): void {
     const segments = this.#writing;
     let changes = 0;
     let bytes = 0;
     for (let i = 0; i < segments; i++) {
       const segment = this.#queue.at(i);
       if (!segment.appendsSucceeded()) {
-        this.#fail("backend: LMDB refused a record because a later revision is stored already");
+        this.#fail("LMDB refused a record because a later revision is stored already");
         return;
       }
       changes += segment.changes;
@@ -82,10 +92,10 @@ export class LmdbCommitter {
     const seconds = Number(process.hrtime.bigint() - this.#startedNs) / 1e9;
     this.#onFlushed({ segments, changes, bytes, seconds });
     this.start();
-  };
+  }
 
-  #fail(message: string): void {
+  #fail(reason: string): void {
     this.#failed = true;
-    this.#onError(new Error(message));
+    this.#onError(new Error(`backend: the write transaction or its flush failed: ${reason}`));
   }
 }

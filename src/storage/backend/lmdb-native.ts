@@ -32,12 +32,17 @@ export const appendFlag = 0x20000;
 /** Set by LMDB in an instruction that had no effect: an append out of order, a delete of nothing. */
 export const failedFlag = 0x400_0000;
 
-/** What `startWriting` calls back with; any other number is an error of LMDB (negative) or the system. */
-export const WriteStatus = { Flushed: 0, Visible: 1 } as const;
+/**
+ * What `startWriting` calls back with; any other number is an error of LMDB (negative) or the system.
+ * `Done` is said after the fdatasync and the attempt to write the flushed meta page; whether that attempt
+ * failed is swallowed (mdb_txn_commit returns success), so `sync` must be asked as well.
+ */
+export const WriteStatus = { Done: 0, Visible: 1 } as const;
 
 /** The environment object below lmdb's stores. */
 export interface LmdbEnv {
   startWriting(address: number, callback: (status: number) => void): void;
+  sync(callback: (error?: Error) => void): void;
   stat(): TreeStat;
   freeStat(): TreeStat;
   info(): { lastPageNumber: number };
