@@ -66,13 +66,21 @@ export interface Message {
 export const noEntries: readonly EntryBatch[] = Object.freeze([]);
 export const noMessages: readonly Message[] = Object.freeze([]);
 
+/** The fields of a message that are set; the rest is empty. */
+export type MessageFields = Partial<Message> & { readonly type: MessageType; readonly to: bigint };
+
 /** A message with the given fields set. */
-export function message(fields: Partial<Message> & { type: MessageType; to: bigint; from: bigint }): Message {
+export function message(fields: MessageFields & { readonly from: bigint }): Message {
+  return messageFrom(fields.from, 0, fields);
+}
+
+/** A message from `from` of term `term`, unless the fields say otherwise. */
+export function messageFrom(from: bigint, term: number, fields: MessageFields): Message {
   return {
     type: fields.type,
     to: fields.to,
-    from: fields.from,
-    term: fields.term ?? 0,
+    from: fields.from ?? from,
+    term: fields.term ?? term,
     logTerm: fields.logTerm ?? 0,
     index: fields.index ?? 0,
     entries: fields.entries ?? noEntries,

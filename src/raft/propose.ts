@@ -40,7 +40,7 @@ function checkConfChanges(raft: Raft, proposed: readonly EntryBatch[]): readonly
   let next = raft.log.lastIndex + 1;
   for (let i = 0; i < proposed.length; i++) {
     const batch = proposed[i]!;
-    const refused = batch.types.some(isConfChange) ? refusedChanges(raft, batch, next) : [];
+    const refused = hasConfChange(batch) ? refusedChanges(raft, batch, next) : [];
     if (refused.length > 0) {
       checked ??= [...proposed];
       checked[i] = withoutEntries(batch, refused);
@@ -50,8 +50,11 @@ function checkConfChanges(raft: Raft, proposed: readonly EntryBatch[]): readonly
   return checked ?? proposed;
 }
 
-function isConfChange(type: number): boolean {
-  return type !== EntryType.Normal;
+function hasConfChange(batch: EntryBatch): boolean {
+  for (let i = 0; i < batch.count; i++) {
+    if (batch.types[i] !== EntryType.Normal) return true;
+  }
+  return false;
 }
 
 /** The positions in `batch` of the changes that may not enter the log now. Notes the last that may. */

@@ -9,7 +9,7 @@ import { assert, silentLogger, type EntryBatch, type Logger, type Prng } from ".
 import { restoreConfState } from "./conf-change.js";
 import { RaftStateError, type RawNodeConfig } from "./config.js";
 import { RaftLog } from "./log.js";
-import { message, MessageType, type Message } from "./message.js";
+import { messageFrom, MessageType, type Message, type MessageFields } from "./message.js";
 import { ReadOnly } from "./read-only.js";
 import { Tracker } from "./tracker.js";
 import { none, Role, type HardState, type ReadState, type SoftState } from "./types.js";
@@ -238,17 +238,17 @@ export class Raft {
   }
 
   /** A message of this term that may go out at once. */
-  send(fields: Partial<Message> & { type: MessageType; to: bigint }): void {
+  send(fields: MessageFields): void {
     assert(fields.to !== this.id, "message to this member itself");
-    this.messages.push(message({ from: this.id, term: this.#term, ...fields }));
+    this.messages.push(messageFrom(this.id, this.#term, fields));
   }
 
   /**
    * A vote or acknowledgement: it promises what must not be forgotten, so it waits for the disk (paper §5.1;
    * thesis §3.8). Rejections wait, too, since they may rest on what is not durable yet. May go to this member.
    */
-  sendAfterAppend(fields: Partial<Message> & { type: MessageType; to: bigint }): void {
-    this.messagesAfterAppend.push(message({ from: this.id, term: this.#term, ...fields }));
+  sendAfterAppend(fields: MessageFields): void {
+    this.messagesAfterAppend.push(messageFrom(this.id, this.#term, fields));
   }
 
   /** Entries of this leader's own; it acknowledges them to itself when they are durable (thesis §10.2.1). */
