@@ -7,7 +7,7 @@ import type { ConfState, Member } from "../membership/index.js";
 
 /** `workerData` of `apply.worker.ts`. */
 export interface ApplyInit {
-  /** The LMDB environment's place, e.g. `<data dir>/member/db`. */
+  /** The folder of the LMDB environment. */
   backendPath: string;
   memberId: bigint;
   clusterId: bigint;
@@ -22,7 +22,7 @@ export interface ApplyInit {
   backendBatchLimit: number;
   backendBatchIntervalMs: number;
   maxLearners: number;
-  /** experimental-warning-apply-duration: log applies that take longer. */
+  /** warning-apply-duration: log applies that take longer. */
   warningApplyDurationMs: number;
   /** Level of the worker's own log lines, which travel to main as "log". */
   logLevel: string;
@@ -93,8 +93,11 @@ export type FromApply =
       readonly fields: Readonly<Record<string, unknown>>;
     }
   | { readonly type: "metrics"; readonly id: number; readonly text: string }
-  /** The member cannot go on: log it and exit 1. */
-  | { readonly type: "fatal"; readonly message: string; readonly stack: string }
+  /**
+   * The member cannot go on: log it and exit 1. `kill`: the disk has failed, so end by SIGKILL, for LMDB's exit
+   * handler would flush once more and confirm what is lost.
+   */
+  | { readonly type: "fatal"; readonly message: string; readonly stack: string; readonly kill: boolean }
   /** Everything applied is flushed and the backend is closed; the thread ends by itself. */
   | { readonly type: "stopped"; readonly flushedIndex: number };
 

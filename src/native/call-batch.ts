@@ -69,14 +69,14 @@ export class CallBatchReader {
   #next = 0;
   #start = 0;
 
-  /** Starts over on `bytes[0, length)`. */
-  reset(bytes: Uint8Array, length: number): void {
+  /** Starts over on `bytes[from, length)`, which holds whole records. */
+  reset(bytes: Uint8Array, length: number, from = 0): void {
     if (bytes !== this.#bytes) {
       this.#bytes = bytes;
       this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     }
     this.#end = length;
-    this.#next = 0;
+    this.#next = from;
   }
 
   /** Moves to the next record; false at the end of the batch. */

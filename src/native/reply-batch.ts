@@ -29,6 +29,8 @@ export type ReplyKind = (typeof ReplyKind)[keyof typeof ReplyKind];
 const headerBytes = 16;
 /** A writer's buffer goes back to this size after a larger batch. */
 const bufferBytesKept = 1 << 20;
+/** A buffer doubles until it grows by so much at a time. */
+const growthBytesMax = 256 << 20;
 const encoder = new TextEncoder();
 
 /**
@@ -67,12 +69,12 @@ export class ReplyBatchWriter {
   /** Makes room for `count` more bytes after `length`; offsets stay valid, `bytes` may be another array. */
   reserve(count: number): void {
     const needed = this.#length + count;
-    if (needed > this.bytes.length) this.#resize(Math.max(needed, this.bytes.length * 2));
+    if (needed > this.bytes.length) this.#grow(needed);
   }
 
   /** Within a record: makes sure that `bytes` reaches to `end`. */
   ensure(end: number): void {
-    if (end + 8 > this.bytes.length) this.#resize(Math.max(end + 8, this.bytes.length * 2));
+    if (end + 8 > this.bytes.length) this.#grow(end + 8);
   }
 
   /** Ends the record begun last; its message ends at `messageEnd`. */
@@ -82,6 +84,12 @@ export class ReplyBatchWriter {
     this.#view.setUint32(this.#start + 8, this.#kind, true);
     this.#view.setUint32(this.#start + 12, messageLength, true);
     this.#close(messageEnd);
+  }
+
+  /** Takes back the record begun last, as if it had not been. */
+  abandon(): void {
+    assert(this.#start !== -1, "reply batch: abandon without a record");
+    this.#start = -1;
   }
 
   /** Appends a record with a message that exists already. */
@@ -101,10 +109,15 @@ export class ReplyBatchWriter {
   }
 
   #close(end: number): void {
-    const length = (end - this.#start + 7) & ~7;
+    const length = Math.ceil((end - this.#start) / 8) * 8;
     this.#view.setUint32(this.#start, length, true);
     this.#length = this.#start + length;
     this.#start = -1;
+  }
+
+  #grow(needed: number): void {
+    const { length } = this.bytes;
+    this.#resize(Math.max(needed, length + Math.min(length, growthBytesMax)));
   }
 
   #resize(size: number): void {

@@ -1,0 +1,316 @@
+/**
+ * Applies committed entries, one after another: reads the request in place, changes the store, the members or the
+ * alarms, ends the entry in the backend together with its index, and answers whoever waits for it.
+ *
+ * What may refuse a request, in etcd's order: a CORRUPT alarm, a NOSPACE alarm, (auth, issue 6,) the quota.
+ * Invariants: indexes are consecutive; an entry at or below the backend's consistent index changes nothing again;
+ * a call named with an entry gets exactly one answer; effects depend on the log alone.
+ */
+import { assert, EntryType, type Logger } from "../base/index.js";
+import { ErrCompacted, ErrCorrupt, ErrNoSpace, type EtcdErrorClass } from "../errors/index.js";
+import type { MembershipStore } from "../membership/index.js";
+import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
+import { AlarmType } from "../proto/index.js";
+import type { Backend } from "../storage/backend/index.js";
+import type { MvccStore } from "../storage/mvcc/index.js";
+import type { AlarmStore } from "./alarm-store.js";
+import type { Clock } from "./clock.js";
+import { ClusterApplier } from "./cluster-applier.js";
+import type { FromApply } from "./control.js";
+import { describeRequest } from "./describe.js";
+import { EntryFields, RequestField } from "./entry-fields.js";
+import { KvWriter, type KvCounts } from "./kv-writer.js";
+import type { LeaseLookup } from "./leases.js";
+import type { ApplyMessageReader } from "./messages.js";
+import type { ApplyMetrics, ApplyOp } from "./metrics.js";
+import { putCost, Quota, txnCost } from "./quota.js";
+import { DeleteRangeFields, PutFields } from "./requests.js";
+import { headerBytesMax, type HeaderWriter } from "./response.js";
+import { refuseTooLarge, responseBytesMax } from "./response-bound.js";
+import { TxnWriter } from "./txn-writer.js";
+
+/** A committed entry cannot be applied by this server; the member must stop. */
+export class ApplyError extends Error {
+  override readonly name = "ApplyError";
+}
+
+export interface ApplierOptions {
+  readonly store: MvccStore;
+  readonly backend: Backend;
+  readonly membership: MembershipStore;
+  readonly alarms: AlarmStore;
+  readonly leases: LeaseLookup;
+  /** Answers go here; whoever calls `apply` sends and clears it. */
+  readonly replies: ReplyBatchWriter;
+  readonly header: HeaderWriter;
+  readonly localId: bigint;
+  readonly quotaBackendBytes: number;
+  readonly warningApplyDurationMs: number;
+  /** Tells main. */
+  readonly post: (event: FromApply) => void;
+  readonly clock: Clock;
+  readonly metrics: ApplyMetrics;
+  readonly logger: Logger;
+}
+
+export class Applier {
+  readonly #options: ApplierOptions;
+  readonly #store: MvccStore;
+  readonly #backend: Backend;
+  readonly #replies: ReplyBatchWriter;
+  readonly #header: HeaderWriter;
+  readonly #quota: Quota;
+  readonly #cluster: ClusterApplier;
+  readonly #kv: KvWriter;
+  readonly #txn: TxnWriter;
+  readonly #entry = new EntryFields();
+  readonly #put = new PutFields();
+  readonly #delete = new DeleteRangeFields();
+  readonly #writeHeader = (revision: number, bytes: Uint8Array, at: number): number =>
+    this.#header.write(revision, bytes, at);
+  #appliedIndex: number;
+  #appliedTerm: number;
+  #dbSize = 0;
+  #capped = false;
+  #corrupt = false;
+  // Of the entry in hand.
+  #bytes: Uint8Array = new Uint8Array(0);
+  #callId = 0;
+
+  constructor(options: ApplierOptions) {
+    this.#options = options;
+    this.#store = options.store;
+    this.#backend = options.backend;
+    this.#replies = options.replies;
+    this.#header = options.header;
+    this.#quota = new Quota(options.quotaBackendBytes, () => this.#dbSize);
+    this.#cluster = new ClusterApplier(options);
+    this.#kv = new KvWriter(options.store, options.leases, options.replies);
+    this.#txn = new TxnWriter(options.store, this.#kv, options.replies);
+    this.#appliedIndex = options.backend.consistentIndex;
+    this.#appliedTerm = options.backend.term;
+    this.#readAlarms();
+  }
+
+  get appliedIndex(): number {
+    return this.#appliedIndex;
+  }
+  get appliedTerm(): number {
+    return this.#appliedTerm;
+  }
+  /** Counts for etcd_mvcc_*_total. */
+  get counts(): KvCounts {
+    return this.#kv.counts;
+  }
+
+  /** Applies one ENTRIES message. */
+  apply(message: ApplyMessageReader): void {
+    const { count, firstIndex, term } = message;
+    const { clock } = this.#options;
+    this.#header.raftTerm = message.raftTerm;
+    this.#dbSize = this.#backend.sizes().total;
+    this.#bytes = message.bytes;
+    let began = clock.now();
+    for (let i = 0; i < count; i++) {
+      const index = firstIndex + i;
+      if (index <= this.#backend.consistentIndex) continue;
+      assert(index === this.#appliedIndex + 1, "apply: entries are not consecutive");
+      this.#callId = message.callId(i);
+      const start = message.entryStart(i);
+      const end = message.entryEnd(i);
+      if (message.entryType(i) === EntryType.Normal) {
+        began = this.#applyNormal(index, term, start, end, began);
+      } else {
+        this.#applyConfChange(message.entryType(i), index, term, start, end);
+        began = clock.now();
+      }
+      this.#appliedIndex = index;
+      this.#appliedTerm = term;
+    }
+  }
+
+  /** Returns the time at which it was done, the begin of the next entry. */
+  #applyNormal(index: number, term: number, start: number, end: number, began: number): number {
+    if (start === end) {
+      // A new leader's first entry.
+      this.#backend.endEntry(index, term);
+      return began;
+    }
+    const entry = this.#entry;
+    entry.read(this.#bytes, start, end);
+    if (!entry.hasId) throw new ApplyError(`entry ${index} has no request ID`);
+    const op = opOfField(entry.field);
+    if (op === undefined) throw new ApplyError(`entry ${index}: request field ${entry.field} is not implemented`);
+    const refusal = this.#dispatch(index, entry.field, entry.start, entry.end);
+    this.#backend.endEntry(index, term);
+    const ended = this.#options.clock.now();
+    this.#options.metrics.applied(op, refusal === null || refusal === ErrCompacted, ended - began);
+    if (ended - began > this.#options.warningApplyDurationMs) this.#warnSlow(op, ended - began, refusal);
+    return ended;
+  }
+
+  /** Applies and answers the request; what refused it, or null. */
+  #dispatch(index: number, field: number, start: number, end: number): EtcdErrorClass | null {
+    switch (field) {
+      case RequestField.Put:
+        return this.#answered(this.#applyPut(start, end));
+      case RequestField.Txn:
+        return this.#answered(this.#applyTxn(start, end));
+      case RequestField.DeleteRange:
+        return this.#answered(this.#applyDeleteRange(start, end));
+      case RequestField.Alarm:
+        this.#cluster.alarm(index, this.#bytes, start, end, this.#callId);
+        this.#readAlarms();
+        return null;
+      case RequestField.ClusterVersionSet:
+        this.#cluster.clusterVersion(index, this.#bytes, start, end);
+        return null;
+      case RequestField.ClusterMemberAttrSet:
+        this.#cluster.memberAttributes(index, this.#bytes, start, end);
+        return null;
+      case RequestField.DowngradeInfoSet:
+        this.#cluster.downgradeInfo(this.#bytes, start, end);
+        return null;
+      default:
+        // Reads in the log, which no server of this version proposes, have no effect.
+        return null;
+    }
+  }
+
+  /** Answers a refused request with its error. */
+  #answered(refusal: EtcdErrorClass | null): EtcdErrorClass | null {
+    if (refusal === ErrNoSpace && !this.#capped) this.#options.post({ type: "noSpace" });
+    if (refusal !== null && this.#callId !== 0) this.#replies.status(this.#callId, refusal.code, refusal.message);
+    return refusal;
+  }
+
+  #applyPut(start: number, end: number): EtcdErrorClass | null {
+    if (this.#corrupt) return ErrCorrupt;
+    if (this.#capped) return ErrNoSpace;
+    const fields = this.#put;
+    fields.read(this.#bytes, start, end);
+    const refusal = this.#kv.refusePut(fields);
+    if (refusal !== null) return refusal;
+    const fits = this.#quota.allows(putCost(fields));
+    this.#store.begin();
+    if (this.#callId === 0 || !fits) {
+      this.#kv.put(fields, -1);
+      this.#store.end();
+      return fits ? null : ErrNoSpace;
+    }
+    const revision = this.#store.currentRevision + 1;
+    let at = this.#replies.begin(this.#callId, ReplyKind.MessageAndEnd, headerBytesMax);
+    at = this.#header.write(revision, this.#replies.bytes, at);
+    at = this.#kv.put(fields, at);
+    const ended = this.#store.end();
+    assert(ended === revision, "a put's revision is not the one that its answer says");
+    this.#replies.finish(at);
+    return null;
+  }
+
+  #applyDeleteRange(start: number, end: number): EtcdErrorClass | null {
+    if (this.#corrupt) return ErrCorrupt;
+    const fields = this.#delete;
+    fields.read(this.#bytes, start, end);
+    this.#store.begin();
+    if (this.#callId === 0) {
+      this.#kv.deleteRange(fields, -1, 0, this.#writeHeader);
+      this.#store.end();
+      return null;
+    }
+    const at = this.#replies.begin(this.#callId, ReplyKind.MessageAndEnd, headerBytesMax);
+    const responseEnd = this.#kv.deleteRange(fields, at, at + responseBytesMax, this.#writeHeader);
+    this.#store.end();
+    this.#finish(responseEnd, this.#kv.overflowed);
+    return null;
+  }
+
+  #applyTxn(start: number, end: number): EtcdErrorClass | null {
+    if (this.#corrupt) return ErrCorrupt;
+    if (this.#capped && txnCost(this.#bytes, start, end) > 0) return ErrNoSpace;
+    const fits = this.#quota.allowsAnyTxn(end - start) || this.#quota.allows(txnCost(this.#bytes, start, end));
+    const refusal = this.#txn.prepare(this.#bytes, start, end);
+    if (refusal !== null) return refusal;
+    const { counts } = this.#kv;
+    const opsBefore = counts.puts + counts.deletes + counts.ranges;
+    this.#store.begin();
+    if (this.#callId === 0 || !fits) {
+      this.#txn.execute(-1, 0);
+      this.#store.end();
+    } else this.#answerTxn();
+    if (counts.puts + counts.deletes + counts.ranges - opsBefore > 1) counts.txns++;
+    return fits ? null : ErrNoSpace;
+  }
+
+  /** Executes the transaction and writes its response; the header goes first, and is known last. */
+  #answerTxn(): void {
+    const replies = this.#replies;
+    const at = replies.begin(this.#callId, ReplyKind.MessageAndEnd, headerBytesMax);
+    const room = this.#header.size(this.#store.currentRevision + 1);
+    let responseEnd = this.#txn.execute(at + room, at + responseBytesMax);
+    const revision = this.#store.end();
+    const size = this.#header.size(revision);
+    if (size !== room) {
+      replies.bytes.copyWithin(at + size, at + room, responseEnd);
+      responseEnd += size - room;
+    }
+    this.#header.write(revision, replies.bytes, at);
+    this.#finish(responseEnd, this.#txn.overflowed);
+  }
+
+  #finish(responseEnd: number, overflowed: boolean): void {
+    if (overflowed) refuseTooLarge(this.#replies, this.#callId);
+    else this.#replies.finish(responseEnd);
+  }
+
+  #applyConfChange(type: number, index: number, term: number, start: number, end: number): void {
+    if (type !== EntryType.ConfChange) throw new ApplyError(`entry ${index}: entry type ${type} is not implemented`);
+    const confState = this.#cluster.confChange(index, this.#bytes, start, end);
+    this.#backend.endEntry(index, term, confState);
+  }
+
+  #readAlarms(): void {
+    this.#capped = this.#options.alarms.has(AlarmType.NOSPACE);
+    this.#corrupt = this.#options.alarms.has(AlarmType.CORRUPT);
+  }
+
+  #warnSlow(op: ApplyOp, milliseconds: number, refusal: EtcdErrorClass | null): void {
+    this.#options.metrics.slowApply();
+    this.#options.logger.warn("apply request took too long", {
+      took: `${milliseconds.toFixed(3)}ms`,
+      "expected-duration": `${this.#options.warningApplyDurationMs}ms`,
+      prefix: "",
+      request: describeRequest(op, this.#bytes, this.#entry.start, this.#entry.end),
+      ...(refusal === null ? {} : { error: refusal.message }),
+    });
+  }
+}
+
+/** The label of an entry's metrics; undefined: it cannot be applied. */
+function opOfField(field: number): ApplyOp | undefined {
+  switch (field) {
+    case RequestField.Put:
+      return "Put";
+    case RequestField.Txn:
+      return "Txn";
+    case RequestField.DeleteRange:
+      return "DeleteRange";
+    case RequestField.Alarm:
+      return "Alarm";
+    case RequestField.ClusterVersionSet:
+      return "ClusterVersionSet";
+    case RequestField.ClusterMemberAttrSet:
+      return "ClusterMemberAttrSet";
+    case RequestField.DowngradeInfoSet:
+      return "DowngradeInfoSet";
+    case RequestField.DowngradeVersionTest:
+      return "DowngradeVersionTest";
+    case RequestField.Range:
+    case RequestField.AuthStatus:
+    case RequestField.AuthUserGet:
+    case RequestField.AuthRoleGet:
+      return "Range";
+    default:
+      return undefined;
+  }
+}

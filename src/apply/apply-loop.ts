@@ -1,0 +1,190 @@
+/**
+ * The apply thread's turns: receive messages, apply entries, answer reads, send the answers of the turn as one batch,
+ * tell main how far it has come. Entries have priority; what reads may take of a turn is bounded (`reads.ts`).
+ * Driven by its mailboxes and by `schedule`, so that tests run it without a thread.
+ */
+import { mailboxPrefixBytes, type ReplyBatchWriter } from "../native/index.js";
+import type { Backend } from "../storage/backend/index.js";
+import type { MvccStore } from "../storage/mvcc/index.js";
+import type { Applier } from "./applier.js";
+import {
+  ApplyMessageKind,
+  ApplyMessageReader,
+  emptyProgress,
+  progressMessageBytes,
+  writeProgress,
+  type ReadsHeader,
+} from "./messages.js";
+import type { Reads } from "./reads.js";
+
+/** Messages received at a time; a longer one makes the buffer grow. */
+const inboxBytesMin = 1 << 20;
+const inboxBytesMax = 1 << 30;
+
+/** The side of a mailbox that receives. */
+export interface Inbox {
+  receive(into: Uint8Array): number;
+}
+/** The side of a mailbox that sends. */
+export interface Outbox {
+  send(bytes: Uint8Array, length: number): boolean;
+}
+
+export interface ApplyLoopOptions {
+  readonly applier: Applier;
+  readonly reads: Reads;
+  readonly store: MvccStore;
+  readonly backend: Backend;
+  readonly replies: ReplyBatchWriter;
+  readonly fromMain: Inbox;
+  readonly toMain: Outbox;
+  /** Sends a reply batch to the edge. */
+  readonly reply: (bytes: Uint8Array, length: number) => void;
+  /** Runs a turn soon, after what else waits on this thread. */
+  readonly schedule: (turn: () => void) => void;
+  readonly fatal: (error: unknown) => void;
+}
+
+export class ApplyLoop {
+  readonly #options: ApplyLoopOptions;
+  readonly #message = new ApplyMessageReader();
+  readonly #readsHeader: ReadsHeader = { raftTerm: 0, minAppliedIndex: 0, commitIndex: 0, leaderId: 0n };
+  readonly #progress = emptyProgress();
+  readonly #progressView = new DataView(new ArrayBuffer(progressMessageBytes));
+  readonly #progressBytes = new Uint8Array(this.#progressView.buffer);
+  #inbox = new Uint8Array(inboxBytesMin);
+  #inboxView = new DataView(this.#inbox.buffer);
+  #scheduled = false;
+  /** The backend must make room before more is applied. */
+  #full = false;
+  #progressDue = true;
+  #ended = false;
+  #drained: (() => void) | null = null;
+
+  constructor(options: ApplyLoopOptions) {
+    this.#options = options;
+    options.reads.applied(options.applier.appliedIndex);
+  }
+
+  /** Something has come, or is to be sent: a turn will run. */
+  readonly wake = (): void => {
+    if (this.#scheduled || this.#ended) return;
+    this.#scheduled = true;
+    this.#options.schedule(this.#turn);
+  };
+
+  /** The backend has flushed: main should hear of it. */
+  committed(): void {
+    this.#progressDue = true;
+    this.wake();
+  }
+
+  /** Resolves when everything received is applied; reads still waiting are left. */
+  drain(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#drained = resolve;
+      this.wake();
+    });
+  }
+
+  /** No turn follows. */
+  end(): void {
+    this.#ended = true;
+  }
+
+  readonly #turn = (): void => {
+    this.#scheduled = false;
+    if (this.#ended) return;
+    try {
+      this.#run();
+    } catch (error) {
+      this.#ended = true;
+      this.#options.fatal(error);
+    }
+  };
+
+  #run(): void {
+    const { reads, applier, backend } = this.#options;
+    reads.beginTurn();
+    const received = this.#full ? 0 : this.#receive();
+    reads.applied(applier.appliedIndex);
+    reads.work();
+    this.#sendReplies();
+    if (received > 0 || this.#progressDue) this.#sendProgress();
+    if (backend.isFull && !this.#full) this.#waitForRoom();
+    if (received > 0 || reads.hasWork) this.wake();
+    else if (!this.#full) this.#drained?.();
+  }
+
+  /** Handles one buffer of messages; 0: there were none. */
+  #receive(): number {
+    const length = this.#receiveBytes();
+    for (let at = 0; at < length;) {
+      const messageBytes = this.#inboxView.getUint32(at, true);
+      this.#handle(at + mailboxPrefixBytes);
+      at += mailboxPrefixBytes + Math.ceil(messageBytes / 8) * 8;
+    }
+    return length;
+  }
+
+  #receiveBytes(): number {
+    for (;;) {
+      try {
+        return this.#options.fromMain.receive(this.#inbox);
+      } catch (error) {
+        // The first message does not fit.
+        if (this.#inbox.length >= inboxBytesMax) throw error;
+        this.#inbox = new Uint8Array(this.#inbox.length * 4);
+        this.#inboxView = new DataView(this.#inbox.buffer);
+      }
+    }
+  }
+
+  #handle(start: number): void {
+    const message = this.#message;
+    const { applier, reads } = this.#options;
+    if (message.reset(this.#inbox, start) === ApplyMessageKind.Entries) {
+      applier.apply(message);
+      reads.applied(applier.appliedIndex);
+      return;
+    }
+    message.readsHeader(this.#readsHeader);
+    reads.accept(this.#readsHeader, this.#inbox, message.recordsStart, message.recordsEnd);
+  }
+
+  #sendReplies(): void {
+    const { replies, reply } = this.#options;
+    if (replies.length === 0) return;
+    reply(replies.bytes, replies.length);
+    replies.clear();
+  }
+
+  #sendProgress(): void {
+    const { applier, backend, store, reads, toMain } = this.#options;
+    const progress = this.#progress;
+    const sizes = backend.sizes();
+    progress.appliedIndex = applier.appliedIndex;
+    progress.flushedIndex = backend.flushedIndex;
+    progress.revision = store.currentRevision;
+    progress.compactRevision = store.compactRevision;
+    progress.dbSize = sizes.total;
+    progress.dbSizeInUse = sizes.inUse;
+    progress.pendingReads = reads.pendingCalls;
+    progress.pendingReadBytes = reads.pendingBytes;
+    writeProgress(this.#progressView, progress);
+    // Should main not keep up, the next turn tells it.
+    this.#progressDue = !toMain.send(this.#progressBytes, progressMessageBytes);
+    if (this.#progressDue) this.wake();
+  }
+
+  #waitForRoom(): void {
+    this.#full = true;
+    this.#options.backend.room().then(
+      () => {
+        this.#full = false;
+        this.wake();
+      },
+      (error: unknown) => this.#options.fatal(error),
+    );
+  }
+}

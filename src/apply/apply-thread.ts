@@ -1,0 +1,164 @@
+/**
+ * The apply thread from start to end: opens the backend and the store, tells main that it is ready, runs turns,
+ * and closes when main says so. `apply.worker.ts` gives it its surroundings.
+ */
+import type { Logger } from "../base/index.js";
+import { MembershipStore } from "../membership/index.js";
+import type { Registry } from "../metrics/index.js";
+import { ReplyBatchWriter } from "../native/index.js";
+import { LmdbBackend, lmdbBackendDefaults } from "../storage/backend/index.js";
+import { MvccStore } from "../storage/mvcc/index.js";
+import { AlarmStore } from "./alarm-store.js";
+import { Applier } from "./applier.js";
+import { ApplyLoop, type Inbox, type Outbox } from "./apply-loop.js";
+import type { Clock } from "./clock.js";
+import type { ApplyInit, FromApply, ToApply } from "./control.js";
+import { noLeases } from "./leases.js";
+import { ApplyMetrics } from "./metrics.js";
+import { defaultQuotaBytes } from "./quota.js";
+import { Reads } from "./reads.js";
+import { HeaderWriter } from "./response.js";
+
+export interface ApplySurroundings {
+  readonly post: (message: FromApply) => void;
+  readonly fromMain: Inbox;
+  readonly toMain: Outbox;
+  readonly reply: (bytes: Uint8Array, length: number) => void;
+  readonly crc32c: (crc: number, bytes: Uint8Array) => number;
+  /** Runs a function after what else waits on this thread. */
+  readonly schedule: (run: () => void) => void;
+  readonly clock: Clock;
+  readonly registry: Registry;
+  readonly logger: Logger;
+}
+
+export class ApplyThread {
+  readonly #surroundings: ApplySurroundings;
+  readonly #backend: LmdbBackend;
+  readonly #loop: ApplyLoop;
+  #failed = false;
+
+  /** Opens the state, which takes as long as reading all keys; then main hears "ready". */
+  static async start(init: ApplyInit, surroundings: ApplySurroundings): Promise<ApplyThread> {
+    const metrics = new ApplyMetrics(surroundings.registry);
+    let thread: ApplyThread | null = null;
+    const backend = LmdbBackend.open({
+      ...lmdbBackendDefaults,
+      directory: init.backendPath,
+      batchIntervalMs: init.backendBatchIntervalMs,
+      batchChangesMax: init.backendBatchLimit,
+      quotaBytes: init.quotaBackendBytes > 0 ? init.quotaBackendBytes : defaultQuotaBytes,
+      onFatal: (error) => (thread === null ? postFatal(surroundings, error, true) : thread.#fail(error, true)),
+      onCommit: (report) => {
+        metrics.committed(report);
+        thread?.committed();
+      },
+    });
+    const store = await MvccStore.open({
+      backend,
+      yield: () => new Promise((resolve) => surroundings.schedule(resolve)),
+      crc32c: surroundings.crc32c,
+    });
+    thread = new ApplyThread(init, surroundings, { backend, store, metrics });
+    return thread;
+  }
+
+  private constructor(
+    init: ApplyInit,
+    surroundings: ApplySurroundings,
+    opened: { backend: LmdbBackend; store: MvccStore; metrics: ApplyMetrics },
+  ) {
+    const { memberId: localId, clusterId, quotaBackendBytes, warningApplyDurationMs, methods } = init;
+    const { post, clock, logger, schedule, reply } = surroundings;
+    const { backend, store, metrics } = opened;
+    this.#surroundings = surroundings;
+    this.#backend = backend;
+    const membership = new MembershipStore({
+      backend,
+      localId,
+      clusterId,
+      learnersMax: init.maxLearners,
+      logger: logger.named("membership"),
+    });
+    const alarms = new AlarmStore(backend);
+    const replies = new ReplyBatchWriter();
+    const header = new HeaderWriter(clusterId, localId);
+    const shared = { store, backend, membership, alarms, replies, header, localId, quotaBackendBytes, metrics, clock };
+    const applier = new Applier({ ...shared, leases: noLeases, warningApplyDurationMs, post, logger });
+    const reads = new Reads({
+      ...shared,
+      clusterId,
+      methods,
+      counts: applier.counts,
+      send: reply,
+      wake: () => this.#loop.wake(),
+      fatal: (error) => this.#fail(error, false),
+    });
+    metrics.attach({ store, backend, membership, localId, quotaBackendBytes, counts: applier.counts });
+    const fatal = (error: unknown): void => this.#fail(error, false);
+    const { fromMain, toMain } = surroundings;
+    this.#loop = new ApplyLoop({ applier, reads, store, backend, replies, fromMain, toMain, reply, schedule, fatal });
+    this.#postReady(store, membership, alarms);
+  }
+
+  /** The backend has flushed a commit. */
+  committed(): void {
+    this.#loop.committed();
+  }
+
+  /** Messages have come from main. */
+  wake(): void {
+    this.#loop.wake();
+  }
+
+  /** Handles a message of main's port; true when the thread has ended. */
+  async handle(message: ToApply): Promise<boolean> {
+    switch (message.type) {
+      case "metrics":
+        this.#surroundings.post({ type: "metrics", id: message.id, text: this.#surroundings.registry.text() });
+        return false;
+      case "stop":
+        await this.#stop();
+        return true;
+    }
+  }
+
+  async #stop(): Promise<void> {
+    try {
+      await this.#loop.drain();
+      this.#loop.end();
+      await this.#backend.close();
+      this.#surroundings.post({ type: "stopped", flushedIndex: this.#backend.flushedIndex });
+    } catch (error) {
+      this.#fail(error, false);
+    }
+  }
+
+  #postReady(store: MvccStore, membership: MembershipStore, alarms: AlarmStore): void {
+    this.#surroundings.post({
+      type: "ready",
+      consistentIndex: this.#backend.consistentIndex,
+      term: this.#backend.term,
+      revision: store.currentRevision,
+      compactRevision: store.compactRevision,
+      confState: membership.confState,
+      members: membership.sortedMembers(),
+      removedMembers: [...membership.removed],
+      clusterVersion: membership.clusterVersion,
+      alarms: alarms.all,
+    });
+  }
+
+  #fail(error: unknown, kill: boolean): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    this.#loop.end();
+    postFatal(this.#surroundings, error, kill);
+  }
+}
+
+/** Tells main why the member must end. */
+export function postFatal(surroundings: Pick<ApplySurroundings, "post">, error: unknown, kill: boolean): void {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  surroundings.post({ type: "fatal", message, stack: stack ?? "", kill });
+}

@@ -1,0 +1,38 @@
+/** The apply worker: gives `ApplyThread` its mailboxes, the port to main, a clock and the addon's functions. */
+import { parentPort, workerData } from "node:worker_threads";
+import { registry } from "../metrics/index.js";
+import { crc32c, Mailbox, replyBatch } from "../native/index.js";
+import { ApplyThread, postFatal } from "./apply-thread.js";
+import type { ApplyInit, FromApply, ToApply } from "./control.js";
+import { PortLogger } from "./port-logger.js";
+
+const init = workerData as ApplyInit;
+const port = parentPort!;
+const fromMain = Mailbox.attach(init.toApply);
+const toMain = Mailbox.attach(init.toMain);
+const post = (message: FromApply): void => port.postMessage(message);
+
+try {
+  const thread = await ApplyThread.start(init, {
+    post,
+    fromMain,
+    toMain,
+    reply: replyBatch,
+    crc32c,
+    schedule: (run) => void setImmediate(run),
+    clock: performance,
+    registry,
+    logger: new PortLogger(post, init.logLevel, "apply"),
+  });
+  fromMain.onWake(() => thread.wake());
+  port.on("message", (message: ToApply) => {
+    void thread.handle(message).then((ended) => {
+      if (!ended) return;
+      fromMain.clearWake();
+      port.close();
+    });
+  });
+  thread.wake();
+} catch (error) {
+  postFatal({ post }, error, false);
+}

@@ -1,0 +1,151 @@
+/**
+ * Metrics of the apply thread. Series are made when first needed, as etcd's vectors print only what has happened, and
+ * kept: on the hot path an observation is one look-up in a Map and a few additions.
+ * What is counted elsewhere (store, backend) is read when the text is asked for.
+ */
+import { memberIdText, type Member, type MembershipStore } from "../membership/index.js";
+import type { Histogram, Metric, Registry, Value } from "../metrics/index.js";
+import type { Backend, CommitReport } from "../storage/backend/index.js";
+import type { MvccStore } from "../storage/mvcc/index.js";
+import type { KvCounts } from "./kv-writer.js";
+import { defaultQuotaBytes } from "./quota.js";
+
+/** Names of ops in etcd's label `op`. */
+export type ApplyOp =
+  | "Put"
+  | "DeleteRange"
+  | "Txn"
+  | "Range"
+  | "Alarm"
+  | "ClusterVersionSet"
+  | "ClusterMemberAttrSet"
+  | "DowngradeInfoSet"
+  | "DowngradeVersionTest";
+
+/** What the metrics are read from. */
+export interface MeasuredState {
+  readonly store: MvccStore;
+  readonly backend: Backend;
+  readonly membership: MembershipStore;
+  readonly counts: KvCounts;
+  readonly localId: bigint;
+  readonly quotaBackendBytes: number;
+}
+
+const alarmNames: Readonly<Record<number, string>> = { 1: "NOSPACE", 2: "CORRUPT" };
+
+export class ApplyMetrics {
+  readonly #registry: Registry;
+  readonly #apply: Metric<Histogram>;
+  readonly #range: Metric<Histogram>;
+  readonly #succeeded = new Map<ApplyOp, Histogram>();
+  readonly #failed = new Map<ApplyOp, Histogram>();
+  readonly #alarms: Metric<Value>;
+  readonly #slowApplies: Value;
+  readonly #commits: Histogram;
+  readonly #hashes: Histogram;
+  #rangeSucceeded: Histogram | undefined;
+  #rangeFailed: Histogram | undefined;
+
+  constructor(registry: Registry) {
+    this.#registry = registry;
+    this.#apply = registry.histogramVector("etcd_server_apply_duration_seconds");
+    this.#range = registry.histogramVector("etcd_server_range_duration_seconds");
+    this.#alarms = registry.gaugeVector("etcd_debugging_server_alarms");
+    this.#slowApplies = registry.counter("etcd_server_slow_apply_total");
+    this.#commits = registry.histogram("etcd_disk_backend_commit_duration_seconds");
+    this.#hashes = registry.histogram("etcd_mvcc_hash_rev_duration_seconds");
+  }
+
+  applied(op: ApplyOp, success: boolean, milliseconds: number): void {
+    const known = success ? this.#succeeded : this.#failed;
+    let series = known.get(op);
+    if (series === undefined) {
+      series = this.#apply.with({ version: "v3", op, success: String(success) });
+      known.set(op, series);
+    }
+    series.observe(milliseconds / 1000);
+  }
+
+  ranged(success: boolean, milliseconds: number): void {
+    if (success) (this.#rangeSucceeded ??= this.#range.with({ success: "true" })).observe(milliseconds / 1000);
+    else (this.#rangeFailed ??= this.#range.with({ success: "false" })).observe(milliseconds / 1000);
+  }
+
+  slowApply(): void {
+    this.#slowApplies.inc();
+  }
+
+  hashed(milliseconds: number): void {
+    this.#hashes.observe(milliseconds / 1000);
+  }
+
+  committed(report: CommitReport): void {
+    this.#commits.observe(report.seconds);
+  }
+
+  /** Each activation that is applied counts, also of an alarm that is active. */
+  alarm(memberId: bigint, alarm: number, by: 1 | -1): void {
+    const labels = { server_id: memberIdText(memberId), alarm_type: alarmNames[alarm] ?? String(alarm) };
+    this.#alarms.with(labels).inc(by);
+  }
+
+  /** From now on the text tells of this state. */
+  attach(state: MeasuredState): void {
+    const registry = this.#registry;
+    const { quotaBackendBytes } = state;
+    registry
+      .gauge("etcd_server_quota_backend_bytes")
+      .set(quotaBackendBytes === 0 ? defaultQuotaBytes : quotaBackendBytes);
+    const puts = registry.counter("etcd_mvcc_put_total");
+    const deletes = registry.counter("etcd_mvcc_delete_total");
+    const ranges = registry.counter("etcd_mvcc_range_total");
+    const txns = registry.counter("etcd_mvcc_txn_total");
+    const putBytes = registry.gauge("etcd_debugging_mvcc_total_put_size_in_bytes");
+    registry.onCollect(() => {
+      puts.set(state.counts.puts);
+      deletes.set(state.counts.deletes);
+      ranges.set(state.counts.ranges);
+      txns.set(state.counts.txns);
+      putBytes.set(state.counts.putBytes);
+    });
+    this.#attachStore(state);
+    this.#attachCluster(state);
+  }
+
+  #attachStore({ store, backend }: MeasuredState): void {
+    const registry = this.#registry;
+    const size = registry.gauge("etcd_mvcc_db_total_size_in_bytes");
+    const inUse = registry.gauge("etcd_mvcc_db_total_size_in_use_in_bytes");
+    const revision = registry.gauge("etcd_debugging_mvcc_current_revision");
+    const compacted = registry.gauge("etcd_debugging_mvcc_compact_revision");
+    const keys = registry.gauge("etcd_debugging_mvcc_keys_total");
+    registry.onCollect(() => {
+      const sizes = backend.sizes();
+      size.set(sizes.total);
+      inUse.set(sizes.inUse);
+      revision.set(store.currentRevision);
+      compacted.set(store.compactRevision);
+      keys.set(store.liveKeys);
+    });
+  }
+
+  #attachCluster({ membership, localId }: MeasuredState): void {
+    const registry = this.#registry;
+    const version = registry.gaugeVector("etcd_cluster_version");
+    const learner = registry.gauge("etcd_server_is_learner");
+    const known = registry.gaugeVector("etcd_network_known_peers");
+    registry.onCollect(() => {
+      version.clear();
+      const [major, minor] = membership.clusterVersion?.split(".") ?? [];
+      if (minor !== undefined) version.with({ cluster_version: `${major}.${minor}` }).set(1);
+      learner.set(membership.localIsLearner ? 1 : 0);
+      const local = memberIdText(localId);
+      const mark = (ids: Iterable<Member["id"]>, value: number): void => {
+        for (const id of ids) known.with({ Local: local, Remote: memberIdText(id) }).set(value);
+      };
+      mark(membership.members.keys(), 1);
+      mark(membership.removed, 0);
+    });
+  }
+}

@@ -1,0 +1,335 @@
+/**
+ * Reads at the apply thread: they wait for the index that they must see, then share the thread in turns.
+ *
+ * A turn answers calls one after another until it has done a fixed amount of work. A call that needs more than one
+ * slice is put aside, and is read to its end in slices, one a turn, so that entries and short reads go on between.
+ * At most `longReadsMax` of these are under way, since each holds its response; the others wait with their requests.
+ *
+ * Bounds: so many calls and bytes of requests wait at most; a call beyond is refused with etcd's error for overload.
+ * A response may be as long as gRPC allows (2 GiB − 1); it exists twice while the edge takes its copy, so memory is
+ * bounded by (longReadsMax + 1) × that, and in practice by the largest range that clients ask for.
+ */
+import { ErrCompacted, ErrFutureRevision, ErrTooManyRequests } from "../errors/index.js";
+import { CallBatchReader, CallKind, ReplyBatchWriter, ReplyKind } from "../native/index.js";
+import { decodeHashKVRequest, encodeHashKVResponse } from "../proto/index.js";
+import { RevisionStatus, type HashResult, type SliceLimits } from "../storage/mvcc/index.js";
+import type { Clock } from "./clock.js";
+import type { KvCounts } from "./kv-writer.js";
+import type { ReadsHeader } from "./messages.js";
+import type { ApplyMetrics } from "./metrics.js";
+import { ReadCall, ReadMethod } from "./read-call.js";
+import type { HeaderWriter } from "./response.js";
+import { encodeMemberList, encodeStatus, type StatusSources } from "./status.js";
+
+/** Calls that wait, and their bytes, before further ones are refused. */
+const waitingCallsMax = 100_000;
+const waitingBytesMax = 64 << 20;
+/** Responses that are being read in slices at a time. */
+const longReadsMax = 2;
+/** About 1–2 ms: what is read before others get their turn. */
+const slice: SliceLimits = { keys: 512, bytes: 256 << 10 };
+/** Calls, and bytes of answers, of one turn. */
+const turnCallsMax = 512;
+const turnBytesMax = 512 << 10;
+/** A call that used a whole slice counts as so many. */
+const sliceCalls = 128;
+
+/** Answers of one turn, sent at its end; a long read sends its own. */
+export type SendReplies = (bytes: Uint8Array, length: number) => void;
+
+export interface ReadsOptions extends StatusSources {
+  readonly replies: ReplyBatchWriter;
+  readonly header: HeaderWriter;
+  /** Paths of methods by index. */
+  readonly methods: readonly string[];
+  readonly send: SendReplies;
+  /** There is something to send that no turn began. */
+  readonly wake: () => void;
+  readonly metrics: ApplyMetrics;
+  /** Ranges are counted here. */
+  readonly counts: KvCounts;
+  readonly clock: Clock;
+  /** A read has failed in a way that no client caused. */
+  readonly fatal: (error: unknown) => void;
+}
+
+/** Records that wait together: `bytes[from, bytes.length)` are left. */
+interface Chunk {
+  readonly header: ReadsHeader;
+  readonly bytes: Uint8Array;
+  from: number;
+}
+
+/** A read that is done in slices. */
+interface LongRead {
+  readonly method: ReadMethod;
+  readonly callId: number;
+  readonly raftTerm: number;
+  readonly request: Uint8Array;
+  readonly began: number;
+}
+
+/** What a method index asks for. */
+type Handler = "range" | "txn" | "status" | "hashKv" | "memberList" | "unknown";
+
+const handlers: Readonly<Record<string, Handler>> = {
+  "/etcdserverpb.KV/Range": "range",
+  "/etcdserverpb.KV/Txn": "txn",
+  "/etcdserverpb.Maintenance/Status": "status",
+  "/etcdserverpb.Maintenance/HashKV": "hashKv",
+  "/etcdserverpb.Cluster/MemberList": "memberList",
+};
+
+export class Reads {
+  readonly #options: ReadsOptions;
+  readonly #handlers: readonly Handler[];
+  readonly #records = new CallBatchReader();
+  /** Answers what one slice suffices for. */
+  readonly #short: ReadCall;
+  /** Read in slices now, in turn; each with a reply batch of its own. */
+  readonly #active: { read: LongRead; call: ReadCall }[] = [];
+  readonly #idle: ReadCall[] = [];
+  readonly #long: LongRead[] = [];
+  /** Wait for an index; in order of arrival. */
+  readonly #waiting: Chunk[] = [];
+  /** May be answered. */
+  readonly #ready: Chunk[] = [];
+  #waitingCalls = 0;
+  #waitingBytes = 0;
+  #hashing = false;
+  readonly #hashes: { callId: number; raftTerm: number; revision: number }[] = [];
+  #appliedIndex = 0;
+  #turnCalls = 0;
+  /** Records that the last `#answer` has answered. */
+  #answered = 0;
+
+  constructor(options: ReadsOptions) {
+    this.#options = options;
+    this.#handlers = options.methods.map((path) => handlers[path] ?? "unknown");
+    this.#short = new ReadCall(options.store, options.replies, options.header);
+  }
+
+  get pendingCalls(): number {
+    return this.#waitingCalls + this.#long.length + this.#active.length + this.#hashes.length;
+  }
+  get pendingBytes(): number {
+    return this.#waitingBytes;
+  }
+  /** A further turn has something to do. */
+  get hasWork(): boolean {
+    return this.#ready.length > 0 || this.#active.length > 0 || this.#long.length > 0;
+  }
+
+  /**
+   * Takes the call records `bytes[from, end)`, answers those that may be answered in this turn, and copies the rest.
+   */
+  accept(header: ReadsHeader, bytes: Uint8Array, from: number, end: number): void {
+    if (header.minAppliedIndex > this.#appliedIndex) {
+      this.#keep(this.#waiting, header, bytes, from, end);
+      return;
+    }
+    if (this.#ready.length === 0) from = this.#answer(header, bytes, from, end);
+    if (from < end) this.#keep(this.#ready, header, bytes, from, end);
+  }
+
+  /** Entries up to this index have been applied. */
+  applied(index: number): void {
+    this.#appliedIndex = index;
+    let released = 0;
+    while (released < this.#waiting.length && this.#waiting[released]!.header.minAppliedIndex <= index) released++;
+    if (released > 0) this.#ready.push(...this.#waiting.splice(0, released));
+  }
+
+  /** A new turn may do its share of work again. */
+  beginTurn(): void {
+    this.#turnCalls = 0;
+  }
+
+  /** Goes on with what is ready, then with one slice of a long read. */
+  work(): void {
+    while (this.#ready.length > 0 && this.#mayGoOn) {
+      const chunk = this.#ready[0]!;
+      const before = chunk.from;
+      chunk.from = this.#answer(chunk.header, chunk.bytes, chunk.from, chunk.bytes.length);
+      this.#waitingBytes -= chunk.from - before;
+      this.#waitingCalls -= this.#answered;
+      if (chunk.from === chunk.bytes.length) this.#ready.shift();
+    }
+    this.#workLong();
+  }
+
+  get #mayGoOn(): boolean {
+    return this.#turnCalls < turnCallsMax && this.#options.replies.length < turnBytesMax;
+  }
+
+  #keep(queue: Chunk[], header: ReadsHeader, bytes: Uint8Array, from: number, end: number): void {
+    if (this.#waitingBytes + end - from > waitingBytesMax || this.#waitingCalls >= waitingCallsMax) {
+      this.#refuseAll(bytes, from, end);
+      return;
+    }
+    // A slice's own offset 0 keeps the records 8-byte aligned.
+    queue.push({ header: { ...header }, bytes: bytes.slice(from, end), from: 0 });
+    this.#waitingBytes += end - from;
+    this.#waitingCalls += this.#count(bytes, from, end);
+  }
+
+  #count(bytes: Uint8Array, from: number, end: number): number {
+    let count = 0;
+    this.#records.reset(bytes, end, from);
+    while (this.#records.next()) count++;
+    return count;
+  }
+
+  #refuseAll(bytes: Uint8Array, from: number, end: number): void {
+    this.#records.reset(bytes, end, from);
+    while (this.#records.next()) {
+      if (this.#records.kind !== CallKind.Call) continue;
+      this.#options.replies.status(this.#records.callId, ErrTooManyRequests.code, ErrTooManyRequests.message);
+    }
+  }
+
+  /** Answers records until the turn is used up; returns where the first unanswered one starts. */
+  #answer(header: ReadsHeader, bytes: Uint8Array, from: number, end: number): number {
+    const records = this.#records;
+    this.#answered = 0;
+    this.#options.header.raftTerm = header.raftTerm;
+    records.reset(bytes, end, from);
+    while (this.#mayGoOn && records.next()) {
+      this.#turnCalls++;
+      this.#answered++;
+      if (records.kind === CallKind.Cancel) this.#cancel(records.callId);
+      else this.#call(header);
+      from = records.recordEnd;
+    }
+    return from;
+  }
+
+  /** Answers the current record. */
+  #call(header: ReadsHeader): void {
+    const { callId, method, bytes, messageStart, messageEnd } = this.#records;
+    const { replies } = this.#options;
+    switch (this.#handlers[method] ?? "unknown") {
+      case "range":
+        this.#read(ReadMethod.Range, callId, header, bytes, messageStart, messageEnd);
+        break;
+      case "txn":
+        this.#read(ReadMethod.Txn, callId, header, bytes, messageStart, messageEnd);
+        break;
+      case "status":
+        replies.message(callId, ReplyKind.MessageAndEnd, encodeStatus(this.#options, header, this.#appliedIndex));
+        break;
+      case "memberList":
+        replies.message(callId, ReplyKind.MessageAndEnd, encodeMemberList(this.#options, header));
+        break;
+      case "hashKv": {
+        const { revision } = decodeHashKVRequest(bytes, messageStart, messageEnd);
+        this.#hashes.push({ callId, raftTerm: header.raftTerm, revision });
+        void this.#hash();
+        break;
+      }
+      case "unknown":
+        this.#options.fatal(new Error(`apply: a read of the method ${this.#options.methods[method] ?? method}`));
+    }
+  }
+
+  #read(method: ReadMethod, callId: number, header: ReadsHeader, bytes: Uint8Array, start: number, end: number): void {
+    const call = this.#short;
+    const began = this.#options.clock.now();
+    if (!call.start(method, callId, bytes, start, end) && !call.step(slice)) {
+      call.abandon();
+      this.#turnCalls += sliceCalls;
+      this.#long.push({ method, callId, raftTerm: header.raftTerm, request: bytes.slice(start, end), began });
+      return;
+    }
+    this.#ended(call, method, began);
+  }
+
+  #ended(call: ReadCall, method: ReadMethod, began: number): void {
+    this.#options.counts.ranges++;
+    if (method === ReadMethod.Range) {
+      this.#options.metrics.ranged(!call.refused, this.#options.clock.now() - began);
+    }
+  }
+
+  /** One slice of the long read whose turn it is. */
+  #workLong(): void {
+    this.#activate();
+    const active = this.#active.shift();
+    if (active === undefined) return;
+    const { read, call } = active;
+    if (!call.step(slice)) {
+      this.#active.push(active);
+      return;
+    }
+    this.#ended(call, read.method, read.began);
+    this.#options.send(call.replies.bytes, call.replies.length);
+    call.replies.clear();
+    this.#idle.push(call);
+  }
+
+  #activate(): void {
+    while (this.#active.length < longReadsMax && this.#long.length > 0) {
+      const read = this.#long.shift()!;
+      const call = this.#idle.pop() ?? this.#newCall();
+      this.#options.header.raftTerm = read.raftTerm;
+      if (!call.start(read.method, read.callId, read.request, 0, read.request.length)) {
+        this.#active.push({ read, call });
+        continue;
+      }
+      this.#options.send(call.replies.bytes, call.replies.length);
+      call.replies.clear();
+      this.#idle.push(call);
+    }
+  }
+
+  #newCall(): ReadCall {
+    return new ReadCall(this.#options.store, new ReplyBatchWriter(), this.#options.header);
+  }
+
+  /** The caller is gone: what it asked for need not be read. */
+  #cancel(callId: number): void {
+    const waiting = this.#long.findIndex((read) => read.callId === callId);
+    if (waiting !== -1) this.#long.splice(waiting, 1);
+    const at = this.#active.findIndex(({ read }) => read.callId === callId);
+    if (at === -1) return;
+    const { call } = this.#active[at]!;
+    this.#active.splice(at, 1);
+    call.abandon();
+    call.replies.clear();
+    this.#idle.push(call);
+  }
+
+  /** Hashes one after another, each in slices of the store's own. */
+  async #hash(): Promise<void> {
+    if (this.#hashing) return;
+    this.#hashing = true;
+    try {
+      for (let asked = this.#hashes.shift(); asked !== undefined; asked = this.#hashes.shift()) {
+        const began = this.#options.clock.now();
+        const result = await this.#options.store.hashKv(asked.revision);
+        this.#options.metrics.hashed(this.#options.clock.now() - began);
+        this.#answerHash(asked.callId, asked.raftTerm, result);
+      }
+    } catch (error) {
+      this.#options.fatal(error);
+    } finally {
+      this.#hashing = false;
+    }
+  }
+
+  #answerHash(callId: number, raftTerm: number, result: HashResult): void {
+    const { replies, clusterId, localId } = this.#options;
+    const refusal = result.status === RevisionStatus.Future ? ErrFutureRevision : ErrCompacted;
+    if (result.status !== RevisionStatus.Ok) replies.status(callId, refusal.code, refusal.message);
+    else {
+      const response = encodeHashKVResponse({
+        header: { clusterId, memberId: localId, revision: result.currentRevision, raftTerm },
+        hash: result.hash,
+        compactRevision: result.compactRevision,
+        hashRevision: result.revision,
+      });
+      replies.message(callId, ReplyKind.MessageAndEnd, response);
+    }
+    this.#options.wake();
+  }
+}
