@@ -91,5 +91,6 @@ function restore(raft: Raft, snapshot: Snapshot): boolean {
   // Everyone starts anew: what was known of them belongs to another log.
   const fresh = new Set([...voters, ...learners, ...votersOutgoing]);
   switchToConf(raft, { confState, fresh });
+  raft.confIndex = snapshot.index;
   return true;
 }

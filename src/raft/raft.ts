@@ -64,6 +64,8 @@ export class Raft {
   leadTransferee = none;
   /** No configuration change above this index is in the log, so none may be proposed until it is applied. */
   pendingConfIndex = 0;
+  /** The configuration in force holds all changes up to this entry. */
+  confIndex = 0;
   /** About how many bytes of data of this leader's log are not applied yet. */
   uncommittedSize = 0;
 
@@ -114,13 +116,11 @@ export class Raft {
     if (commit > log.lastIndex) {
       throw new RaftStateError(`committed to ${commit}, but the log ends at ${log.lastIndex}`);
     }
-    if (hardState !== null && hardState.commit < log.prevIndex && hardState.commit !== 0) {
-      throw new RaftStateError(`committed to ${hardState.commit}, but the log starts after ${log.prevIndex}`);
-    }
     this.#term = hardState?.term ?? 0;
     this.#vote = hardState?.vote ?? none;
     log.commitTo(commit);
     if (applied > log.applied) log.appliedTo(applied, 0);
+    this.confIndex = log.applied;
   }
 
   get term(): number {

@@ -167,11 +167,17 @@ export class RawNode {
   }
 
   /**
-   * Puts a committed change in force; to be called for every one, in order. A host that refuses a change calls it
-   * with node IDs 0. Throws ConfChangeError, with nothing changed, when the change does not fit.
+   * Puts the committed change of entry `index` in force; to be called for every one, in order. A host that refuses a
+   * change calls it with node IDs 0. Throws ConfChangeError, with nothing changed, when the change does not fit.
    */
-  applyConfChange(change: ConfChangeV2): ConfState {
-    return applyConfChange(this.#raft, change);
+  applyConfChange(change: ConfChangeV2, index: number): ConfState {
+    const raft = this.#raft;
+    assert(index <= raft.log.committed, "only committed changes are applied");
+    // A snapshot has arrived while this was being applied; its configuration is newer.
+    if (index <= raft.confIndex) return raft.tracker.confState;
+    const confState = applyConfChange(raft, change);
+    raft.confIndex = index;
+    return confState;
   }
 
   /** Forgets the log up to `index`, which must be applied and durable. */

@@ -98,15 +98,15 @@ class Host {
     for (const b of m.entries) {
       for (let index = b.firstIndex; index <= b.lastIndex; index++) {
         if (b.typeOf(index) === EntryType.Normal) this.applied.push(new TextDecoder().decode(b.dataOf(index)));
-        else this.#applyConfChange();
+        else this.#applyConfChange(index);
       }
     }
     for (const response of m.responses) assert.equal(this.node.stepStorageResponse(response), "ok");
   }
 
-  #applyConfChange(): void {
+  #applyConfChange(index: number): void {
     const changes = [{ type: ConfChangeType.AddNode, nodeId: id }];
-    this.node.applyConfChange({ transition: ConfChangeTransition.Auto, changes });
+    this.node.applyConfChange({ transition: ConfChangeTransition.Auto, changes }, index);
   }
 
   settle(): void {

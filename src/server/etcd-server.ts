@@ -422,7 +422,7 @@ export class EtcdServer {
     switch (event.type) {
       case "confChange":
         this.#members = event.members;
-        this.#loop.confChangeApplied(event.index, (node) => node.applyConfChange(confChangeOf(event)));
+        this.#loop.confChangeApplied(event.index, (node) => node.applyConfChange(confChangeOf(event), event.index));
         this.#campaignAlone();
         break;
       case "clusterVersion":

@@ -109,7 +109,7 @@ export class Member {
     let update: Uint8Array = new Uint8Array(0);
     let confState: ConfState = before;
     if (type === EntryType.Normal) update = batch.dataOf(index);
-    else confState = this.node.applyConfChange(decodeConfChange(type, batch.dataOf(index)));
+    else confState = this.node.applyConfChange(decodeConfChange(type, batch.dataOf(index)), index);
     const state = new Uint8Array(Buffer.concat([data, update]));
     this.#history.push({ index, term: batch.term, confState, data: state });
   }
