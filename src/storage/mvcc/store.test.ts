@@ -304,3 +304,56 @@ test("a delete of a range in slices is the delete of the range", async () => {
   pair.slow.end();
   assert.equal((await pair.store.hashKv(0)).hash, pair.slow.hash(pair.slow.revision, -1));
 });
+
+/** The history that a real etcd 3.7.1 was given by etcdctl; the hashes below are its answers. */
+function etcdHistory(store: MvccStore): void {
+  const put = (key: string, value: string, leaseLow = 0, leaseHigh = 0): void => {
+    const bytes = Buffer.from(key + value);
+    store.put(bytes, 0, key.length, bytes, key.length, bytes.length, leaseLow, leaseHigh);
+  };
+  const remove = (key: string, end = ""): void => {
+    const bytes = Buffer.from(key + end);
+    store.deleteRange(bytes, 0, key.length, key.length, bytes.length);
+  };
+  const transactions: (() => void)[] = [
+    () => put("a", "1"),
+    () => put("b", ""),
+    () => put("a", "2"),
+    () => put("c", "leased", 0x7a207d06, 0x3acea1fd),
+    () => remove("a"),
+    () => put("a", "3"),
+    () => [put("x", "1"), put("y", "2"), remove("b")],
+    () => remove("x", "\0"),
+  ];
+  for (const transaction of transactions) putAlone(store, transaction);
+}
+
+function putAlone(store: MvccStore, transaction: () => void): void {
+  store.begin();
+  transaction();
+  store.end();
+}
+
+async function compactedAt(backend: Backend, revision: number): Promise<MvccStore> {
+  backend.put(Bucket.Meta, metaKey.scheduledCompactRevision, revisionKey(revision, 0));
+  return openStore(backend);
+}
+
+function putZ(store: MvccStore, value: string): void {
+  const bytes = Buffer.from("z" + value);
+  putAlone(store, () => store.put(bytes, 0, 1, bytes, 1, 2, 0, 0));
+}
+
+test("hashes are those of a real etcd for one history", async () => {
+  const backend = new MemoryBackend();
+  let store = await openStore(backend);
+  etcdHistory(store);
+  assert.equal((await store.hashKv(0)).hash, 3214451827);
+  store = await compactedAt(backend, 7);
+  putZ(store, "1");
+  assert.equal((await store.hashKv(0)).hash, 2777243020);
+  assert.equal((await store.hashKv(8)).hash, 3852368234);
+  putZ(store, "2");
+  store = await compactedAt(backend, 9);
+  assert.equal((await store.hashKv(0)).hash, 633399845);
+});
