@@ -32,7 +32,7 @@ export const CallKind = {
   Connect: 5,
   /** A connection is gone. Its calls have each had their Cancel before. */
   Disconnect: 6,
-  /** A stream whose buffered replies had passed the high-water mark has drained below the low one. */
+  /** Little is left to send of a stream's replies, as one of them had asked to be told (`finish(end, true)`). */
   Writable: 7,
 } as const;
 export type CallKind = (typeof CallKind)[keyof typeof CallKind];
@@ -43,6 +43,10 @@ export const CallFlag = {
   RequireLeader: 1,
   /** `grpcgateway-accept` was sent, or the JSON gateway made the call. */
   Gateway: 2,
+  /** The `client-api-version` that was sent is not UTF-8: the call is to be refused. */
+  BadClientApiVersion: 4,
+  /** The member's own probe (/health): needs no permission. Never set by the edge. */
+  Root: 8,
 } as const;
 
 /** Tags of a record's metadata. */

@@ -6,5 +6,19 @@
  */
 export { CallBatchReader, CallFlag, CallKind, MetadataTag, callHeaderBytes, gatewayCallBit } from "./call-batch.js";
 export { DirLock } from "./dir-lock.js";
+export {
+  Edge,
+  EdgeListenError,
+  MethodKind,
+  drainOverheadBytes,
+  edgeCounters,
+  gatewaySubmit,
+  replyBatch,
+  setGatewayMailbox,
+  startEdge,
+  type ClientVersionCount,
+  type EdgeMethod,
+  type EdgeOptions,
+} from "./edge.js";
 export { Mailbox, mailboxPrefixBytes } from "./mailbox.js";
 export { ReplyBatchWriter, ReplyKind } from "./reply-batch.js";

@@ -7,7 +7,7 @@
  *   u32 0  length         of the whole record, header and padding included; a multiple of 8
  *   u32 1  callId
  *   u8     kind           ReplyKind
- *   u8     code           gRPC status (0 unless kind is End)
+ *   u8     code           End: gRPC status; Message: 1 asks for a Writable record; else 0
  *   u16    statusLength   bytes of the status message (UTF-8, not yet percent-encoded)
  *   u32 3  messageLength
  *   message bytes (protobuf, without the gRPC frame), then status message bytes
@@ -77,11 +77,14 @@ export class ReplyBatchWriter {
     if (end + 8 > this.bytes.length) this.#grow(end + 8);
   }
 
-  /** Ends the record begun last; its message ends at `messageEnd`. */
-  finish(messageEnd: number): void {
+  /**
+   * Ends the record begun last; its message ends at `messageEnd`. With `askWritable`, which a stream's message may
+   * have, a Writable record comes once the client has taken so much that little is left to send.
+   */
+  finish(messageEnd: number, askWritable = false): void {
     assert(this.#start !== -1, "reply batch: finish without a record");
     const messageLength = messageEnd - this.#start - headerBytes;
-    this.#view.setUint32(this.#start + 8, this.#kind, true);
+    this.#view.setUint32(this.#start + 8, this.#kind | (askWritable ? 0x100 : 0), true);
     this.#view.setUint32(this.#start + 12, messageLength, true);
     this.#close(messageEnd);
   }

@@ -53,12 +53,22 @@ impl Mailbox {
         if self.closed.load(Ordering::Acquire) || message.len() > MESSAGE_BYTES_MAX {
             return false;
         }
-        let padding = message.len().wrapping_neg() & 7;
-        let record = (PREFIX_BYTES + message.len() + padding) as u32;
-        let mut prefix = [0; PREFIX_BYTES];
-        prefix[..4].copy_from_slice(&record.to_le_bytes());
-        prefix[4..].copy_from_slice(&(message.len() as u32).to_le_bytes());
+        let (prefix, padding) = frame(message);
         self.queue.send([&prefix, message], padding)
+    }
+
+    /// Sends one message whatever the capacity, for what is bounded elsewhere; a closed mailbox drops it.
+    pub fn send_always(&self, message: &[u8]) {
+        if self.closed.load(Ordering::Acquire) {
+            return;
+        }
+        let (prefix, padding) = frame(message);
+        let mut record = Vec::with_capacity(prefix.len() + message.len() + padding);
+        record.extend_from_slice(&prefix);
+        record.extend_from_slice(message);
+        record.resize(record.len() + padding, 0);
+        self.queue.append(&mut record);
+        self.queue.wake_if_due();
     }
 
     /// Copies whole messages into `into`; returns how many bytes, 0 when none is left.
@@ -90,6 +100,16 @@ impl Mailbox {
         self.queue.clear_wake();
         registry().remove(&self.handle);
     }
+}
+
+/// What goes before a message and how many zeros after it.
+fn frame(message: &[u8]) -> ([u8; PREFIX_BYTES], usize) {
+    let padding = message.len().wrapping_neg() & 7;
+    let record = (PREFIX_BYTES + message.len() + padding) as u32;
+    let mut prefix = [0; PREFIX_BYTES];
+    prefix[..4].copy_from_slice(&record.to_le_bytes());
+    prefix[4..].copy_from_slice(&(message.len() as u32).to_le_bytes());
+    (prefix, padding)
 }
 
 fn registry() -> std::sync::MutexGuard<'static, HashMap<u32, Arc<Mailbox>>> {

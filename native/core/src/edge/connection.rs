@@ -1,0 +1,516 @@
+//! One HTTP/2 connection, as a server (RFC 9113), without I/O: `receive` takes what the socket gave, `out`
+//! holds what the socket shall take.
+//!
+//! The parts: frames (here), requests (`request.rs`), messages coming in (`receive.rs`), replies going out
+//! (`send.rs`), pings and the way to the end (`health.rs`).
+//!
+//! Invariants: `streams` holds exactly the calls under way of this connection. Whatever a client does, this
+//! holds at most `assembly_bytes_max` of its messages, `block` at most `BLOCK_BYTES_MAX`, and per call in
+//! flight one reply; a client that does not take its replies is not given more work.
+
+use super::batch::call_kind;
+use super::call_table::Sending;
+use super::context::Context;
+use super::frame::{self, Fatal, HEADER_BYTES, Header, Reason, flag, kind, setting};
+use super::grpc::code;
+use super::health::Health;
+use super::hpack::{Decoder, TABLE_BYTES_MAX};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Bytes of one header block, continuations included.
+const BLOCK_BYTES_MAX: usize = 128 << 10;
+/// SETTINGS frames a second beyond which a client is cut off: each may touch every stream.
+const SETTINGS_MAX: u32 = 1000;
+
+/// Stream IDs are numbers in sequence; spreading their bits is all the hashing they need.
+#[derive(Default)]
+pub struct StreamHasher(u64);
+
+impl Hasher for StreamHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only u32 keys are hashed");
+    }
+    fn write_u32(&mut self, stream: u32) {
+        self.0 = u64::from(stream).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+type StreamMap = HashMap<u32, u32, BuildHasherDefault<StreamHasher>>;
+
+/// Bytes on their way to the socket.
+#[derive(Default)]
+pub struct Out {
+    pub bytes: Vec<u8>,
+    /// Up to here the socket has taken them.
+    pub start: usize,
+}
+
+impl Out {
+    /// Bytes that the socket has not taken.
+    pub fn waiting(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// The socket has taken `count` bytes.
+    pub fn taken(&mut self, count: usize) {
+        self.start += count;
+        if self.start == self.bytes.len() {
+            self.start = 0;
+            self.bytes.clear();
+            if self.bytes.capacity() > 256 << 10 {
+                self.bytes = Vec::new();
+            }
+        }
+    }
+}
+
+/// See the module.
+pub struct Connection {
+    /// Its place among the server's connections; calls lead back to it.
+    pub slot: u32,
+    /// Its number for JavaScript.
+    pub id: u32,
+    pub out: Out,
+    /// Call IDs by stream.
+    pub streams: StreamMap,
+    pub last_stream: u32,
+    pub(super) decoder: Decoder,
+    settings_seen: bool,
+    settings_count: u32,
+    /// The header block being continued, its stream (0: none) and whether it ends the stream.
+    block: Vec<u8>,
+    block_stream: u32,
+    block_ends_stream: bool,
+
+    pub(super) receive_window: i64,
+    pub(super) receive_credit: u32,
+    pub(super) assembly_bytes: usize,
+    pub(super) granted_bytes: usize,
+    pub(super) awaiting_grant: VecDeque<u32>,
+
+    pub(super) send_window: i64,
+    pub(super) peer_initial_window: i64,
+    pub(super) encoder: Encoder,
+    /// Calls with something to send and a window for it, in turn. Here and below, calls that have ended or moved
+    /// on stay listed until their turn comes; `compact` bounds that.
+    pub(super) sending: VecDeque<u32>,
+    /// Calls whose own window is used up.
+    pub(super) window_blocked: Vec<u32>,
+    pub(super) pending_bytes: usize,
+    pub(super) in_flight: usize,
+    /// Whole unary calls that wait until the client takes its replies.
+    pub(super) deferred: VecDeque<u32>,
+    pub(super) health: Health,
+}
+
+/// What the client's HPACK table holds of our header fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoder {
+    /// Nothing yet.
+    Empty,
+    /// `content-type: application/grpc` at index 62.
+    ContentType,
+    /// That at 64, `grpc-status: 0` at 63, an empty `grpc-message` at 62.
+    Full,
+    /// The client keeps a smaller table than the default and must yet be told that we use none.
+    Disabling,
+    /// Only literals.
+    Disabled,
+}
+
+impl Connection {
+    /// A connection whose preface has been read.
+    pub fn new(slot: u32, id: u32, context: &Context) -> Connection {
+        let limits = &context.limits;
+        let mut out = Out::default();
+        let mut settings = vec![(setting::INITIAL_WINDOW_SIZE, limits.stream_window)];
+        if limits.concurrent_streams_max != u32::MAX {
+            settings.push((
+                setting::MAX_CONCURRENT_STREAMS,
+                limits.concurrent_streams_max,
+            ));
+        }
+        frame::put_settings(&mut out.bytes, &settings);
+        if limits.connection_window > frame::WINDOW_DEFAULT {
+            let more = limits.connection_window - frame::WINDOW_DEFAULT;
+            frame::put_window_update(&mut out.bytes, 0, more);
+        }
+        Connection {
+            slot,
+            id,
+            out,
+            streams: StreamMap::default(),
+            last_stream: 0,
+            decoder: Decoder::new(),
+            settings_seen: false,
+            settings_count: 0,
+            block: Vec::new(),
+            block_stream: 0,
+            block_ends_stream: false,
+            receive_window: i64::from(limits.connection_window.max(frame::WINDOW_DEFAULT)),
+            receive_credit: 0,
+            assembly_bytes: 0,
+            granted_bytes: 0,
+            awaiting_grant: VecDeque::new(),
+            send_window: i64::from(frame::WINDOW_DEFAULT),
+            peer_initial_window: i64::from(frame::WINDOW_DEFAULT),
+            encoder: Encoder::Empty,
+            sending: VecDeque::new(),
+            window_blocked: Vec::new(),
+            pending_bytes: 0,
+            in_flight: 0,
+            deferred: VecDeque::new(),
+            health: Health::new(context.now),
+        }
+    }
+
+    /// Takes all whole frames of `bytes` and returns how many bytes these were. After `Fatal`, a GOAWAY is in
+    /// `out`, no call is left, and only `out` matters.
+    pub fn receive(&mut self, bytes: &[u8], context: &mut Context) -> Result<usize, Fatal> {
+        self.health.received(context.now);
+        let mut at = 0;
+        while let Some(head) = bytes.get(at..at + HEADER_BYTES) {
+            let header = Header::read(head);
+            if header.length > frame::PAYLOAD_BYTES_MAX {
+                return Err(self.fatal(Fatal::new(Reason::FrameSize, "frame too large"), context));
+            }
+            let Some(payload) = bytes.get(at + HEADER_BYTES..at + HEADER_BYTES + header.length)
+            else {
+                break;
+            };
+            if let Err(fatal) = self.frame(header, payload, context) {
+                return Err(self.fatal(fatal, context));
+            }
+            at += HEADER_BYTES + header.length;
+        }
+        Ok(at)
+    }
+
+    fn frame(
+        &mut self,
+        header: Header,
+        payload: &[u8],
+        context: &mut Context,
+    ) -> Result<(), Fatal> {
+        if self.block_stream != 0
+            && (header.kind != kind::CONTINUATION || header.stream != self.block_stream)
+        {
+            return Err(Fatal::new(Reason::Protocol, "header block interrupted"));
+        }
+        if !self.settings_seen && header.kind != kind::SETTINGS {
+            return Err(Fatal::new(
+                Reason::Protocol,
+                "the first frame is not SETTINGS",
+            ));
+        }
+        match header.kind {
+            kind::DATA => self.data(header, payload, context),
+            kind::HEADERS => self.headers(header, payload, context),
+            kind::CONTINUATION => self.continuation(header, payload, context),
+            kind::RST_STREAM => self.reset_by_client(header, payload, context),
+            kind::SETTINGS => self.settings(header, payload, context),
+            kind::PING => self.ping(header, payload, context),
+            kind::WINDOW_UPDATE => self.window_update(header, payload, context),
+            kind::PRIORITY => self.priority(header, payload, context),
+            kind::PUSH_PROMISE => Err(Fatal::new(Reason::Protocol, "PUSH_PROMISE from a client")),
+            kind::GOAWAY if header.stream != 0 => {
+                Err(Fatal::new(Reason::Protocol, "GOAWAY on a stream"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn headers(
+        &mut self,
+        header: Header,
+        payload: &[u8],
+        context: &mut Context,
+    ) -> Result<(), Fatal> {
+        if header.stream == 0 {
+            return Err(Fatal::new(Reason::Protocol, "HEADERS on stream 0"));
+        }
+        let mut fragment = unpadded(header, payload)?;
+        if header.has(flag::PRIORITY) {
+            let (priority, rest) = fragment
+                .split_at_checked(5)
+                .ok_or(Fatal::new(Reason::FrameSize, "HEADERS too short"))?;
+            if frame::read_u32(priority) & 0x7fff_ffff == header.stream {
+                return Err(Fatal::new(Reason::Protocol, "a stream depends on itself"));
+            }
+            fragment = rest;
+        }
+        let ends_stream = header.has(flag::END_STREAM);
+        if header.has(flag::END_HEADERS) {
+            return self.request(header.stream, ends_stream, fragment, context);
+        }
+        self.block_stream = header.stream;
+        self.block_ends_stream = ends_stream;
+        self.block.extend_from_slice(fragment);
+        Ok(())
+    }
+
+    fn continuation(
+        &mut self,
+        header: Header,
+        payload: &[u8],
+        context: &mut Context,
+    ) -> Result<(), Fatal> {
+        if self.block_stream == 0 {
+            return Err(Fatal::new(Reason::Protocol, "CONTINUATION without HEADERS"));
+        }
+        // An empty one that ends nothing costs the client nothing and could come forever.
+        let idle = payload.is_empty() && !header.has(flag::END_HEADERS);
+        if idle || self.block.len() + payload.len() > BLOCK_BYTES_MAX {
+            return Err(Fatal::new(
+                Reason::EnhanceYourCalm,
+                "header block too large",
+            ));
+        }
+        self.block.extend_from_slice(payload);
+        if !header.has(flag::END_HEADERS) {
+            return Ok(());
+        }
+        let block = std::mem::take(&mut self.block);
+        let stream = std::mem::take(&mut self.block_stream);
+        self.request(stream, self.block_ends_stream, &block, context)
+    }
+
+    fn reset_by_client(
+        &mut self,
+        header: Header,
+        payload: &[u8],
+        context: &mut Context,
+    ) -> Result<(), Fatal> {
+        if payload.len() != 4 {
+            return Err(Fatal::new(Reason::FrameSize, "RST_STREAM of a wrong size"));
+        }
+        if header.stream == 0 || header.stream > self.last_stream {
+            return Err(Fatal::new(Reason::Protocol, "RST_STREAM on an idle stream"));
+        }
+        if let Some(&id) = self.streams.get(&header.stream) {
+            self.cancel(id, code::CANCELED, context);
+        }
+        Ok(())
+    }
+
+    fn priority(
+        &mut self,
+        header: Header,
+        payload: &[u8],
+        context: &mut Context,
+    ) -> Result<(), Fatal> {
+        if header.stream == 0 {
+            return Err(Fatal::new(Reason::Protocol, "PRIORITY on stream 0"));
+        }
+        if payload.len() != 5 {
+            self.reset(header.stream, Reason::FrameSize, context);
+        } else if frame::read_u32(payload) & 0x7fff_ffff == header.stream {
+            self.reset(header.stream, Reason::Protocol, context);
+        }
+        Ok(())
+    }
+
+    fn settings(
+        &mut self,
+        header: Header,
+        payload: &[u8],
+        context: &mut Context,
+    ) -> Result<(), Fatal> {
+        if header.stream != 0 {
+            return Err(Fatal::new(Reason::Protocol, "SETTINGS on a stream"));
+        }
+        if header.has(flag::ACK) {
+            if !payload.is_empty() {
+                return Err(Fatal::new(Reason::FrameSize, "SETTINGS ACK with a payload"));
+            }
+            return if self.settings_seen {
+                Ok(())
+            } else {
+                Err(Fatal::new(
+                    Reason::Protocol,
+                    "the first frame is not SETTINGS",
+                ))
+            };
+        }
+        if payload.len() % 6 != 0 {
+            return Err(Fatal::new(Reason::FrameSize, "SETTINGS of a wrong size"));
+        }
+        self.settings_count += 1;
+        if self.settings_count > SETTINGS_MAX {
+            return Err(Fatal::new(Reason::EnhanceYourCalm, "too_many_settings"));
+        }
+        self.settings_seen = true;
+        for entry in payload.chunks_exact(6) {
+            let id = u16::from_be_bytes([entry[0], entry[1]]);
+            self.setting(id, frame::read_u32(&entry[2..]), context)?;
+        }
+        frame::put_settings_ack(&mut self.out.bytes);
+        self.pump(context);
+        Ok(())
+    }
+
+    fn setting(&mut self, id: u16, value: u32, context: &mut Context) -> Result<(), Fatal> {
+        match id {
+            setting::HEADER_TABLE_SIZE if (value as usize) < TABLE_BYTES_MAX => {
+                if self.encoder != Encoder::Disabled {
+                    self.encoder = Encoder::Disabling;
+                }
+            }
+            setting::ENABLE_PUSH if value > 1 => {
+                return Err(Fatal::new(
+                    Reason::Protocol,
+                    "ENABLE_PUSH is neither 0 nor 1",
+                ));
+            }
+            setting::INITIAL_WINDOW_SIZE => {
+                if i64::from(value) > frame::WINDOW_MAX {
+                    return Err(Fatal::new(
+                        Reason::FlowControl,
+                        "INITIAL_WINDOW_SIZE too large",
+                    ));
+                }
+                let wider = i64::from(value) > self.peer_initial_window;
+                self.peer_initial_window = i64::from(value);
+                if wider {
+                    self.unblock(context);
+                }
+            }
+            setting::MAX_FRAME_SIZE if !(16_384..=16_777_215).contains(&value) => {
+                return Err(Fatal::new(Reason::Protocol, "MAX_FRAME_SIZE out of range"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn window_update(
+        &mut self,
+        header: Header,
+        payload: &[u8],
+        context: &mut Context,
+    ) -> Result<(), Fatal> {
+        if payload.len() != 4 {
+            return Err(Fatal::new(
+                Reason::FrameSize,
+                "WINDOW_UPDATE of a wrong size",
+            ));
+        }
+        let increment = i64::from(frame::read_u32(payload) & 0x7fff_ffff);
+        if header.stream == 0 {
+            self.send_window += increment;
+            if increment == 0 {
+                return Err(Fatal::new(Reason::Protocol, "WINDOW_UPDATE of 0"));
+            }
+            if self.send_window > frame::WINDOW_MAX {
+                return Err(Fatal::new(Reason::FlowControl, "window too large"));
+            }
+            self.pump(context);
+            return Ok(());
+        }
+        if header.stream > self.last_stream {
+            return Err(Fatal::new(
+                Reason::Protocol,
+                "WINDOW_UPDATE on an idle stream",
+            ));
+        }
+        let Some(&id) = self.streams.get(&header.stream) else {
+            return Ok(());
+        };
+        let call = context.calls.at(id);
+        call.send_offset += increment;
+        if increment == 0 {
+            self.reset(header.stream, Reason::Protocol, context);
+        } else if self.peer_initial_window + call.send_offset > frame::WINDOW_MAX {
+            self.reset(header.stream, Reason::FlowControl, context);
+        } else if call.sending == Sending::Blocked {
+            self.queue(id, context);
+            self.pump(context);
+        }
+        Ok(())
+    }
+
+    /// Ends one stream with RST_STREAM, and its call if there is one.
+    pub(super) fn reset(&mut self, stream: u32, reason: Reason, context: &mut Context) {
+        frame::put_reset(&mut self.out.bytes, stream, reason);
+        if let Some(&id) = self.streams.get(&stream) {
+            self.cancel(id, code::CANCELED, context);
+        }
+    }
+
+    /// Forgets a call without an answer and tells JavaScript. `ended_as` is what metrics say of it.
+    pub(super) fn cancel(&mut self, id: u32, ended_as: u8, context: &mut Context) {
+        if context.calls.at(id).dispatched {
+            context.put_record(id, self.id, call_kind::CANCEL, &[]);
+        }
+        self.release(id, ended_as, context);
+    }
+
+    /// Frees all that a call holds. `ended_as` is its gRPC status for metrics.
+    pub(super) fn release(&mut self, id: u32, ended_as: u8, context: &mut Context) {
+        let call = context.calls.at(id);
+        if call.started {
+            context.counters.ended(call.method, ended_as);
+        }
+        self.streams.remove(&call.stream);
+        self.assembly_bytes -= call.assembly.len();
+        self.pending_bytes -= call.pending_bytes();
+        self.in_flight -= usize::from(call.in_flight);
+        let granted = std::mem::take(&mut call.granted);
+        if call.awaits_grant {
+            self.awaiting_grant.retain(|&waiting| waiting != id);
+        }
+        context.calls.remove(id);
+        self.ungrant(granted, context);
+        self.dispatch_deferred(context);
+    }
+
+    /// Ends all calls without an answer: the client is gone.
+    pub fn abandon(&mut self, context: &mut Context) {
+        self.deferred.clear();
+        self.sending.clear();
+        self.window_blocked.clear();
+        self.awaiting_grant.clear();
+        for id in std::mem::take(&mut self.streams).into_values() {
+            let call = context.calls.at(id);
+            if call.started {
+                context.counters.ended(call.method, code::CANCELED);
+            }
+            if call.dispatched {
+                context.put_record(id, self.id, call_kind::CANCEL, &[]);
+            }
+            context.calls.remove(id);
+        }
+    }
+
+    /// Says why and leaves no call behind.
+    pub(super) fn fatal(&mut self, fatal: Fatal, context: &mut Context) -> Fatal {
+        self.abandon(context);
+        frame::put_goaway(
+            &mut self.out.bytes,
+            self.last_stream,
+            fatal.reason,
+            fatal.text,
+        );
+        fatal
+    }
+
+    /// A second has passed.
+    pub fn second_passed(&mut self) {
+        self.settings_count = 0;
+    }
+}
+
+/// The payload without its padding.
+pub(super) fn unpadded(header: Header, payload: &[u8]) -> Result<&[u8], Fatal> {
+    if !header.has(flag::PADDED) {
+        return Ok(payload);
+    }
+    let short = Fatal::new(Reason::FrameSize, "padding without its length");
+    let (&padding, rest) = payload.split_first().ok_or(short)?;
+    let kept = rest.len().checked_sub(usize::from(padding));
+    Ok(&rest[..kept.ok_or(Fatal::new(Reason::Protocol, "padding too long"))?])
+}

@@ -1,0 +1,422 @@
+//! A request's header fields: what each means to the edge, and the sum of them.
+
+use super::grpc::{self, TimeoutFault};
+use super::hpack::Sink;
+use std::collections::HashMap;
+
+/// What one header field means. Small, so that HPACK's table can keep it with each entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// Of no interest.
+    Other,
+    Method {
+        post: bool,
+    },
+    /// `:path`; the method's index, or `UNKNOWN_METHOD`.
+    Path(u16),
+    Scheme,
+    Authority,
+    Host,
+    ContentType {
+        grpc: bool,
+        /// It is "application/grpc" and nothing more.
+        plain: bool,
+    },
+    /// Nanoseconds.
+    Timeout(Result<u64, TimeoutFault>),
+    Encoding {
+        identity: bool,
+    },
+    /// `connection`, which makes a request malformed.
+    Connection,
+    HasLeader {
+        required: bool,
+    },
+    Gateway,
+    Token,
+    Authorization,
+    ClientApiVersion,
+    /// A name or a value that HTTP/2 forbids, or a pseudo-header that no request has.
+    Malformed,
+}
+
+/// The path names no method of the table.
+pub const UNKNOWN_METHOD: u16 = u16::MAX;
+
+/// Bytes that all of a request's fields may have (names and values and 32 each, as HTTP/2 counts).
+const LIST_BYTES_MAX: usize = 64 << 10;
+
+/// The paths that are served, and where each is in the method table.
+pub struct Paths(HashMap<Box<[u8]>, u16>);
+
+impl Paths {
+    pub fn new<'a>(paths: impl Iterator<Item = &'a str>) -> Paths {
+        Paths(
+            paths
+                .enumerate()
+                .map(|(index, path)| (path.as_bytes().into(), index as u16))
+                .collect(),
+        )
+    }
+
+    fn find(&self, path: &[u8]) -> u16 {
+        self.0.get(path).copied().unwrap_or(UNKNOWN_METHOD)
+    }
+
+    /// The status message for a path that is not in the table.
+    pub fn unknown_text(&self, path: &[u8]) -> String {
+        let split = path.strip_prefix(b"/").and_then(|name| {
+            let slash = name.iter().rposition(|&byte| byte == b'/')?;
+            Some((&name[..slash], &name[slash + 1..]))
+        });
+        let Some((service, method)) = split else {
+            return format!("malformed method name: {}", grpc::go_quoted(path));
+        };
+        let prefix = [b"/", service, b"/"].concat();
+        let service = String::from_utf8_lossy(service);
+        if self.0.keys().any(|known| known.starts_with(&prefix)) {
+            format!(
+                "unknown method {} for service {service}",
+                String::from_utf8_lossy(method)
+            )
+        } else {
+            format!("unknown service {service}")
+        }
+    }
+}
+
+/// Tells what a field means.
+fn classify(paths: &Paths, name: &[u8], value: &[u8]) -> Field {
+    if !valid_value(value) {
+        return Field::Malformed;
+    }
+    match name {
+        b":method" => Field::Method {
+            post: value == b"POST",
+        },
+        b":path" => Field::Path(paths.find(value)),
+        b":scheme" | b":protocol" => Field::Scheme,
+        b":authority" => Field::Authority,
+        b"host" => Field::Host,
+        b"content-type" => Field::ContentType {
+            grpc: grpc::content_subtype(value).is_some(),
+            plain: value == b"application/grpc",
+        },
+        b"grpc-timeout" => Field::Timeout(grpc::parse_timeout(value)),
+        b"grpc-encoding" => Field::Encoding {
+            identity: value.is_empty() || value == b"identity",
+        },
+        b"connection" => Field::Connection,
+        b"hasleader" => Field::HasLeader {
+            required: value == b"true",
+        },
+        b"grpcgateway-accept" => Field::Gateway,
+        b"token" => Field::Token,
+        b"authorization" => Field::Authorization,
+        b"client-api-version" => Field::ClientApiVersion,
+        _ if valid_name(name) => Field::Other,
+        _ => Field::Malformed,
+    }
+}
+
+/// A token in lower case (RFC 9113 §8.2.1).
+fn valid_name(name: &[u8]) -> bool {
+    let token = |byte: &u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(byte)
+    };
+    !name.is_empty() && name.iter().all(token)
+}
+
+fn valid_value(value: &[u8]) -> bool {
+    value
+        .iter()
+        .all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+}
+
+/// All that the fields of one request said. One is reused from request to request.
+pub struct Head {
+    pub method: u16,
+    pub post: bool,
+    pub grpc: bool,
+    pub plain_content_type: bool,
+    pub timeout: Option<Result<u64, TimeoutFault>>,
+    pub identity: bool,
+    pub connection_header: bool,
+    pub authorities: u32,
+    pub hosts: u32,
+    pub require_leader: Option<bool>,
+    pub gateway: bool,
+    /// The fields break HTTP/2's own rules.
+    pub malformed: bool,
+    pub token_from: TokenFrom,
+    pub has_client_version: bool,
+    /// Values whose text is needed, if only for an error.
+    pub path: Vec<u8>,
+    pub http_method: Vec<u8>,
+    pub content_type: Vec<u8>,
+    pub timeout_text: Vec<u8>,
+    pub encoding: Vec<u8>,
+    pub token: Vec<u8>,
+    pub client_version: Vec<u8>,
+    pseudo_seen: u8,
+    regular_seen: bool,
+    bytes: usize,
+}
+
+/// Which field gave the token: `token` wins over `authorization`, and of one name the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TokenFrom {
+    Nothing,
+    Authorization,
+    Token,
+}
+
+impl Head {
+    pub fn new() -> Head {
+        Head {
+            method: UNKNOWN_METHOD,
+            post: false,
+            grpc: false,
+            plain_content_type: false,
+            timeout: None,
+            identity: true,
+            connection_header: false,
+            authorities: 0,
+            hosts: 0,
+            require_leader: None,
+            gateway: false,
+            malformed: false,
+            token_from: TokenFrom::Nothing,
+            has_client_version: false,
+            path: Vec::new(),
+            http_method: Vec::new(),
+            content_type: Vec::new(),
+            timeout_text: Vec::new(),
+            encoding: Vec::new(),
+            token: Vec::new(),
+            client_version: Vec::new(),
+            pseudo_seen: 0,
+            regular_seen: false,
+            bytes: 0,
+        }
+    }
+
+    /// Forgets the last request; texts keep their memory.
+    pub fn clear(&mut self) {
+        self.method = UNKNOWN_METHOD;
+        self.post = false;
+        self.grpc = false;
+        self.plain_content_type = false;
+        self.timeout = None;
+        self.identity = true;
+        self.connection_header = false;
+        self.authorities = 0;
+        self.hosts = 0;
+        self.require_leader = None;
+        self.gateway = false;
+        self.malformed = false;
+        self.token_from = TokenFrom::Nothing;
+        self.has_client_version = false;
+        self.path.clear();
+        self.http_method.clear();
+        self.content_type.clear();
+        self.timeout_text.clear();
+        self.encoding.clear();
+        self.token.clear();
+        self.client_version.clear();
+        self.pseudo_seen = 0;
+        self.regular_seen = false;
+        self.bytes = 0;
+    }
+
+    /// The list is longer than we take.
+    pub fn too_large(&self) -> bool {
+        self.bytes > LIST_BYTES_MAX
+    }
+
+    fn apply(&mut self, field: Field, value: &[u8]) {
+        match field {
+            Field::Other | Field::Scheme => {}
+            Field::Method { post } => {
+                self.post = post;
+                if !post {
+                    set(&mut self.http_method, value);
+                }
+            }
+            Field::Path(method) => {
+                self.method = method;
+                if method == UNKNOWN_METHOD {
+                    set(&mut self.path, value);
+                }
+            }
+            Field::Authority => self.authorities += 1,
+            Field::Host => self.hosts += 1,
+            Field::ContentType { grpc, plain } => self.content_type(grpc, plain, value),
+            Field::Timeout(timeout) => {
+                self.timeout = Some(timeout);
+                if timeout.is_err() {
+                    set(&mut self.timeout_text, value);
+                }
+            }
+            Field::Encoding { identity } => {
+                self.identity = identity;
+                set(&mut self.encoding, value);
+            }
+            Field::Connection => self.connection_header = true,
+            Field::HasLeader { required } => {
+                self.require_leader.get_or_insert(required);
+            }
+            Field::Gateway => self.gateway = true,
+            Field::Token => self.token(TokenFrom::Token, value),
+            Field::Authorization => self.token(TokenFrom::Authorization, value),
+            Field::ClientApiVersion if !self.has_client_version => {
+                self.has_client_version = true;
+                set(&mut self.client_version, value);
+            }
+            Field::ClientApiVersion => {}
+            Field::Malformed => self.malformed = true,
+        }
+    }
+
+    fn content_type(&mut self, grpc: bool, plain: bool, value: &[u8]) {
+        if !plain {
+            set(&mut self.content_type, value);
+        }
+        if grpc {
+            self.grpc = true;
+            self.plain_content_type = plain;
+        }
+    }
+
+    fn token(&mut self, from: TokenFrom, value: &[u8]) {
+        if from > self.token_from {
+            self.token_from = from;
+            set(
+                &mut self.token,
+                value.strip_prefix(b"Bearer ").unwrap_or(value),
+            );
+        }
+    }
+
+    /// Pseudo-header fields come first and once.
+    fn check_order(&mut self, field: Field) {
+        let bit = match field {
+            Field::Method { .. } => 1,
+            Field::Path(_) => 2,
+            Field::Scheme => 4,
+            Field::Authority => 8,
+            _ => {
+                self.regular_seen = true;
+                return;
+            }
+        };
+        self.malformed |= self.regular_seen || self.pseudo_seen & bit != 0;
+        self.pseudo_seen |= bit;
+    }
+}
+
+fn set(text: &mut Vec<u8>, value: &[u8]) {
+    text.clear();
+    text.extend_from_slice(value);
+}
+
+/// Fills a `Head` from the decoder.
+pub struct HeadSink<'a> {
+    pub head: &'a mut Head,
+    pub paths: &'a Paths,
+}
+
+impl Sink for HeadSink<'_> {
+    fn classify(&self, name: &[u8], value: &[u8]) -> Field {
+        classify(self.paths, name, value)
+    }
+
+    fn field(&mut self, field: Field, name: &[u8], value: &[u8]) {
+        let head = &mut *self.head;
+        head.bytes += name.len() + value.len() + 32;
+        head.check_order(field);
+        if !head.too_large() {
+            head.apply(field, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(fields: &[(&str, &str)]) -> Head {
+        let paths = Paths::new(["/etcdserverpb.KV/Range", "/etcdserverpb.KV/Put"].into_iter());
+        let mut head = Head::new();
+        let mut sink = HeadSink {
+            head: &mut head,
+            paths: &paths,
+        };
+        for (name, value) in fields {
+            let field = sink.classify(name.as_bytes(), value.as_bytes());
+            sink.field(field, name.as_bytes(), value.as_bytes());
+        }
+        head
+    }
+
+    const PLAIN: [(&str, &str); 5] = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/etcdserverpb.KV/Put"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+
+    #[test]
+    fn an_ordinary_request() {
+        let head = head(&PLAIN);
+        assert_eq!(
+            (head.method, head.post, head.grpc, head.identity),
+            (1, true, true, true)
+        );
+        assert!(!head.malformed);
+    }
+
+    #[test]
+    fn token_wins_over_authorization_and_bearer_is_removed() {
+        let fields = |extra: &[(&'static str, &'static str)]| head(&[&PLAIN[..], extra].concat());
+        assert_eq!(
+            fields(&[("authorization", "Bearer a.1"), ("token", "b.2")]).token,
+            b"b.2"
+        );
+        assert_eq!(
+            fields(&[("token", "b.2"), ("authorization", "Bearer a.1")]).token,
+            b"b.2"
+        );
+        assert_eq!(fields(&[("authorization", "Bearer a.1")]).token, b"a.1");
+        assert_eq!(fields(&[("token", "x"), ("token", "y")]).token, b"x");
+    }
+
+    #[test]
+    fn order_and_characters_of_http_2() {
+        assert!(head(&[("te", "trailers"), (":method", "POST")]).malformed);
+        assert!(head(&[(":method", "POST"), (":method", "POST")]).malformed);
+        assert!(head(&[(":status", "200")]).malformed);
+        assert!(head(&[("Te", "trailers")]).malformed);
+        assert!(head(&[("x", "a\nb")]).malformed);
+        assert!(!head(&[("client-api-version", "\u{fc}")]).malformed);
+    }
+
+    #[test]
+    fn paths_that_are_not_served() {
+        let paths = Paths::new(["/etcdserverpb.KV/Range"].into_iter());
+        let text = |path: &str| paths.unknown_text(path.as_bytes());
+        assert_eq!(
+            text("/etcdserverpb.KV/Foo"),
+            "unknown method Foo for service etcdserverpb.KV"
+        );
+        assert_eq!(text("/foo.Bar/Baz"), "unknown service foo.Bar");
+        assert_eq!(text("/foo"), "malformed method name: \"/foo\"");
+        assert_eq!(text("x/y"), "malformed method name: \"x/y\"");
+        assert_eq!(
+            text("/a/etcdserverpb.KV/Foo"),
+            "unknown service a/etcdserverpb.KV"
+        );
+        assert_eq!(text("//"), "unknown service ");
+    }
+}

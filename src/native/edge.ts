@@ -1,0 +1,214 @@
+/**
+ * The gRPC edge: its thread speaks HTTP/2 and gRPC; calls come from it as batches of records (call-batch.ts),
+ * and replies go back as batches of records (reply-batch.ts).
+ *
+ * Invariants: a call's records come in order, and after its Cancel none. A reply to a call that is gone is
+ * dropped. While calls wait undrained beyond a bound, no client is read.
+ * Thread: `startEdge` and the Edge belong to one thread; `replyBatch` and `gatewaySubmit` are for any.
+ */
+import { addon } from "./addon.js";
+
+/** How many messages a method takes and gives. */
+export const MethodKind = { Unary: 0, ClientStream: 1, ServerStream: 2, Bidi: 3 } as const;
+export type MethodKind = (typeof MethodKind)[keyof typeof MethodKind];
+
+export interface EdgeMethod {
+  /** "/etcdserverpb.KV/Put" */
+  readonly path: string;
+  readonly kind: MethodKind;
+  /**
+   * A unary call that may wait for other calls to happen, as Lock does. It does not count among the calls that
+   * one connection may have in flight; beyond those, a connection's further calls wait in the edge.
+   */
+  readonly blocking?: boolean;
+}
+
+export interface EdgeOptions {
+  /** TCP addresses, or Unix sockets by path. Port 0 lets the system choose. */
+  readonly listeners: readonly ({ readonly host: string; readonly port: number } | { readonly path: string })[];
+  /** Their order gives each its number in call records. */
+  readonly methods: readonly EdgeMethod[];
+  /** Bytes of one received message; a larger one is refused as gRPC does. */
+  readonly receiveBytesMax: number;
+  /** Streams a connection at once; 2^32 - 1: no limit is told to clients. */
+  readonly maxConcurrentStreams: number;
+  /** Unix socket of the HTTP server, which gets whatever is not HTTP/2; without one it is closed. */
+  readonly httpSocketPath?: string;
+  /** Times in milliseconds; the defaults are etcd's. */
+  readonly keepalive?: {
+    /** A client that pings more often than this is sent away. 5,000. */
+    readonly minTimeMs?: number;
+    /** Whether clients may ping at all without a call. False. */
+    readonly permitWithoutStream?: boolean;
+    /** A silent client is pinged after this. 7,200,000. */
+    readonly intervalMs?: number;
+    /** It must answer within this. 20,000. */
+    readonly timeoutMs?: number;
+  };
+}
+
+/** An address cannot be listened on; the message is worded as Go words it. */
+export class EdgeListenError extends Error {
+  override readonly name = "EdgeListenError";
+  /** "EADDRINUSE", "EADDRNOTAVAIL", "EACCES" or "ELISTEN". */
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Calls of clients that sent the same `client-api-version`; "unknown" when they sent none. */
+export interface ClientVersionCount {
+  readonly version: string;
+  readonly unary: number;
+  readonly stream: number;
+}
+
+/** As declared in native/addon/src/edge.rs. */
+interface EdgeDoor {
+  readonly addresses: string[];
+  drain(into: Uint8Array): number;
+  counters(into: Float64Array): void;
+  clientVersions(): ClientVersionCount[];
+  close(graceMs: number): Promise<void>;
+}
+interface EdgeSettings {
+  listeners: { host: string; port: number; path: string | null }[];
+  methods: { path: string; kind: number; blocking: boolean }[];
+  receiveBytesMax: number;
+  maxConcurrentStreams: number;
+  httpSocketPath: string | null;
+  keepalive: { minTime: number; permitWithoutStream: boolean; interval: number; timeout: number };
+  clockOffset: number;
+}
+interface Native {
+  EdgeDoor: { start(settings: EdgeSettings, onWake: () => void): EdgeDoor };
+  replyBatch(bytes: Uint8Array, length: number): void;
+  gatewaySubmit(bytes: Uint8Array, length: number): boolean;
+  setGatewayMailbox(handle: number | null): void;
+  edgeCounterCounts(): [number, number];
+}
+
+// The addon is built from this tree, or published with this version.
+const native = addon as Native;
+const [perMethod, totals] = native.edgeCounterCounts();
+
+/**
+ * Where `counters` puts what. A method's numbers start at its index times `perMethod`, the totals after the
+ * last method. `ended + code` counts the calls that ended with that gRPC status.
+ */
+export const edgeCounters = {
+  perMethod,
+  totals,
+  started: 0,
+  messagesReceived: 1,
+  messagesSent: 2,
+  ended: 3,
+  total: { bytesReceived: 0, bytesSent: 1, connections: 2, calls: 3 },
+} as const;
+
+/** Bytes that a drain buffer needs beyond the largest message: the record's header, metadata and padding. */
+export const drainOverheadBytes = 256 << 10;
+
+/** A running edge. */
+export class Edge {
+  readonly #door: EdgeDoor;
+  readonly #methods: number;
+
+  constructor(door: EdgeDoor, methods: number) {
+    this.#door = door;
+    this.#methods = methods;
+  }
+
+  /** What the listeners are bound to, "127.0.0.1:2379", in the order of the options. */
+  get addresses(): string[] {
+    return this.#door.addresses;
+  }
+
+  /**
+   * Copies whole call records into `into` and returns their bytes. 0: none is left, and the next one wakes
+   * again; so call it until 0. `into` holds at least the largest message and `drainOverheadBytes`.
+   */
+  drain(into: Uint8Array): number {
+    return this.#door.drain(into);
+  }
+
+  /** A buffer for `counters`. */
+  counterBuffer(): Float64Array {
+    return new Float64Array(this.#methods * perMethod + totals);
+  }
+
+  /** Fills `into` with all counts since the start; see `edgeCounters`. */
+  counters(into: Float64Array): void {
+    this.#door.counters(into);
+  }
+
+  /** Calls by the client's API version, in the order in which they were first seen; at most 33. */
+  clientVersions(): ClientVersionCount[] {
+    return this.#door.clientVersions();
+  }
+
+  /**
+   * Stops listening, sends clients away (GOAWAY) and waits until their calls have ended, at most `graceMs`;
+   * what is left then is cut off. Calls are still to be drained and answered until this resolves.
+   */
+  close(graceMs: number): Promise<void> {
+    return this.#door.close(graceMs);
+  }
+}
+
+/**
+ * Opens the listeners and starts the edge's thread. `onWake` runs when calls wait that a `drain` has not seen.
+ * Throws EdgeListenError. One edge at a time receives the replies: the one started last.
+ */
+export function startEdge(options: EdgeOptions, onWake: () => void): Edge {
+  try {
+    return new Edge(native.EdgeDoor.start(settingsOf(options), onWake), options.methods.length);
+  } catch (error) {
+    throw listenError(error);
+  }
+}
+
+/** Sends the replies `bytes[0, length)`: to the edge, or those with the gateway's call IDs to its mailbox. */
+export const replyBatch: (bytes: Uint8Array, length: number) => void = native.replyBatch;
+
+/** Puts the gateway's call records `bytes[0, length)` among those that `drain` gives. False: no room now. */
+export const gatewaySubmit: (bytes: Uint8Array, length: number) => boolean = native.gatewaySubmit;
+
+/** Replies to the gateway's calls come into this mailbox, a batch a message; null ends that. */
+export const setGatewayMailbox: (handle: number | null) => void = native.setGatewayMailbox;
+
+function settingsOf(options: EdgeOptions): EdgeSettings {
+  const keepalive = options.keepalive ?? {};
+  return {
+    listeners: options.listeners.map((listener) =>
+      "path" in listener ? { host: "", port: 0, path: listener.path } : { ...listener, path: null },
+    ),
+    methods: options.methods.map(({ path, kind, blocking }) => ({ path, kind, blocking: blocking ?? false })),
+    receiveBytesMax: options.receiveBytesMax,
+    maxConcurrentStreams: options.maxConcurrentStreams,
+    httpSocketPath: options.httpSocketPath ?? null,
+    keepalive: {
+      minTime: keepalive.minTimeMs ?? 5_000,
+      permitWithoutStream: keepalive.permitWithoutStream ?? false,
+      interval: keepalive.intervalMs ?? 7_200_000,
+      timeout: keepalive.timeoutMs ?? 20_000,
+    },
+    clockOffset: Math.floor(performance.now() * 1000),
+  };
+}
+
+const goErrors: Record<string, string> = {
+  EADDRINUSE: "bind: address already in use",
+  EADDRNOTAVAIL: "bind: cannot assign requested address",
+  EACCES: "bind: permission denied",
+};
+
+/** The addon says "code|what|why". */
+function listenError(error: unknown): unknown {
+  const [code, what, why] = error instanceof Error ? error.message.split("|") : [];
+  if (code === undefined || what === undefined || why === undefined) return error;
+  return new EdgeListenError(code, `${what}: ${goErrors[code] ?? why}`);
+}
