@@ -1,0 +1,162 @@
+/** The loop with stand-ins for mailboxes: messages in, answers and progress out, by turns. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { EntryBatch } from "../base/index.js";
+import { encodeInternalRaftRequest, encodeRangeRequest } from "../proto/index.js";
+import { ApplyLoop } from "./apply-loop.js";
+import { ApplyMessageWriter, emptyProgress, readProgress, type ApplyProgress } from "./messages.js";
+import { callRecord, parseReplies, raftTerm, Rig, type Reply } from "./rig.test-support.js";
+
+/** A mailbox's receiving side, as the addon frames messages. */
+class StandInMailbox {
+  readonly messages: Uint8Array[] = [];
+  receive(into: Uint8Array): number {
+    let at = 0;
+    for (let next = this.messages[0]; next !== undefined; next = this.messages[0]) {
+      const framed = 8 + Math.ceil(next.length / 8) * 8;
+      if (at + framed > into.length && at === 0) throw new RangeError("does not fit");
+      if (at + framed > into.length) break;
+      new DataView(into.buffer, into.byteOffset).setUint32(at, next.length, true);
+      into.set(next, at + 8);
+      at += framed;
+      this.messages.shift();
+    }
+    return at;
+  }
+}
+
+interface Driven {
+  readonly rig: Rig;
+  readonly inbox: StandInMailbox;
+  readonly loop: ApplyLoop;
+  readonly replies: Reply[];
+  readonly progress: ApplyProgress;
+  readonly failures: unknown[];
+  /** Runs scheduled turns until none is. */
+  settle(): number;
+}
+
+async function drive(toMainFull: { value: boolean } = { value: false }): Promise<Driven> {
+  const rig = await Rig.open();
+  const inbox = new StandInMailbox();
+  const replies: Reply[] = [];
+  const progress = emptyProgress();
+  const failures: unknown[] = [];
+  let turns: (() => void)[] = [];
+  const loop = new ApplyLoop({
+    applier: rig.applier,
+    reads: rig.reads,
+    store: rig.store,
+    backend: rig.backend,
+    replies: rig.replies,
+    fromMain: inbox,
+    toMain: {
+      send: (bytes, length) => {
+        if (toMainFull.value) return false;
+        readProgress(new DataView(bytes.buffer, bytes.byteOffset, length), 0, progress);
+        return true;
+      },
+    },
+    reply: (bytes, length) => void replies.push(...parseReplies(bytes, length)),
+    schedule: (turn) => void turns.push(turn),
+    fatal: (error) => void failures.push(error),
+  });
+  const settle = (): number => {
+    let count = 0;
+    for (; turns.length > 0 && count < 1000; count++) {
+      const [turn] = turns;
+      turns = turns.slice(1);
+      turn!();
+    }
+    return count;
+  };
+  return { rig, inbox, loop, replies, progress, failures, settle };
+}
+
+function entriesMessage(firstIndex: number, count: number, valueBytes = 1): Uint8Array {
+  const entry = encodeInternalRaftRequest({
+    put: { key: Buffer.from("a"), value: Buffer.alloc(valueBytes) },
+    header: { ID: 3n },
+  });
+  const batch = new EntryBatch({
+    term: raftTerm,
+    firstIndex,
+    types: new Uint8Array(count),
+    ends: Uint32Array.from({ length: count }, (_, i) => (i + 1) * entry.length),
+    bytes: Buffer.concat(Array.from({ length: count }, () => entry)),
+  });
+  const writer = new ApplyMessageWriter();
+  writer.entries(
+    batch,
+    Uint32Array.from({ length: count }, (_, i) => firstIndex + i),
+    0,
+    raftTerm,
+  );
+  return writer.bytes.slice(0, writer.length);
+}
+
+function readsMessage(minAppliedIndex: number, callId: number): Uint8Array {
+  const writer = new ApplyMessageWriter();
+  const record = callRecord(callId, 0, encodeRangeRequest({ key: Buffer.from("a") }));
+  writer.beginReads({ raftTerm, minAppliedIndex, commitIndex: 1, leaderId: 1n });
+  assert.equal(writer.readsEmpty, true);
+  writer.appendRead(record, 0, record.length);
+  writer.finishReads();
+  return writer.bytes.slice(0, writer.length);
+}
+
+test("entries and reads of one wake-up are answered in one batch, and main hears how far apply is", async () => {
+  const { inbox, loop, replies, progress, settle } = await drive();
+  inbox.messages.push(readsMessage(2, 50), entriesMessage(1, 3), readsMessage(0, 51));
+  loop.wake();
+  loop.wake();
+  assert.ok(settle() <= 2, "one turn, and one that finds nothing");
+  assert.deepEqual(replies.map(({ callId }) => callId).sort(), [1, 2, 3, 50, 51]);
+  assert.equal(progress.appliedIndex, 3);
+  assert.equal(progress.revision, 4);
+  assert.equal(progress.pendingReads, 0);
+});
+
+test("a message longer than the buffer is received all the same", async () => {
+  const { inbox, loop, replies, settle } = await drive();
+  inbox.messages.push(entriesMessage(1, 4, 1 << 20));
+  loop.wake();
+  settle();
+  assert.equal(replies.length, 4);
+});
+
+test("progress that main's full mailbox refused is told again", async () => {
+  const full = { value: true };
+  const { inbox, loop, progress, settle } = await drive(full);
+  inbox.messages.push(entriesMessage(1, 1));
+  loop.wake();
+  settle();
+  assert.equal(progress.appliedIndex, 0);
+  full.value = false;
+  settle();
+  loop.wake();
+  settle();
+  assert.equal(progress.appliedIndex, 1);
+});
+
+test("a failure ends the loop and is told once", async () => {
+  const { inbox, loop, failures, settle, progress } = await drive();
+  inbox.messages.push(entriesMessage(5, 1), entriesMessage(1, 1));
+  loop.wake();
+  settle();
+  assert.match(String(failures[0]), /entries are not consecutive/);
+  inbox.messages.push(entriesMessage(1, 1));
+  loop.wake();
+  assert.equal(settle(), 0);
+  assert.equal(failures.length, 1);
+  assert.equal(progress.appliedIndex, 0);
+});
+
+test("drain resolves when all that was received is applied", async () => {
+  const { inbox, loop, rig, settle } = await drive();
+  inbox.messages.push(entriesMessage(1, 2));
+  const drained = loop.drain();
+  settle();
+  await drained;
+  assert.equal(rig.applier.appliedIndex, 2);
+});
