@@ -16,6 +16,8 @@ export interface RunResult {
   readonly mismatches: readonly Mismatch[];
   readonly operations: readonly Operation[];
   readonly counts: Readonly<Record<string, number>>;
+  /** How often etcd gave each status: shows that every refusal came up. */
+  readonly statuses: Readonly<Record<string, number>>;
 }
 
 const mismatchesMax = 30;
@@ -35,6 +37,11 @@ const headerRevision = (outcome: Outcome): number => {
 const kindOf = (operation: Operation): string => {
   if (operation.kind === "http") return `http ${operation.note}`;
   return operation.kind === "raw" ? `raw ${operation.note}` : `${operation.kind} ${operation.rpc}`;
+};
+
+const statusName = (operation: Operation, outcome: Outcome): string => {
+  const isGrpc = operation.kind === "grpc" || operation.kind === "raw";
+  return isGrpc ? `${outcome.status} ${outcome.message}` : `HTTP ${outcome.status}`;
 };
 
 const signature = (operation: Operation, differences: readonly Difference[]): string => {
@@ -80,6 +87,7 @@ export const runSeed = async (pair: Pair, seed: number, count: number): Promise<
   const operations: Operation[] = [];
   const findings = new Findings();
   const counts: Record<string, number> = {};
+  const statuses: Record<string, number> = {};
   let current = 1;
   for (let i = 0; i < count; i++) {
     const operation = i === count - 1 ? hashKv : (fixed[i] ?? generator.next(current));
@@ -87,12 +95,16 @@ export const runSeed = async (pair: Pair, seed: number, count: number): Promise<
     const kind = operation.kind === "raw" || operation.kind === "http" ? operation.kind : kindOf(operation);
     counts[kind] = (counts[kind] ?? 0) + 1;
     const { etcd, differences } = await step(pair, operation);
-    if (etcd !== null) current = headerRevision(etcd) || current;
+    if (etcd !== null) {
+      current = headerRevision(etcd) || current;
+      const status = statusName(operation, etcd);
+      statuses[status] = (statuses[status] ?? 0) + 1;
+    }
     if (differences.length === 0) continue;
     findings.add(i, operation, differences);
     if (findings.mismatches.length >= mismatchesMax || (await haveComeApart(pair))) break;
   }
-  return { executed: operations.length, mismatches: findings.mismatches, operations, counts };
+  return { executed: operations.length, mismatches: findings.mismatches, operations, counts, statuses };
 };
 
 const haveComeApart = async (pair: Pair): Promise<boolean> => (await step(pair, hashKv)).differences.length > 0;

@@ -132,6 +132,20 @@ class Gathering {
   }
 }
 
+const pieceBytes = 32 * 1024;
+
+/**
+ * A long body goes out piece by piece and stops when the server has answered: Node loses the answer
+ * when it comes while a large write is under way. The last DATA frame is sent even if it is empty,
+ * as grpc-go never answers a call that ends with its headers.
+ */
+const sendBody = (stream: http2.ClientHttp2Stream, body: Uint8Array, from: number): void => {
+  if (stream.closed || stream.destroyed || stream.readableEnded) return;
+  const to = Math.min(body.length, from + pieceBytes);
+  if (to === body.length) stream.end(body.subarray(from));
+  else stream.write(body.subarray(from, to), () => sendBody(stream, body, to));
+};
+
 /** One HTTP/2 connection, made again by the next call when it broke. */
 export class GrpcClient {
   readonly #url: string;
@@ -166,8 +180,23 @@ export class GrpcClient {
         reject(error);
       };
       session.once("error", onSessionError);
-      stream.on("response", (headers) => gathering.onHeaders(headers));
-      stream.on("trailers", (headers) => gathering.onTrailers(headers));
+      // A server may answer before it has read the request, and never read the rest; Node then tells of
+      // the end before it tells of the headers, and never of the close.
+      const settleIfAnswered = (): void => {
+        if (!stream.readableEnded || !gathering.isAnswered) return;
+        settle();
+        if (!stream.writableFinished) stream.close(http2.constants.NGHTTP2_CANCEL);
+        resolve(gathering.finish(0));
+      };
+      stream.on("response", (headers) => {
+        gathering.onHeaders(headers);
+        settleIfAnswered();
+      });
+      stream.on("trailers", (headers) => {
+        gathering.onTrailers(headers);
+        settleIfAnswered();
+      });
+      stream.once("end", settleIfAnswered);
       stream.on("data", (chunk: Buffer) => {
         gathering.onData(chunk);
         if (call.messagesMax !== undefined && gathering.messageCount() >= call.messagesMax) {
@@ -176,20 +205,12 @@ export class GrpcClient {
       });
       // A reset arrives as an error and then as "close": the code is read there.
       stream.on("error", () => {});
-      // A server may answer before it has read the request, and never read the rest.
-      stream.once("end", () => {
-        if (!gathering.isAnswered) return;
-        settle();
-        stream.close();
-        resolve(gathering.finish(0));
-      });
       stream.once("close", () => {
         settle();
         if (session.destroyed && !gathering.hasHeaders) reject(new Error("connection closed before an answer"));
         else resolve(gathering.finish(stream.rstCode ?? 0));
       });
-      // Always a DATA frame, even an empty one: grpc-go never answers a call that ends with its headers.
-      stream.end(call.body);
+      sendBody(stream, call.body, 0);
     });
   }
 

@@ -1,0 +1,62 @@
+/** The comparison itself: it must see what differs and nothing else. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Json, JsonObject } from "../support/index.js";
+import { compareOutcomes } from "./compare.js";
+import type { Operation, Outcome } from "./operation.js";
+
+const outcome = (body: Json): Outcome => ({
+  status: 0,
+  message: "",
+  httpStatus: 200,
+  headers: {},
+  body,
+  canonical: true,
+});
+
+const rangeOf = (request: JsonObject): Operation => ({ kind: "grpc", rpc: "etcdserverpb.KV/Range", request });
+
+const kv = (key: string, version: string): JsonObject => ({ key, version });
+
+const differ = (request: JsonObject, etcd: JsonObject, ours: JsonObject): boolean =>
+  compareOutcomes(rangeOf(request), outcome([etcd]), outcome([ours])).length > 0;
+
+test("an absent field differs from a default one, and a wrong status, message or header is seen", () => {
+  const operation = rangeOf({});
+  const base = outcome([{ count: "1" }]);
+  assert.equal(compareOutcomes(operation, base, outcome([{ count: "1" }])).length, 0);
+  assert.equal(compareOutcomes(operation, base, outcome([{ count: "1", more: false }])).length, 1);
+  assert.equal(compareOutcomes(operation, base, { ...base, status: 3 }).length, 1);
+  assert.equal(compareOutcomes(operation, base, { ...base, message: "x" }).length, 1);
+  assert.equal(compareOutcomes(operation, base, { ...base, headers: { "content-type": "x" } }).length, 1);
+  assert.equal(compareOutcomes(operation, base, { ...base, canonical: false }).length, 1);
+});
+
+test("ties of a sorted range are a set, the order of the groups is not", () => {
+  const byVersion = { sort_target: 1, sort_order: 2 };
+  const etcd = { kvs: [kv("a", "2"), kv("b", "1"), kv("c", "1")] };
+  assert.equal(differ(byVersion, etcd, { kvs: [kv("a", "2"), kv("c", "1"), kv("b", "1")] }), false);
+  assert.equal(differ(byVersion, etcd, { kvs: [kv("b", "1"), kv("c", "1"), kv("a", "2")] }), true);
+  assert.equal(differ(byVersion, etcd, { kvs: [kv("a", "2"), kv("b", "1"), kv("d", "1")] }), true);
+  assert.equal(differ({}, etcd, { kvs: [kv("a", "2"), kv("c", "1"), kv("b", "1")] }), true);
+});
+
+test("of a cut answer only the last group may hold other ties", () => {
+  const byVersion = { sort_target: 1, limit: "3" };
+  const etcd = { more: true, kvs: [kv("a", "1"), kv("b", "2"), kv("c", "2")] };
+  assert.equal(differ(byVersion, etcd, { more: true, kvs: [kv("a", "1"), kv("d", "2"), kv("b", "2")] }), false);
+  assert.equal(differ(byVersion, etcd, { more: true, kvs: [kv("e", "1"), kv("b", "2"), kv("c", "2")] }), true);
+  assert.equal(differ(byVersion, etcd, { kvs: [kv("a", "1"), kv("b", "2"), kv("c", "2")] }), true);
+});
+
+test("ties inside a txn are found by the branch that was taken", () => {
+  const range = (kvs: JsonObject[]): JsonObject => ({ succeeded: true, responses: [{ response_range: { kvs } }] });
+  const operation: Operation = {
+    kind: "grpc",
+    rpc: "etcdserverpb.KV/Txn",
+    request: { success: [{ request_range: { sort_target: 3 } }], failure: [{ request_range: {} }] },
+  };
+  const etcd = range([kv("a", "1"), kv("b", "1")]);
+  assert.equal(compareOutcomes(operation, outcome([etcd]), outcome([range([kv("b", "1"), kv("a", "1")])])).length, 0);
+  assert.notEqual(compareOutcomes(operation, outcome([etcd]), outcome([range([kv("b", "1")])])).length, 0);
+});

@@ -1,0 +1,48 @@
+/** What is not there yet says so: Unimplemented, at once, and nothing is changed by it. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { freePorts, GrpcClient, HttpClient, Member, ourCommand, temporaryFolder } from "../support/index.js";
+import { notThereYet, notThereYetPaths } from "./not-there-yet.js";
+
+const command = ourCommand();
+const skip = command === null ? "skipped: dist/bin/etcd is not built" : false;
+const unimplemented = 12;
+
+let member: Member | null = null;
+let cleanUp = async (): Promise<void> => {};
+
+before(async () => {
+  if (command === null) return;
+  const folder = await temporaryFolder();
+  const [clientPort = 0, peerPort = 0] = await freePorts(2);
+  cleanUp = folder.remove;
+  member = await Member.start({ command, dataDir: join(folder.path, "data"), clientPort, peerPort });
+});
+
+after(async () => {
+  await member?.kill();
+  await cleanUp();
+});
+
+for (const [service, methods] of Object.entries(notThereYet)) {
+  test(`${service}: ${methods.length} RPCs answer Unimplemented`, { skip }, async () => {
+    const client = new GrpcClient(member?.port ?? 0);
+    for (const method of methods) {
+      const reply = await client.unary(`/${service}/${method}`, Buffer.alloc(0));
+      assert.equal(reply.status, unimplemented, `${service}/${method}: ${reply.status} ${reply.message}`);
+      assert.equal(reply.messages.length, 0, `${service}/${method} sent a message`);
+    }
+    client.close();
+  });
+}
+
+test("their gateway paths answer 501 with code 12", { skip }, async () => {
+  const client = new HttpClient(member?.port ?? 0);
+  for (const path of notThereYetPaths) {
+    const reply = await client.send({ method: "POST", path, body: Buffer.from("{}") });
+    assert.equal(reply.status, 501, `${path}: ${reply.status} ${reply.body.toString()}`);
+    assert.equal((JSON.parse(reply.body.toString()) as { code: number }).code, unimplemented, path);
+  }
+  client.close();
+});

@@ -1,0 +1,81 @@
+/** The real etcd and ours side by side, with the same names and URLs to the outside. */
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { freePorts, GrpcClient, Member, temporaryFolder } from "../support/index.js";
+
+/** What a program printed and how it ended. */
+export interface ProgramResult {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly code: number;
+}
+
+const programMsMax = 30_000;
+
+/** Runs a program to its end with `stdin` as input. */
+export const runProgram = (
+  program: string,
+  args: readonly string[],
+  options: { stdin?: string; env?: NodeJS.ProcessEnv } = {},
+): Promise<ProgramResult> =>
+  new Promise((resolve, reject) => {
+    const child = execFile(
+      program,
+      args,
+      { env: options.env ?? { PATH: process.env["PATH"] ?? "" }, timeout: programMsMax, maxBuffer: 64 << 20 },
+      (error, stdout, stderr) => {
+        if (error !== null && typeof error.code !== "number") reject(error);
+        else resolve({ stdout, stderr, code: error === null ? 0 : Number(error.code) });
+      },
+    );
+    child.stdin?.end(options.stdin ?? "");
+  });
+
+/** A started member of a pair. */
+export interface PairMember {
+  readonly name: "etcd" | "ours";
+  readonly member: Member;
+  readonly endpoint: string;
+}
+
+const startMember = async (name: "etcd" | "ours", command: readonly string[], dataDir: string): Promise<PairMember> => {
+  const [clientPort = 0, peerPort = 0] = await freePorts(2);
+  const member = await Member.start({
+    command,
+    dataDir,
+    clientPort,
+    peerPort,
+    advertisePeerUrl: "http://127.0.0.1:7",
+    advertiseClientUrl: "http://127.0.0.1:9",
+  });
+  await waitForStorageVersion(clientPort);
+  return { name, member, endpoint: `127.0.0.1:${clientPort}` };
+};
+
+/** No event tells when the storage version has followed the cluster version. */
+const waitForStorageVersion = async (port: number): Promise<void> => {
+  const client = new GrpcClient(port);
+  for (let tries = 0; tries < 500; tries++) {
+    const { messages } = await client.unary("/etcdserverpb.Maintenance/Status", Buffer.alloc(0));
+    if (messages[0]?.includes("3.7.0") === true) break;
+    await delay(20);
+  }
+  client.close();
+};
+
+/** Starts both; `stop` ends them and removes their folders. */
+export const startPair = async (
+  etcd: string,
+  ours: readonly string[],
+): Promise<{ etcd: PairMember; ours: PairMember; stop: () => Promise<void> }> => {
+  const folder = await temporaryFolder();
+  const one = await startMember("etcd", [etcd], join(folder.path, "etcd"));
+  const two = await startMember("ours", ours, join(folder.path, "ours"));
+  const stop = async (): Promise<void> => {
+    await one.member.kill();
+    await two.member.kill();
+    await folder.remove();
+  };
+  return { etcd: one, ours: two, stop };
+};
