@@ -1,0 +1,132 @@
+/**
+ * All that the HTTP worker runs: server, router, gateway, health and metrics, and its wires to main. Tests drive it
+ * without a thread, with a fake main behind `submit` and `send`.
+ */
+import type { Logger } from "../../base/index.js";
+import { assert } from "../../base/index.js";
+import { CallClient, type Submit } from "./call-client.js";
+import { Gateway } from "./gateway.js";
+import { HealthHandler } from "./health.js";
+import type { FromHttpWorker, HttpWorkerData, ToHttpWorker } from "./http-messages.js";
+import { HttpServer } from "./http-server.js";
+import { MetricsHandler } from "./metrics-handler.js";
+import { Router } from "./router.js";
+import type { ServerState } from "./server-state.js";
+import { loadUws } from "./uws.js";
+
+/** Calls that may wait for their replies; more are refused. */
+const callsMax = 10_000;
+/** JSON may take so many times the room of the message that it stands for. */
+const jsonGrowthMax = 4;
+/** /metrics gives up on the other threads after this. */
+const metricsTimeoutMs = 10_000;
+
+/** How the service reaches main. */
+export interface HttpServiceWires {
+  readonly submit: Submit;
+  readonly send: (message: FromHttpWorker) => void;
+}
+
+export class HttpService {
+  readonly client: CallClient;
+  readonly #data: HttpWorkerData;
+  readonly #send: (message: FromHttpWorker) => void;
+  readonly #server: HttpServer;
+  readonly #metrics = new Map<number, (texts: readonly string[]) => void>();
+  #metricsId = 0;
+  #state: ServerState;
+
+  constructor(data: HttpWorkerData, { submit, send }: HttpServiceWires) {
+    this.#data = data;
+    this.#send = send;
+    this.#state = data.state;
+    this.client = new CallClient(submit, { callsMax });
+    const logger = portLogger(send);
+    const { messageBytesMax } = data;
+    const router = this.#router(logger);
+    this.#server = new HttpServer({
+      uws: loadUws(),
+      handler: (request) => router.handle(request),
+      logger,
+      bodyBytesMax: jsonGrowthMax * messageBytesMax,
+      messageBytesMax,
+    });
+  }
+
+  /** Opens all listeners and tells main their ports. */
+  async start(): Promise<void> {
+    if (this.#data.socketPath !== undefined) await this.#server.listenUnix(this.#data.socketPath);
+    const ports: number[] = [];
+    for (const { host, port } of this.#data.listeners) ports.push(await this.#server.listen(host, port));
+    this.#send({ kind: "listening", ports });
+  }
+
+  /** A message of main's. */
+  receive(message: ToHttpWorker): void {
+    switch (message.kind) {
+      case "state":
+        this.#state = message.state;
+        break;
+      case "metrics":
+        this.#metrics.get(message.id)?.(message.texts);
+        this.#metrics.delete(message.id);
+        break;
+      case "close":
+        this.client.close();
+        this.#server.close();
+        this.#send({ kind: "closed" });
+    }
+  }
+
+  #router(logger: Logger): Router {
+    const { client } = this;
+    const { served, messageBytesMax, enableGateway, requestTimeoutMs } = this.#data;
+    const state = (): ServerState => this.#state;
+    const rangeMethod = served.indexOf("/etcdserverpb.KV/Range");
+    assert(rangeMethod >= 0, "http: KV.Range is not served");
+    const health = new HealthHandler({ client, logger, state, rangeMethod, requestTimeoutMs });
+    const metrics = new MetricsHandler(() => this.#otherTexts());
+    const { corsOrigins, hostWhitelist, serverVersion } = this.#data;
+    return new Router({
+      gateway: enableGateway ? new Gateway(client, { served, messageBytesMax }) : undefined,
+      health: (request) => health.handle(request),
+      metrics: (request) => metrics.handle(request),
+      state,
+      logger,
+      corsOrigins,
+      hostWhitelist,
+      serverVersion,
+    });
+  }
+
+  #otherTexts(): Promise<readonly string[]> {
+    const id = ++this.#metricsId;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#metrics.delete(id);
+        reject(new Error("the server's other threads did not answer in time"));
+      }, metricsTimeoutMs);
+      this.#metrics.set(id, (texts) => {
+        clearTimeout(timer);
+        resolve(texts);
+      });
+      this.#send({ kind: "metrics", id });
+    });
+  }
+}
+
+/** Sends log lines to main, which writes them. */
+function portLogger(send: (message: FromHttpWorker) => void): Logger {
+  const at =
+    (level: "debug" | "info" | "warn" | "error"): Logger["info"] =>
+    (message, fields) =>
+      send({ kind: "log", level, message, fields });
+  const logger: Logger = {
+    debug: () => {},
+    info: at("info"),
+    warn: at("warn"),
+    error: at("error"),
+    named: () => logger,
+  };
+  return logger;
+}

@@ -1,0 +1,103 @@
+/**
+ * Main's side of the HTTP worker: starts it, keeps it informed, answers its questions, writes its log lines.
+ * A worker that dies ends the member: `onFailure` is called once.
+ * Thread: main.
+ */
+import { Worker } from "node:worker_threads";
+import type { Logger } from "../../base/index.js";
+import type { FromHttpWorker, HttpWorkerData, ToHttpWorker } from "./http-messages.js";
+import type { ServerState } from "./server-state.js";
+
+export interface HttpThreadOptions {
+  readonly data: HttpWorkerData;
+  /** The texts of all threads' metrics but the HTTP thread's. */
+  readonly metricsTexts: () => Promise<readonly string[]>;
+  readonly logger: Logger;
+  readonly onFailure: (error: Error) => void;
+}
+
+/** JSON nests up to 10,000 deep, and decoding it recurses. */
+const stackSizeMb = 16;
+
+export class HttpThread {
+  readonly #options: HttpThreadOptions;
+  readonly #worker: Worker;
+  readonly #closed: Promise<void>;
+  #isClosing = false;
+  #listening: ((ports: readonly number[]) => void) | undefined;
+
+  /** Starts the worker and resolves once it listens; rejects when it cannot. */
+  static async start(options: HttpThreadOptions): Promise<HttpThread> {
+    const thread = new HttpThread(options);
+    await new Promise<void>((resolve, reject) => {
+      thread.#listening = (ports) => {
+        thread.ports = ports;
+        resolve();
+      };
+      thread.#worker.once("error", reject);
+      thread.#worker.once("exit", (code) => reject(new Error(`the HTTP thread ended with code ${code}`)));
+    });
+    return thread;
+  }
+
+  /** Ports of `listeners`, in their order. */
+  ports: readonly number[] = [];
+
+  private constructor(options: HttpThreadOptions) {
+    this.#options = options;
+    this.#worker = new Worker(new URL("./http.worker.js", import.meta.url), {
+      workerData: options.data,
+      resourceLimits: { stackSizeMb },
+    });
+    this.#closed = new Promise((resolve) => this.#worker.once("exit", () => resolve()));
+    this.#worker.on("message", (message: FromHttpWorker) => this.#receive(message));
+    this.#worker.on("error", (error: Error) => this.#fail(error));
+    this.#worker.on("exit", (code) => this.#fail(new Error(`the HTTP thread ended with code ${code}`)));
+  }
+
+  /** Tells the worker what has changed of the member. */
+  setState(state: ServerState): void {
+    this.#post({ kind: "state", state });
+  }
+
+  /** Stops listening, ends all connections and the thread. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    this.#post({ kind: "close" });
+    await this.#closed;
+  }
+
+  #receive(message: FromHttpWorker): void {
+    switch (message.kind) {
+      case "listening":
+        this.#listening?.(message.ports);
+        break;
+      case "metrics":
+        void this.#answerMetrics(message.id);
+        break;
+      case "log":
+        this.#options.logger[message.level](message.message, message.fields);
+        break;
+      case "closed":
+        break;
+    }
+  }
+
+  async #answerMetrics(id: number): Promise<void> {
+    const texts = await this.#options.metricsTexts().catch((error: unknown) => {
+      this.#options.logger.error("metrics of a thread are not to be had", { error });
+      return [];
+    });
+    this.#post({ kind: "metrics", id, texts });
+  }
+
+  #post(message: ToHttpWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  #fail(error: Error): void {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    this.#options.onFailure(error);
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * Where a request goes, in etcd's order: old gateway paths are rewritten, foreign Host headers refused, CORS headers
+ * added, OPTIONS answered, unclean paths redirected; then the handlers (reference/http.md, rpc.md §11).
+ */
+import type { Logger } from "../../base/index.js";
+import {
+  type Handler,
+  type HttpRequest,
+  type HttpResponse,
+  jsonType,
+  methodNotAllowed,
+  notFound,
+  plainError,
+  textType,
+} from "./exchange.js";
+import type { Gateway } from "./gateway.js";
+import { quoteText } from "./go-text.js";
+import type { ServerState } from "./server-state.js";
+import { cleanPath, decodePath } from "./url-path.js";
+
+export interface RouterOptions {
+  readonly gateway: Gateway | undefined;
+  readonly health: Handler;
+  readonly metrics: Handler;
+  readonly state: () => ServerState;
+  readonly logger: Logger;
+  /** Origins that browsers may call from; "*" is any. */
+  readonly corsOrigins: readonly string[];
+  /** Host names that plain HTTP is answered for; "*" or none is any. */
+  readonly hostWhitelist: readonly string[];
+  readonly serverVersion: string;
+}
+
+const gatewayPrefix = "/v3/";
+const oldGatewayPrefix = "/v3beta/";
+
+export class Router {
+  readonly #options: RouterOptions;
+  readonly #handlers: ReadonlyMap<string, Handler>;
+
+  constructor(options: RouterOptions) {
+    this.#options = options;
+    this.#handlers = new Map<string, Handler>([
+      ["/health", options.health],
+      ["/metrics", options.metrics],
+      ["/version", (request) => this.#version(request)],
+    ]);
+  }
+
+  /** The answer to a request; undefined when nobody waits for it any more. */
+  async handle(request: HttpRequest): Promise<HttpResponse | undefined> {
+    const decoded = decodePath(request.path);
+    if (decoded === undefined) return { status: 400, headers: [textType], body: "400 Bad Request" };
+    const isOld = decoded.startsWith(oldGatewayPrefix);
+    const path = isOld ? request.path.replace(oldGatewayPrefix, gatewayPrefix) : request.path;
+    const host = hostName(request.header("host"));
+    if (!this.#isHostAllowed(host)) return this.#misdirected(host);
+    const cors = this.#corsHeaders(request.header("origin"));
+    if (request.method === "OPTIONS") return { status: 200, headers: cors, body: "" };
+    const response = await this.#route(
+      request,
+      path,
+      isOld ? decoded.replace(oldGatewayPrefix, gatewayPrefix) : decoded,
+    );
+    return response && { ...response, headers: [...cors, ...response.headers] };
+  }
+
+  async #route(request: HttpRequest, path: string, decoded: string): Promise<HttpResponse | undefined> {
+    const { gateway } = this.#options;
+    const clean = cleanPath(path);
+    if (gateway && clean === "/v3") return redirect(request, gatewayPrefix);
+    if (clean !== path) return redirect(request, clean);
+    if (gateway && path.startsWith(gatewayPrefix)) return gateway.handle(request, decoded);
+    const handler = this.#handlers.get(decoded);
+    return handler ? handler(request) : notFound();
+  }
+
+  #version(request: HttpRequest): HttpResponse {
+    if (request.method !== "GET") return methodNotAllowed();
+    const { clusterVersion = "not_decided", storageVersion = "unknown" } = this.#options.state();
+    const versions = { etcdserver: this.#options.serverVersion, etcdcluster: clusterVersion, storage: storageVersion };
+    return { status: 200, headers: [jsonType], body: JSON.stringify(versions) };
+  }
+
+  #isHostAllowed(host: string): boolean {
+    const { hostWhitelist } = this.#options;
+    return hostWhitelist.length === 0 || hostWhitelist.includes("*") || hostWhitelist.includes(host);
+  }
+
+  #misdirected(host: string): HttpResponse {
+    this.#options.logger.warn("rejecting HTTP request to prevent DNS rebinding attacks", { host });
+    return plainError(
+      421,
+      `\netcd received your request, but the Host header was unrecognized.\n\n` +
+        `To fix this, choose one of the following options:\n` +
+        `- Enable TLS, then any HTTPS request will be allowed.\n` +
+        `- Add the hostname you want to use to the whitelist in settings.\n` +
+        `  - e.g. etcd --host-whitelist ${quoteText(host)}\n\n` +
+        `This requirement has been added to help prevent "DNS Rebinding" attacks (CVE-2018-5702).\n`,
+    );
+  }
+
+  #corsHeaders(origin: string): [string, string][] {
+    const { corsOrigins } = this.#options;
+    const allowed = corsOrigins.length === 0 || corsOrigins.includes("*") ? "*" : origin;
+    if (allowed !== "*" && !corsOrigins.includes(origin)) return [];
+    return [
+      ["Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE"],
+      ["Access-Control-Allow-Origin", allowed],
+      ["Access-Control-Allow-Headers", "accept, content-type, authorization"],
+    ];
+  }
+}
+
+/** A Host header without its port. */
+function hostName(host: string): string {
+  const match = /^(?:\[([^\]]*)\]|([^:]*)):[0-9]*$/.exec(host);
+  return match ? (match[1] ?? match[2]!) : host;
+}
+
+/** To a clean path, as Go's mux does it. */
+function redirect(request: HttpRequest, path: string): HttpResponse {
+  const target = request.query === "" ? path : `${path}?${request.query}`;
+  const headers: [string, string][] = [["Location", target]];
+  if (request.method !== "GET" && request.method !== "HEAD") return { status: 307, headers, body: "" };
+  headers.unshift(["Content-Type", "text/html; charset=utf-8"]);
+  const escaped = target.replaceAll("&", "&amp;").replaceAll('"', "&#34;").replaceAll("<", "&lt;");
+  return { status: 307, headers, body: `<a href="${escaped}">Temporary Redirect</a>.\n\n` };
+}

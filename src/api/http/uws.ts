@@ -1,0 +1,72 @@
+/**
+ * uWebSockets.js, which its authors do not publish to npm: whichever of the republished binaries loads here.
+ * They have one API; this is the part of it that we use.
+ */
+import { createRequire } from "node:module";
+
+export interface UwsRequest {
+  getMethod(): string;
+  getUrl(): string;
+  getQuery(): string | undefined;
+  getHeader(name: string): string;
+}
+
+export interface UwsResponse {
+  writeStatus(status: string): UwsResponse;
+  writeHeader(name: string, value: string): UwsResponse;
+  end(body?: string | Uint8Array, closeConnection?: boolean): UwsResponse;
+  endWithoutBody(reportedLength: number, closeConnection?: boolean): UwsResponse;
+  onAborted(handler: () => void): UwsResponse;
+  /** The chunk is gone when the handler returns. */
+  onData(handler: (chunk: ArrayBuffer, isLast: boolean) => void): UwsResponse;
+  cork(write: () => void): UwsResponse;
+}
+
+/** A listening socket, or false when listening failed. */
+export type UwsListenSocket = object | false;
+
+export interface UwsApp {
+  any(pattern: string, handler: (response: UwsResponse, request: UwsRequest) => void): UwsApp;
+  listen(host: string, port: number, options: number, callback: (socket: UwsListenSocket) => void): UwsApp;
+  listen_unix(callback: (socket: UwsListenSocket) => void, path: string): UwsApp;
+  close(): UwsApp;
+}
+
+export interface Uws {
+  App(): UwsApp;
+  us_listen_socket_close?(socket: object): void;
+  us_socket_local_port?(socket: object): number;
+  closeSocket?(socket: object): void;
+  getSocketPort?(socket: object): number;
+  readonly LIBUS_LISTEN_EXCLUSIVE_PORT?: number;
+}
+
+/** Newest first: the second needs an older glibc and Node 20 at most. */
+const packages = ["@btc-vision/uwebsockets.js", "@rjweb/uws"] as const;
+
+/** No binary of uWebSockets.js loads on this machine. */
+export class UwsMissingError extends Error {
+  override readonly name = "UwsMissingError";
+}
+
+/** Loads uWebSockets.js; throws UwsMissingError, which says why none loads. */
+export function loadUws(): Uws {
+  const require = createRequire(import.meta.url);
+  const reasons: string[] = [];
+  for (const name of packages) {
+    try {
+      return require(name) as Uws;
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      reasons.push(
+        `${name}: ${text.split("\n").find((line) => /GLIBC|Cannot find|not found|Error/.test(line)) ?? text}`,
+      );
+    }
+  }
+  throw new UwsMissingError(
+    `uWebSockets.js does not load on Node ${process.version}, ${process.platform} ${process.arch}. ` +
+      `It needs glibc (not musl) and one of: Node 20 with glibc 2.27 or newer (@rjweb/uws), ` +
+      `Node 20, 22, 24 or 25 with glibc 2.38 or newer (@btc-vision/uwebsockets.js). ` +
+      `Were optional dependencies left out at install (npm install --include=optional)? ${reasons.join("; ")}`,
+  );
+}
