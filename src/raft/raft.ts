@@ -111,6 +111,9 @@ export class Raft {
   #loadHardState(): void {
     const { hardState, applied } = this.config.initialState;
     const { log } = this;
+    if (applied < log.prevIndex) {
+      throw new RaftStateError(`applied to ${applied}, but the log starts after ${log.prevIndex}`);
+    }
     // What is applied was committed, even if the commit index on disk is older: it is written lazily.
     const commit = Math.max(hardState?.commit ?? 0, applied, log.prevIndex);
     if (commit > log.lastIndex) {

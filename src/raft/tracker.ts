@@ -43,9 +43,9 @@ export class Tracker {
     return this.#progress.get(id);
   }
 
-  /** Whether one voter decides alone. */
-  get isSingleton(): boolean {
-    return this.#incoming.length === 1 && this.#outgoing.length === 0;
+  /** Whether `id` is the only voter. A leader that was removed is not, although one voter may be left. */
+  isOnlyVoter(id: bigint): boolean {
+    return this.#outgoing.length === 0 && this.#incoming.length === 1 && this.#incoming[0]!.id === id;
   }
 
   isVoter(id: bigint): boolean {
