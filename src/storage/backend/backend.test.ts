@@ -1,6 +1,6 @@
 /** The backend on LMDB against its twin in memory: the same random calls, the same answers, at every moment. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -148,6 +148,60 @@ test("an entry is not committed before it is ended", async (t) => {
   assert.deepEqual(entriesOf(again, Bucket.Lease), ["01=01", "02=02"]);
   assert.equal(recordOf(again, 2, 0, false), "07");
   await again.close();
+});
+
+test("values larger than lmdb's buffer are read from memory, from the file and by a scan", async (t) => {
+  const backend = openIn(temporaryFolder(t));
+  const large = new Uint8Array(20 << 20).map((_, i) => i >> 12);
+  writeRecord(backend, 2, 0, false, large);
+  writeRecord(backend, 3, 0, false, Uint8Array.of(3));
+  backend.endEntry(1, 1);
+  const view = emptyRecordView();
+  for (const place of ["memory", "file"]) {
+    assert.ok(backend.readRecord(2, 0, false, view), place);
+    assert.ok(Buffer.from(large).equals(view.bytes.subarray(view.start, view.end)), place);
+    assert.deepEqual(scanAll(backend, { main: 3, sub: 0 }, 10, 10), ["3.0 03"]);
+    assert.equal(scanAll(backend, { main: 2, sub: 0 }, 10, 10)[0], `2.0 ${Buffer.from(large).toString("hex")}`);
+    await backend.flush();
+  }
+  await backend.close();
+});
+
+test("a file that is foreign, of another version or cut short is refused by name", async (t) => {
+  const folder = temporaryFolder(t);
+  const path = join(folder, "member", "lmdb", "data.mdb");
+  const backend = openIn(folder);
+  for (let n = 1; n < 100; n++) {
+    writeRecord(backend, n + 1, 0, false, new Uint8Array(2000));
+    backend.endEntry(n, 1);
+  }
+  await backend.close();
+  const sound = readFileSync(path);
+  const version = Buffer.from(sound).fill(3, 28, 29);
+  for (const damaged of [Buffer.alloc(16384, 7), Buffer.alloc(0), version, sound.subarray(0, 12_000)]) {
+    writeFileSync(path, damaged);
+    assert.throws(() => openIn(folder), /data.mdb cannot be opened: it is/);
+    assert.deepEqual(readFileSync(path), damaged, "what was refused must stay as it was");
+  }
+  for (let length = 16_384; length < sound.length; length += 40_960) {
+    writeFileSync(path, sound.subarray(0, length));
+    assert.throws(() => scanAll(openIn(folder), { main: 0, sub: 0 }, 10, 10_000), /MDB_|cut short/, `${length} bytes`);
+    for (const file of ["data.mdb", "lock.mdb"]) rmSync(join(folder, "member", "lmdb", file), { force: true });
+  }
+  writeFileSync(path, sound);
+  const again = openIn(folder);
+  assert.equal(again.consistentIndex, 99);
+  await again.close();
+});
+
+test("an environment that was being made when the process ended is made anew", async (t) => {
+  const folder = temporaryFolder(t);
+  mkdirSync(join(folder, "member", "lmdb.making"), { recursive: true });
+  writeFileSync(join(folder, "member", "lmdb.making", "data.mdb"), "half");
+  const backend = openIn(folder);
+  assert.equal(backend.consistentIndex, 0);
+  await backend.close();
+  assert.ok(!existsSync(join(folder, "member", "lmdb.making")));
 });
 
 test("the interval commits without a call, and the report tells of it", async (t) => {

@@ -21,7 +21,7 @@ const rounds = 8;
 
 function openIn(directory: string, options: Partial<LmdbBackendOptions> = {}): LmdbBackend {
   const onFatal = (error: Error): void => void console.log(`fatal ${error.message}`);
-  return LmdbBackend.open({ directory, ...lmdbBackendDefaults, onFatal, ...options });
+  return LmdbBackend.open({ directory: join(directory, "lmdb"), ...lmdbBackendDefaults, onFatal, ...options });
 }
 
 /** Entry n: records (n + 1).0 and (n + 1).1, and n in the lease bucket. */

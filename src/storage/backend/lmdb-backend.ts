@@ -76,7 +76,7 @@ export class LmdbBackend implements Backend {
 
   private constructor(options: LmdbBackendOptions) {
     this.#options = options;
-    this.#stores = new LmdbStores(options);
+    this.#stores = LmdbStores.open(options);
     this.#keyDbi = this.#stores.key.db.dbi;
     this.#queue = new SegmentQueue(new BlockPool(poolBytesMax));
     this.#startChanges = Math.min(options.batchChangesMax, options.transactionChangesMax);
@@ -317,6 +317,6 @@ export class LmdbBackend implements Backend {
   async close(): Promise<void> {
     await this.flush();
     clearTimeout(this.#timer);
-    await this.#stores.root.close();
+    this.#stores.close();
   }
 }

@@ -24,7 +24,10 @@ export interface LmdbBackendOptions {
   readonly overlayBytesMax: number;
   /** --quota-backend-bytes; the map is made far larger, so that LMDB itself is never full. */
   readonly quotaBytes: number;
-  /** The commit or flush failed: the member must stop. Called once. */
+  /**
+   * The commit or flush failed: the member must stop, without exit handlers (SIGKILL), since lmdb's would
+   * flush again and confirm what is lost. Called once.
+   */
   readonly onFatal: (error: Error) => void;
   /** A commit is flushed. For the histogram etcd_disk_backend_commit_duration_seconds and PROGRESS. */
   readonly onCommit?: (report: CommitReport) => void;

@@ -7,11 +7,11 @@
  *   wrong for a disk that was detached and came back. The WAL replays what is missing, since
  *   `flushedIndex` lets it go of nothing younger.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
 import { open, type Database, type RootDatabase } from "lmdb";
 import { buckets, type Bucket } from "./bucket.js";
 import type { BackendSizes, RecordVisitor } from "./backend.js";
+import { prepareEnvironment } from "./lmdb-file.js";
 import type { LmdbEnv, TreeStat } from "./lmdb-native.js";
 import { RevisionKeyReader, writeRevisionKey } from "./revision-key.js";
 
@@ -61,7 +61,9 @@ class RecordDecoder {
   };
 }
 
-const keyViews = new WeakMap<ArrayBufferLike, DataView>();
+/** lmdb has one buffer for the keys of reads, so its view is kept. */
+let keyTarget = new Uint8Array(0);
+let keyView: DataView = new DataView(keyTarget.buffer);
 
 /** lmdb calls this to put a key into its own buffer. */
 function writeKey(key: RevisionKey | Uint8Array, target: Uint8Array, start: number): number {
@@ -69,27 +71,18 @@ function writeKey(key: RevisionKey | Uint8Array, target: Uint8Array, start: numb
     target.set(key, start);
     return start + key.length;
   }
-  let view = keyViews.get(target.buffer);
-  if (view === undefined || view.byteOffset !== target.byteOffset) {
-    view = new DataView(target.buffer, target.byteOffset, target.length);
-    keyViews.set(target.buffer, view);
+  if (target !== keyTarget) {
+    keyTarget = target as Uint8Array<ArrayBuffer>;
+    keyView = new DataView(target.buffer, target.byteOffset, target.length);
   }
-  return writeRevisionKey(view, target, start, key.main, key.sub, key.tombstone);
+  return writeRevisionKey(keyView, target, start, key.main, key.sub, key.tombstone);
 }
 
-function syncFolder(path: string): void {
-  const fd = openSync(path, "r");
-  fsyncSync(fd);
-  closeSync(fd);
-}
-
-/** Makes the folder and its parents so that they outlive a power cut. */
-function makeFolder(path: string): void {
-  const first = mkdirSync(path, { recursive: true, mode: 0o700 });
-  if (first === undefined) return;
-  for (let folder = path; ; folder = dirname(folder)) {
-    syncFolder(dirname(folder));
-    if (folder === first) return;
+function openEnvironment(directory: string, options: object): RootDatabase & DatabaseInternals {
+  try {
+    return open(options as Parameters<typeof open>[0]) as RootDatabase & DatabaseInternals;
+  } catch (error) {
+    throw new Error(`backend: cannot open ${directory}: ${(error as Error).message}`, { cause: error });
   }
 }
 
@@ -99,25 +92,28 @@ export class LmdbStores {
   readonly decoder = new RecordDecoder();
   readonly #small = new Map<Bucket, SmallDatabase>();
 
-  constructor(options: { directory: string; quotaBytes: number }) {
+  /** Opens the environment, making it when it is absent. */
+  static open(options: { directory: string; quotaBytes: number }): LmdbStores {
     const directory = resolve(options.directory);
-    makeFolder(directory);
-    this.root = open({
+    prepareEnvironment(directory, (making) => new LmdbStores(making, options.quotaBytes).close());
+    return new LmdbStores(directory, options.quotaBytes);
+  }
+
+  private constructor(directory: string, quotaBytes: number) {
+    this.root = openEnvironment(directory, {
       path: directory,
       noSubdir: false,
       maxDbs: 2 * buckets.length,
       maxReaders: 1024,
-      mapSize: Math.max(mapBytesMin, mapPerQuota * options.quotaBytes),
+      mapSize: Math.max(mapBytesMin, mapPerQuota * quotaBytes),
       overlappingSync: true,
       safeRestore: true,
       permissionsMode: 0o600,
       encoding: "binary",
       keyEncoding: "binary",
-      cache: false,
-    } as Parameters<typeof open>[0]) as RootDatabase & DatabaseInternals;
+    });
     this.key = this.#openKey();
     for (const bucket of buckets) if (bucket !== "key") this.#small.set(bucket, this.#openSmall(bucket));
-    syncFolder(directory);
   }
 
   #openKey(): KeyDatabase {
@@ -131,6 +127,11 @@ export class LmdbStores {
 
   #openSmall(bucket: Bucket): SmallDatabase {
     return this.root.openDB({ name: bucket, encoding: "binary", keyEncoding: "binary" }) as unknown as SmallDatabase;
+  }
+
+  /** Flushes and closes; no transaction may be on its way. lmdb's promise is kept already: it has no writes of its own. */
+  close(): void {
+    void this.root.close();
   }
 
   small(bucket: Bucket): SmallDatabase {

@@ -8,8 +8,8 @@ import type { RecordView } from "../backend/index.js";
 
 /** What the fields beside key and value may take. */
 export const keyValueOverheadMax = 64;
-/** Up to here a loop copies faster than a view is made. */
-const loopBytesMax = 64;
+/** Up to here a loop copies faster than a view is made and its bytes set (24 B: 60–80 ns; 256 B: 100 against 590 ns). */
+const loopBytesMax = 24;
 
 /** Copies `source[start, end)` to `target` at `at`; returns the end. */
 function copyBytes(target: Uint8Array, at: number, source: Uint8Array, start: number, end: number): number {

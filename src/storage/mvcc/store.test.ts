@@ -214,7 +214,13 @@ test(`a random history on LMDB, with commits at any moment and restarts (seed ${
   const directory = mkdtempSync(join(tmpdir(), "etcd-ts-store-"));
   t.after(() => rmSync(directory, { recursive: true, force: true }));
   const onFatal = (error: Error): void => assert.fail(error);
-  const options = { directory, ...lmdbBackendDefaults, transactionChangesMax: 20, batchIntervalMs: 2, onFatal };
+  const options = {
+    directory: join(directory, "lmdb"),
+    ...lmdbBackendDefaults,
+    transactionChangesMax: 20,
+    batchIntervalMs: 2,
+    onFatal,
+  };
   const pair = await Pair.open(LmdbBackend.open(options), new SeededPrng(seed + 1));
   for (let i = 0; i < 300; i++) {
     await step(pair);

@@ -1,0 +1,112 @@
+/**
+ * The environment's folder before lmdb opens it. A file that LMDB refuses ends the process within lmdb
+ * 3.5.6 (it frees the refused environment and goes on with it), so it is found here, by name. A page that
+ * is missing at the end would end the process when it is touched (SIGBUS): a file whose roots are missing
+ * is refused, else the end is filled with zeros, which LMDB refuses when it meets them. (LMDB's last page
+ * may rightly lie behind the file's end: pages taken and given back in one transaction are not written.)
+ * A new environment is made under another name and renamed: a file that is there has whole meta pages.
+ */
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+
+const dataFile = "data.mdb";
+const makingSuffix = ".making";
+
+// Where the fields of a meta page are (struct MDB_page_header, then struct MDB_meta).
+const pageFlagsAt = 18;
+const metaPageFlag = 0x08;
+const magicAt = 24;
+const magic = 0xbeefc0de;
+const versionAt = 28;
+const version = 2;
+const pageSizeAt = 48;
+const freeRootAt = 88;
+const mainRootAt = 136;
+const lastPageAt = 144;
+const noPage = 0xffff_ffff_ffff_ffffn;
+const metaBytes = 160;
+const pageSizeMin = 512;
+const pageSizeMax = 65_536;
+
+/** Flushes a file or a folder. */
+function sync(path: string): void {
+  const fd = openSync(path, "r");
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
+/** Makes a folder and its parents so that they outlive a power cut. */
+function makeFolder(path: string): void {
+  const first = mkdirSync(path, { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  for (let folder = path; ; folder = dirname(folder)) {
+    sync(dirname(folder));
+    if (folder === first) return;
+  }
+}
+
+function readMeta(fd: number, at: number): DataView {
+  const bytes = new Uint8Array(metaBytes);
+  readSync(fd, bytes, 0, metaBytes, at);
+  return new DataView(bytes.buffer);
+}
+
+/** What is wrong with an LMDB file, or undefined; then its end is filled up. */
+function faultOf(fd: number): string | undefined {
+  const size = fstatSync(fd).size;
+  const meta = readMeta(fd, 0);
+  if (meta.getUint32(magicAt, true) !== magic || (meta.getUint16(pageFlagsAt, true) & metaPageFlag) === 0) {
+    return "it is not an LMDB file";
+  }
+  if ((meta.getUint32(versionAt, true) & 0xffff) !== version) return "it is of another version of LMDB";
+  const pageSize = meta.getUint32(pageSizeAt, true);
+  if (pageSize < pageSizeMin || pageSize > pageSizeMax) return `its page size is ${pageSize}`;
+  // The flushed meta page, at which the file will open, is in the first page's second half.
+  const flushed = readMeta(fd, pageSize >> 1);
+  const pages = [1n, pageOf(flushed, freeRootAt), pageOf(flushed, mainRootAt)];
+  if (pages.some((page) => page >= size / pageSize)) return `it is cut short, to ${size} bytes`;
+  const whole = (Number(flushed.getBigUint64(lastPageAt, true)) + 1) * pageSize;
+  if (size < whole) ftruncateSync(fd, whole);
+  return undefined;
+}
+
+/** A page's number; 0 when the tree is empty. */
+function pageOf(meta: DataView, at: number): bigint {
+  const page = meta.getBigUint64(at, true);
+  return page === noPage ? 0n : page;
+}
+
+/** Throws when the folder's file is not one that LMDB can open. */
+function check(directory: string): void {
+  const path = join(directory, dataFile);
+  const fd = openSync(path, "r+");
+  const fault = faultOf(fd);
+  closeSync(fd);
+  if (fault !== undefined) throw new Error(`backend: ${path} cannot be opened: ${fault}`);
+}
+
+/** Sees to it that `directory` holds a sound environment; `make` opens and closes a new one in the folder it is given. */
+export function prepareEnvironment(directory: string, make: (directory: string) => void): void {
+  const making = directory + makingSuffix;
+  rmSync(making, { recursive: true, force: true });
+  if (!existsSync(directory)) {
+    makeFolder(making);
+    make(making);
+    sync(join(making, dataFile));
+    sync(making);
+    renameSync(making, directory);
+    sync(dirname(directory));
+  }
+  check(directory);
+}
