@@ -1,0 +1,114 @@
+/**
+ * Runs one suite in a process group of its own, within its budget: at the end of the budget, or when this run is
+ * interrupted, the whole group is killed, servers that a test started included.
+ */
+import { spawn, type ChildProcess, type StdioOptions } from "node:child_process";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { packageRoot } from "../../src/base/index.js";
+import { addCargoLine, type Counts, type Outcome } from "./tally.js";
+import type { Suite } from "./suites.js";
+
+export interface SuiteResult {
+  readonly name: string;
+  readonly counts: Readonly<Counts>;
+  readonly seconds: number;
+  /** What went wrong besides failing tests. */
+  readonly problem: string | undefined;
+}
+
+/** Groups that run now, for kills from outside. */
+const running = new Set<ChildProcess>();
+
+function killGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch (error) {
+    // The group is gone already.
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+/** Kills what runs; for the end of an interrupted run. */
+export function killRunning(): void {
+  for (const child of running) killGroup(child);
+}
+
+function commandOf(suite: Suite): { command: string; args: readonly string[]; stdio: StdioOptions } {
+  switch (suite.kind) {
+    case "node": {
+      const script = join(packageRoot(), "dist", "test", "suites", "node-suite.js");
+      const args = [script, String(suite.concurrency), ...suite.files];
+      return { command: process.execPath, args, stdio: ["ignore", "inherit", "inherit", "ipc"] };
+    }
+    case "cargo":
+      return { command: "cargo", args: suite.args, stdio: ["ignore", "pipe", "inherit"] };
+    case "command":
+      return { command: suite.command, args: suite.args, stdio: ["ignore", "inherit", "inherit"] };
+  }
+}
+
+interface End {
+  readonly code: number | null;
+  readonly isLate: boolean;
+  readonly error: Error | undefined;
+}
+
+function watch(child: ChildProcess, budgetS: number): Promise<End> {
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    killGroup(child);
+  }, budgetS * 1000);
+  return new Promise((resolve) => {
+    const end = (code: number | null, error?: Error): void => {
+      clearTimeout(timer);
+      // A test that leaves a server behind must not disturb the next suite.
+      killGroup(child);
+      running.delete(child);
+      resolve({ code, isLate, error });
+    };
+    child.once("error", (error) => end(null, error));
+    child.once("close", (code) => end(code));
+  });
+}
+
+/** Counts as they come: over IPC from node:test, from cargo's output. */
+function count(suite: Suite, child: ChildProcess, counts: Counts): void {
+  if (suite.kind === "node") {
+    child.on("message", (outcome: Exclude<Outcome, "uncounted">) => {
+      counts[outcome]++;
+    });
+  }
+  if (suite.kind === "cargo") {
+    createInterface(child.stdout!).on("line", (line) => {
+      addCargoLine(counts, line);
+      process.stdout.write(`${line}\n`);
+    });
+  }
+}
+
+/** What to say of an end that the counts alone do not tell. */
+export function problemOf(suite: Suite, counts: Readonly<Counts>, { code, isLate, error }: End): string | undefined {
+  if (error !== undefined) return `cannot run: ${error.message}`;
+  if (isLate) return `killed after its budget of ${suite.budgetS} s`;
+  if (code !== 0 && (suite.kind !== "node" || counts.failed === 0)) return `ended with ${code}`;
+  if (suite.kind !== "command" && counts.passed + counts.failed + counts.skipped === 0) return "ran no test";
+  return undefined;
+}
+
+/** Runs the suite. Never throws: what goes wrong is in the result, as at least one failure. */
+export async function runSuite(suite: Suite): Promise<SuiteResult> {
+  const counts: Counts = { passed: 0, failed: 0, skipped: 0 };
+  const start = performance.now();
+  const { command, args, stdio } = commandOf(suite);
+  const child = spawn(command, args, { cwd: packageRoot(), stdio, detached: true });
+  running.add(child);
+  count(suite, child, counts);
+  const end = await watch(child, suite.budgetS);
+  const problem = problemOf(suite, counts, end);
+  if (problem !== undefined && (suite.kind === "command" || counts.failed === 0 || end.isLate)) counts.failed++;
+  else if (suite.kind === "command") counts.passed++;
+  return { name: suite.name, counts, seconds: (performance.now() - start) / 1000, problem };
+}

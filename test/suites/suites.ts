@@ -1,0 +1,102 @@
+/**
+ * Every suite, in the order in which they run, with the time each may take. `npm run check` runs those marked
+ * quick, `npm test` all. A test file that no suite here runs fails the run (see run.ts).
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { packageRoot } from "../../src/base/index.js";
+
+interface About {
+  readonly name: string;
+  /** Seconds after which the suite is killed and counts as failed; set-up comes before all budgets. */
+  readonly budgetS: number;
+  /** Also in `npm run check`. */
+  readonly quick: boolean;
+}
+
+/** A suite is files for node:test, cargo's tests, or a command that passes or fails as a whole. */
+export type Suite =
+  | (About & { readonly kind: "node"; readonly files: readonly string[]; readonly concurrency: number })
+  | (About & { readonly kind: "cargo"; readonly args: readonly string[] })
+  | (About & { readonly kind: "command"; readonly command: string; readonly args: readonly string[] });
+
+/** All budgets together: CI ends well before its own limit of 60 minutes, the first build included. */
+export const budgetSMax = 45 * 60;
+
+const compiled = join(packageRoot(), "dist");
+
+/** Compiled test files below a folder of dist/, sorted. */
+export function testFiles(folder: string): string[] {
+  const path = join(compiled, folder);
+  if (!existsSync(path)) return [];
+  return readdirSync(path, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".test.js"))
+    .map((name) => join(path, name))
+    .sort();
+}
+
+/** Those of one folder alone, not of the folders below it. */
+function testFilesIn(folder: string): string[] {
+  const path = join(compiled, folder);
+  return testFiles(folder).filter((file) => !file.slice(path.length + 1).includes("/"));
+}
+
+const bin = (name: string): string => join(packageRoot(), "node_modules", ".bin", name);
+
+const cargo = (verb: string, ...args: string[]): { command: string; args: string[] } => ({
+  command: "cargo",
+  args: [verb, "--manifest-path", join(packageRoot(), "native", "Cargo.toml"), ...args],
+});
+
+const command = (name: string, budgetS: number, what: { command: string; args: readonly string[] }) => ({
+  kind: "command" as const,
+  name,
+  budgetS,
+  quick: true,
+  ...what,
+});
+
+interface NodeSuite {
+  readonly budgetS: number;
+  readonly quick?: boolean;
+  /** Files at a time; 1 for what measures time or loads the machine. */
+  readonly concurrency?: number;
+}
+
+const node = (
+  name: string,
+  files: readonly string[],
+  { budgetS, quick = false, concurrency = 1 }: NodeSuite,
+): Suite => ({
+  kind: "node",
+  name,
+  files,
+  budgetS,
+  quick,
+  concurrency,
+});
+
+const script = (name: string, ...args: string[]): { command: string; args: string[] } => ({
+  command: process.execPath,
+  args: [join(compiled, name), ...args],
+});
+
+/** The table. */
+export function allSuites(): readonly Suite[] {
+  return [
+    command("format", 60, { command: bin("oxfmt"), args: ["--check", "."] }),
+    command("lint", 120, { command: bin("oxlint"), args: ["--type-aware", "--deny-warnings"] }),
+    command("generated code", 60, script("scripts/generate-proto.js", "--check")),
+    command("generated README", 30, script("scripts/generate-readme.js", "--check")),
+    command("cargo fmt", 30, cargo("fmt", "--all", "--check")),
+    command("clippy", 240, cargo("clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings")),
+    { kind: "cargo", name: "cargo test", budgetS: 360, quick: true, ...cargo("test", "-p", "etcd-core", "--locked") },
+    node("tidy", testFilesIn("test"), { budgetS: 60, quick: true }),
+    node("suites", testFiles("test/suites"), { budgetS: 60, quick: true }),
+    node("unit", testFiles("src"), { budgetS: 240, quick: true, concurrency: 2 }),
+    node("scenario", testFiles("test/scenario"), { budgetS: 120, quick: true }),
+    { ...command("etcd", 480, script("test/suites/prepare-etcd.js")), quick: false },
+    node("e2e", testFiles("test/e2e"), { budgetS: 360 }),
+    node("conformance", testFiles("test/conformance"), { budgetS: 360 }),
+  ];
+}
