@@ -224,6 +224,8 @@ export class GrpcClient {
     const session = http2.connect(this.#url, { settings: { initialWindowSize: 1 << 24 } });
     session.once("connect", () => session.setLocalWindowSize(1 << 24));
     session.on("error", () => {});
+    // One listener a call that is under way.
+    session.setMaxListeners(0);
     this.#session = session;
     return session;
   }
