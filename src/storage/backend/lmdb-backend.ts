@@ -2,8 +2,8 @@
  * The backend on LMDB. Changes go into write segments in memory; a segment's write transaction starts
  * with the entry that fills it or when the batch interval is over, and runs on another thread.
  *
- * The environment lies in a folder of its own (`<data-dir>/member/lmdb`, files data.mdb and lock.mdb), so
- * that a real etcd's `member/snap/db` is never mistaken for it. Thread: apply, the only writer.
+ * The environment lies in a folder of its own (`<data-dir>/member/db`, files data.mdb and lock.mdb), so
+ * that a real etcd's file `member/snap/db` is never mistaken for it. Thread: apply, the only writer.
  *
  * After `onFatal` the process must end without running exit handlers (SIGKILL itself): lmdb's own exit
  * handler flushes once more, and after a failed flush that would confirm pages which are lost.

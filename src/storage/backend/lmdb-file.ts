@@ -96,11 +96,14 @@ function check(directory: string): void {
   if (fault !== undefined) throw new Error(`backend: ${path} cannot be opened: ${fault}`);
 }
 
-/** Sees to it that `directory` holds a sound environment; `make` opens and closes a new one in the folder it is given. */
+/**
+ * Sees to it that `directory` holds a sound environment; `make` opens and closes a new one in the folder it
+ * is given. Called before any thread has the environment open.
+ */
 export function prepareEnvironment(directory: string, make: (directory: string) => void): void {
   const making = directory + makingSuffix;
   rmSync(making, { recursive: true, force: true });
-  if (!existsSync(directory)) {
+  if (!existsSync(join(directory, dataFile))) {
     makeFolder(making);
     make(making);
     sync(join(making, dataFile));

@@ -10,7 +10,7 @@ export interface CommitReport {
 }
 
 export interface LmdbBackendOptions {
-  /** The folder of the environment (`<data-dir>/member/lmdb`); made, with its parents, when absent. */
+  /** The folder of the environment (`<data-dir>/member/db`); made, with its parents, when absent. */
   readonly directory: string;
   /** --backend-batch-interval: a change waits at most so long for its write transaction to start. */
   readonly batchIntervalMs: number;

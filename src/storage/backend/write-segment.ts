@@ -8,7 +8,7 @@
  */
 import { assert } from "../../base/index.js";
 import type { RecordView } from "./backend.js";
-import { Block, type BlockPool } from "./blocks.js";
+import type { Block, BlockPool } from "./blocks.js";
 import { appendFlag, failedFlag, Instruction } from "./lmdb-native.js";
 import { writeRevisionKey } from "./revision-key.js";
 
