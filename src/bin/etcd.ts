@@ -19,7 +19,8 @@ import {
   type ConfigWarning,
 } from "../config/index.js";
 import { memberIdText, serverVersionText } from "../membership/index.js";
-import { EtcdServer } from "../server/index.js";
+import { addProcessMetrics, registry } from "../metrics/index.js";
+import { addServerMetrics, EtcdServer } from "../server/index.js";
 import { productVersion } from "./version.js";
 
 /** How long a stop may take before the process ends all the same. */
@@ -83,7 +84,7 @@ class Member {
   }
 
   async start(config: Config): Promise<void> {
-    const api = await startApi(config, this.#logger);
+    const api = startApi(config, this.#logger);
     this.#api = api;
     this.#logger.info("starting an etcd server", {
       "etcd-version": serverVersionText,
@@ -99,16 +100,18 @@ class Member {
       logger: this.#logger,
       fatal: (message, fields) => this.fail(message, fields),
       unblocked: () => api.wake(),
-      leaderChanged: () => api.leaderChanged(),
+      stateChanged: () => api.stateChanged(),
     });
     this.#server = server;
+    addServerMetrics(server);
+    addProcessMetrics(registry);
     this.#logger.info("starting local member", {
       "local-member-id": memberIdText(server.memberId),
       "cluster-id": memberIdText(server.clusterId),
     });
     await server.ready;
     this.#logger.info("ready to serve client requests");
-    await api.serve(server);
+    await api.serve(server, (message, fields) => this.fail(message, fields));
   }
 
   /** The member cannot go on. What was acknowledged is in the log; nothing more is written. */

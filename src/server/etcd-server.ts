@@ -51,6 +51,9 @@ const logBytesMax = 256 << 20;
 const maxSizePerMessage = 1 << 20;
 const maxInflightMessages = 512;
 
+/** etcdserverpb.AlarmType. */
+const alarmNoSpace = 1;
+
 /** Proposals that no leader could take yet. */
 interface Leaderless {
   readonly taken: TakenProposals;
@@ -67,8 +70,8 @@ export interface ServerSurroundings {
   readonly fatal: FatalHandler;
   /** More calls may be taken again, after `blocked` was true. */
   readonly unblocked: () => void;
-  /** A leader has come or gone. */
-  readonly leaderChanged: () => void;
+  /** Leader, alarms or cluster version have changed. */
+  readonly stateChanged: () => void;
 }
 
 /** What `EtcdServer.start` has opened for it. */
@@ -113,6 +116,7 @@ export class EtcdServer {
       durable: (token) => server !== null && server.#onDurable(token),
       progress: () => server !== null && server.#onProgress(),
       event: (event) => server !== null && server.#onApplyEvent(event),
+      space: (low) => server !== null && server.#onDiskSpace(low),
     });
     server = new EtcdServer(surroundings, storage);
     server.#begin();
@@ -398,6 +402,11 @@ export class EtcdServer {
     this.#checkUnblocked();
   }
 
+  #onDiskSpace(low: boolean): void {
+    const isRaised = this.#alarms.some(({ memberId, alarm }) => memberId === this.memberId && alarm === alarmNoSpace);
+    this.#publisher.diskSpace(low, isRaised);
+  }
+
   #checkUnblocked(): void {
     if (this.#wasBlocked && !this.blocked) this.#surroundings.unblocked();
   }
@@ -406,7 +415,7 @@ export class EtcdServer {
     const before = this.#softState;
     this.#softState = state;
     if (state.lead === before.lead) return;
-    this.#surroundings.leaderChanged();
+    this.#surroundings.stateChanged();
     if (state.lead !== none) this.#leaderChanges++;
     if (state.lead === none) return;
     const waiting = this.#leaderless;
@@ -427,6 +436,7 @@ export class EtcdServer {
         break;
       case "clusterVersion":
         this.#clusterVersion = event.version;
+        this.#surroundings.stateChanged();
         this.#publisher.clusterVersionSet(event.version);
         break;
       case "members":
@@ -435,6 +445,7 @@ export class EtcdServer {
         break;
       case "alarms":
         this.#alarms = event.alarms;
+        this.#surroundings.stateChanged();
         break;
       case "noSpace":
         this.#publisher.raiseNoSpace();

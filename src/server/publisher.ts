@@ -21,6 +21,7 @@ const clusterMemberAttrSetField = 1301;
 /** A cluster of members of this version alone. */
 const clusterVersion = serverVersionText.replace(/\d+$/, "0");
 const alarmActivate = 1;
+const alarmDeactivate = 2;
 const alarmNoSpace = 1;
 
 export interface PublisherOptions {
@@ -44,6 +45,7 @@ export class Publisher {
   #hasLeader = false;
   #leads = false;
   #clusterVersion: string | null = null;
+  #raisedForDisk = false;
 
   constructor(options: PublisherOptions, clusterVersion: string | null) {
     this.#options = options;
@@ -107,10 +109,29 @@ export class Publisher {
     this.#logCapabilities(version);
   }
 
-  /** Raises NOSPACE for this member: writes will be refused, reads go on. */
+  /** Raises NOSPACE for this member: writes will be refused, reads go on, until an operator disarms it. */
   raiseNoSpace(): void {
+    this.#noSpace(alarmActivate);
+  }
+
+  /**
+   * The disk is full, which raises NOSPACE too unless it `isRaised`, or has room again, which takes back an alarm
+   * raised for that.
+   */
+  diskSpace(low: boolean, isRaised: boolean): void {
+    const { logger } = this.#options;
+    if (low) {
+      logger.warn("no space left to prepare the log's next segment; raising alarm");
+      this.#raisedForDisk = !isRaised;
+    } else {
+      logger.info("there is space for the log again", { "clearing-alarm": this.#raisedForDisk });
+    }
+    if (this.#raisedForDisk) this.#noSpace(low ? alarmActivate : alarmDeactivate);
+  }
+
+  #noSpace(action: number): void {
     const { memberId, propose } = this.#options;
-    propose(alarmField, encodeAlarmRequest({ action: alarmActivate, memberID: memberId, alarm: alarmNoSpace }));
+    propose(alarmField, encodeAlarmRequest({ action, memberID: memberId, alarm: alarmNoSpace }));
   }
 
   #publishAttributes(): void {

@@ -3,7 +3,7 @@
  * Thread: main, at start.
  */
 import { memberIdText } from "../membership/index.js";
-import { Wal } from "../storage/wal/index.js";
+import { Wal, type WalOptions } from "../storage/wal/index.js";
 import { ApplyClient, type ApplyEvent, type ApplyReady } from "./apply-client.js";
 import {
   decodeIdentity,
@@ -25,6 +25,8 @@ export interface StorageHooks {
   durable(token: number): void;
   progress(): void;
   event(event: ApplyEvent): void;
+  /** The disk has no room to prepare the log's next segment, or has again. */
+  space(low: boolean): void;
 }
 
 /** Log segments (design: 64 MiB, as etcd's). */
@@ -71,7 +73,7 @@ async function createWal(
   let written: () => void = () => {};
   const durable = new Promise<void>((resolve) => (written = resolve));
   let first = true;
-  const options = walOptions(surroundings, dataDir, (token) => {
+  const options = walOptions(surroundings, hooks, dataDir, (token) => {
     if (first) written();
     else hooks.durable(token);
     first = false;
@@ -89,7 +91,7 @@ async function reopen(
 ): Promise<OpenedStorage> {
   const { logger, config } = surroundings;
   logger.info("restarting local member from its data; --initial-cluster is ignored", { "data-dir": config.dataDir });
-  const wal = await Wal.open(walOptions(surroundings, dataDir, hooks.durable));
+  const wal = await Wal.open(walOptions(surroundings, hooks, dataDir, (token) => hooks.durable(token)));
   const identity = decodeIdentity(wal.metadata);
   const log = new ReplayedLog();
   await wal.replay(log);
@@ -150,17 +152,19 @@ function startApply(
 
 function walOptions(
   { config, logger, fatal }: ServerSurroundings,
+  hooks: StorageHooks,
   { paths }: HeldDataDir,
   onDurable: (token: number) => void,
-) {
+): WalOptions {
   return {
     dir: paths.walDir,
     segmentBytes,
     unsafeNoFsync: config.unsafeNoFsync,
     onDurable,
-    onFatal: (error: Error) => fatal("failed to write the log", { error: error.message }),
-    onBuffered: (reason: string) =>
+    onFatal: (error) => fatal("failed to write the log", { error: error.message }),
+    onBuffered: (reason) =>
       logger.warn("the log's file system refuses direct I/O; writing through its cache", { reason }),
+    onSpace: (low) => hooks.space(low),
   };
 }
 

@@ -1,0 +1,174 @@
+/**
+ * Opens the client listeners, and serves a member on them.
+ * Thread: main.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type { Logger } from "../base/index.js";
+import type { Config, EtcdUrl } from "../config/index.js";
+import { registry } from "../metrics/index.js";
+import { serverVersionText } from "../membership/index.js";
+import { drainOverheadBytes, Mailbox, setGatewayMailbox, startEdge, type Edge } from "../native/index.js";
+import type { EtcdServer } from "../server/index.js";
+import { addGrpcMetrics } from "./grpc/metrics.js";
+import { Dispatcher } from "./grpc/dispatcher.js";
+import { methodKind, servedMethods } from "./grpc/methods.js";
+import { HttpThread, unknownState, type ServerState } from "./http/index.js";
+
+/** gRPC's own share of a message beyond --max-request-bytes (etcd's grpcOverheadBytes). */
+const grpcOverheadBytes = 512 << 10;
+/** Replies on their way to the HTTP thread. */
+const gatewayMailboxBytes = 64 << 20;
+/** Linux takes socket paths of at most 107 bytes. */
+const socketPathBytesMax = 107;
+/** How long a stop waits for calls to end. */
+const closeGraceMs = 400;
+
+/** The schema of what is stored, as etcd names it. */
+const storageVersion = serverVersionText.replace(/\d+$/, "0");
+
+/** The member's client side. */
+export interface Api {
+  /** Paths of the served RPCs, by method index. */
+  readonly methodPaths: readonly string[];
+  /** Takes calls from now on. */
+  serve(server: EtcdServer, fatal: (message: string, fields: Readonly<Record<string, unknown>>) => void): Promise<void>;
+  /** The server takes calls again. */
+  wake(): void;
+  /** Leader, alarms or cluster version have changed. */
+  stateChanged(): void;
+  /** Sends clients away and closes all listeners. */
+  close(): Promise<void>;
+}
+
+/** Opens the client listeners. Throws EdgeListenError. */
+export function startApi(config: Config, logger: Logger): Api {
+  return new ClientApi(config, logger);
+}
+
+class ClientApi implements Api {
+  readonly methodPaths = servedMethods.map(({ path }) => path);
+  readonly #config: Config;
+  readonly #logger: Logger;
+  readonly #edge: Edge;
+  readonly #socketPath: string;
+  readonly #ownSocketDir: string | null;
+  readonly #gateway = new Mailbox(gatewayMailboxBytes);
+  #dispatcher: Dispatcher | null = null;
+  #server: EtcdServer | null = null;
+  #http: HttpThread | null = null;
+
+  constructor(config: Config, logger: Logger) {
+    this.#config = config;
+    this.#logger = logger;
+    const preferred = resolve(config.dataDir, "member", "http.sock");
+    this.#ownSocketDir =
+      Buffer.byteLength(preferred) > socketPathBytesMax ? mkdtempSync(join(tmpdir(), "etcd-")) : null;
+    this.#socketPath = this.#ownSocketDir === null ? preferred : join(this.#ownSocketDir, "http.sock");
+    logger.info("configuring client listeners", {
+      "listen-client-urls": config.listenClientUrls.map(({ text }) => text),
+    });
+    this.#edge = startEdge(
+      {
+        listeners: config.listenClientUrls.map(addressOf),
+        methods: servedMethods.map((method) => ({ path: method.path, kind: methodKind(method) })),
+        receiveBytesMax: this.#messageBytesMax,
+        maxConcurrentStreams: config.maxConcurrentStreams,
+        ...(this.#sharesPort ? { httpSocketPath: this.#socketPath } : {}),
+        keepalive: {
+          minTimeMs: config.grpcKeepaliveMinTime,
+          intervalMs: config.grpcKeepaliveInterval,
+          timeoutMs: config.grpcKeepaliveTimeout,
+        },
+      },
+      () => this.#dispatcher?.wake(),
+    );
+  }
+
+  async serve(
+    server: EtcdServer,
+    fatal: (message: string, fields: Readonly<Record<string, unknown>>) => void,
+  ): Promise<void> {
+    this.#server = server;
+    setGatewayMailbox(this.#gateway.handle);
+    this.#dispatcher = new Dispatcher(server, this.#edge, this.#messageBytesMax + drainOverheadBytes);
+    addGrpcMetrics(this.#edge);
+    this.#http = await this.#startHttp(server, fatal);
+    this.#dispatcher.wake();
+    for (const url of this.#config.listenClientUrls) {
+      this.#logger.info("serving client traffic insecurely; this is strongly discouraged!", {
+        traffic: this.#sharesPort ? "grpc+http" : "grpc",
+        address: `${url.hostname}:${url.port}`,
+      });
+    }
+  }
+
+  wake(): void {
+    this.#dispatcher?.wake();
+  }
+
+  stateChanged(): void {
+    this.#dispatcher?.leaderChanged();
+    if (this.#server !== null) this.#http?.setState(stateOf(this.#server));
+  }
+
+  async close(): Promise<void> {
+    await this.#edge.close(closeGraceMs);
+    await this.#http?.close();
+    this.#gateway.close();
+    rmSync(this.#ownSocketDir ?? this.#socketPath, { recursive: true, force: true });
+  }
+
+  /** HTTP is served on the client URLs themselves. */
+  get #sharesPort(): boolean {
+    return this.#config.listenClientHttpUrls.length === 0;
+  }
+
+  get #messageBytesMax(): number {
+    return this.#config.maxRequestBytes + grpcOverheadBytes;
+  }
+
+  #startHttp(
+    server: EtcdServer,
+    fatal: (message: string, fields: Readonly<Record<string, unknown>>) => void,
+  ): Promise<HttpThread> {
+    const config = this.#config;
+    rmSync(this.#socketPath, { force: true });
+    return HttpThread.start({
+      data: {
+        socketPath: this.#sharesPort ? this.#socketPath : undefined,
+        listeners: config.listenClientHttpUrls.map(({ hostname, port }) => ({ host: hostname, port })),
+        mailboxHandle: this.#gateway.handle,
+        served: this.methodPaths,
+        enableGateway: config.enableGrpcGateway,
+        corsOrigins: config.cors,
+        hostWhitelist: config.hostWhitelist,
+        serverVersion: serverVersionText,
+        messageBytesMax: this.#messageBytesMax,
+        requestTimeoutMs: 5000 + 2 * config.electionTimeout,
+        state: stateOf(server),
+      },
+      metricsTexts: async () => [registry.text(), await server.applyMetrics()],
+      logger: this.#logger,
+      onFailure: (error) => fatal("the HTTP thread failed", { error: error.message, stack: error.stack }),
+    });
+  }
+}
+
+/** What the HTTP thread shows of the member. */
+function stateOf(server: EtcdServer): ServerState {
+  const clusterVersion = server.clusterVersion ?? undefined;
+  return {
+    ...unknownState,
+    hasLeader: server.leader !== 0n,
+    alarms: server.alarms.map(({ alarm }) => alarm),
+    clusterVersion,
+    storageVersion: clusterVersion === undefined ? undefined : storageVersion,
+  };
+}
+
+/** Names resolve here as in etcd: only "localhost" is one. */
+function addressOf({ hostname, port }: EtcdUrl): { host: string; port: number } {
+  return { host: hostname === "localhost" ? "127.0.0.1" : hostname, port };
+}

@@ -1,0 +1,70 @@
+/**
+ * The server's metrics on main, filled in when they are read: what they count is counted where it happens.
+ */
+import { registry, type Registry } from "../metrics/index.js";
+import { memberIdText, serverVersionText } from "../membership/index.js";
+import { none } from "../raft/index.js";
+import type { EtcdServer } from "./etcd-server.js";
+
+/** Where --quota-backend-bytes=0 puts the quota. */
+const quotaBytesDefault = 2 << 30;
+
+/** Adds the metrics of `server` to this thread's registry. */
+export function addServerMetrics(server: EtcdServer): void {
+  addConstants(registry, server);
+  addRaftMetrics(registry, server);
+  addWalMetrics(registry, server);
+}
+
+function addConstants(to: Registry, server: EtcdServer): void {
+  to.gaugeVector("etcd_server_version").with({ server_version: serverVersionText }).set(1);
+  to.gaugeVector("etcd_server_id")
+    .with({ server_id: memberIdText(server.memberId) })
+    .set(1);
+  const quota = server.config.quotaBackendBytes;
+  to.gauge("etcd_server_quota_backend_bytes").set(quota === 0 ? quotaBytesDefault : Math.max(quota, 0));
+  const version = to.gaugeVector("etcd_cluster_version");
+  to.onCollect(() => {
+    version.clear();
+    if (server.clusterVersion !== null)
+      version.with({ cluster_version: server.clusterVersion.replace(/\.\d+$/, "") }).set(1);
+  });
+}
+
+function addRaftMetrics(to: Registry, server: EtcdServer): void {
+  const hasLeader = to.gauge("etcd_server_has_leader");
+  const isLeader = to.gauge("etcd_server_is_leader");
+  to.gauge("etcd_server_is_learner");
+  to.counter("etcd_server_heartbeat_send_failures_total");
+  const leaderChanges = to.counter("etcd_server_leader_changes_seen_total");
+  const committed = to.gauge("etcd_server_proposals_committed_total");
+  const applied = to.gauge("etcd_server_proposals_applied_total");
+  const pending = to.gauge("etcd_server_proposals_pending");
+  const failed = to.counter("etcd_server_proposals_failed_total");
+  const slowReads = to.counter("etcd_server_slow_read_indexes_total");
+  const failedReads = to.counter("etcd_server_read_indexes_failed_total");
+  to.onCollect(() => {
+    const counters = server.counters;
+    hasLeader.set(server.leader === none ? 0 : 1);
+    isLeader.set(server.isLeader ? 1 : 0);
+    leaderChanges.value = counters.leaderChanges;
+    committed.set(server.commitIndex);
+    applied.set(server.applied.appliedIndex);
+    pending.set(counters.proposalsPending);
+    failed.value = counters.proposalsFailed;
+    slowReads.value = counters.slowReads;
+    failedReads.value = counters.failedReads;
+  });
+}
+
+function addWalMetrics(to: Registry, server: EtcdServer): void {
+  const fsync = to.histogram("etcd_disk_wal_fsync_duration_seconds");
+  const write = to.histogram("etcd_disk_wal_write_duration_seconds");
+  const bytes = to.gauge("etcd_disk_wal_write_bytes_total");
+  to.onCollect(() => {
+    const stats = server.wal.stats();
+    fsync.load(stats.fsyncCounts, stats.fsyncSeconds);
+    write.load(stats.writeCounts, stats.writeSeconds);
+    bytes.set(stats.writtenBytes);
+  });
+}
