@@ -336,9 +336,10 @@ function writeStatement(field: FieldPlan): string {
   );
 }
 
+/** Fields are written in order of their numbers, those of a oneof last, as Go does. */
 function encodeFunctions(type: MessageType): string {
   const name = nameOf(type);
-  const fields = plan(type);
+  const fields = plan(type).toSorted((a, b) => Number(a.oneof !== undefined) - Number(b.oneof !== undefined));
   const encode =
     `export function encode${name}(m: ${name}Init): Uint8Array {` +
     ` const bytes = new Uint8Array(size${name}(m)); write${name}(m, bytes, 0); return bytes; }\n`;

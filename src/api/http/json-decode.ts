@@ -2,7 +2,8 @@
  * A JSON body as a protobuf message, by protojson's rules and with its error texts (protobuf-go 1.36, unknown fields
  * and unknown enum names ignored): names as declared or in lowerCamelCase, 64-bit integers as numbers or strings, bytes
  * in either base64, null for "not set".
- * The message is written as Go would write it: fields in order of their numbers, zeros left out.
+ * The message is written as Go would write it: fields in order of their numbers but those of a oneof
+ * last, zeros left out.
  */
 import {
   type FieldDescriptor,
@@ -69,7 +70,8 @@ function readMessage(reader: JsonReader, descriptor: MessageDescriptor): Draft {
     const value = readValue(reader, field);
     if (value !== undefined && (field.oneof !== undefined || !isZero(value))) fields.push(draftField(field, value));
   }
-  fields.sort((a, b) => a.number - b.number);
+  const isLate = ({ number }: DraftField): number => (descriptor.byNumber.get(number)!.oneof === undefined ? 0 : 1);
+  fields.sort((a, b) => isLate(a) - isLate(b) || a.number - b.number);
   let size = 0;
   for (const field of fields) size += field.size;
   return { fields, size };

@@ -1330,6 +1330,9 @@ export function sizeCompare(m: CompareInit): number {
   if (m.key !== undefined && m.key.length > 0) {
     size += 1 + wire.sizeDelimited(m.key.length);
   }
+  if (m.rangeEnd !== undefined && m.rangeEnd.length > 0) {
+    size += 2 + wire.sizeDelimited(m.rangeEnd.length);
+  }
   if (m.targetUnion?.case === "version") {
     size += 1 + wire.sizeVarint(m.targetUnion.value);
   }
@@ -1345,9 +1348,6 @@ export function sizeCompare(m: CompareInit): number {
   if (m.targetUnion?.case === "lease") {
     size += 1 + wire.sizeVarint64(m.targetUnion.value);
   }
-  if (m.rangeEnd !== undefined && m.rangeEnd.length > 0) {
-    size += 2 + wire.sizeDelimited(m.rangeEnd.length);
-  }
   return size;
 }
 export function writeCompare(m: CompareInit, bytes: Uint8Array, at: number): number {
@@ -1362,6 +1362,10 @@ export function writeCompare(m: CompareInit, bytes: Uint8Array, at: number): num
   if (m.key !== undefined && m.key.length > 0) {
     bytes[at++] = 26;
     at = wire.writeBytes(m.key, bytes, at);
+  }
+  if (m.rangeEnd !== undefined && m.rangeEnd.length > 0) {
+    at = wire.writeVarint(514, bytes, at);
+    at = wire.writeBytes(m.rangeEnd, bytes, at);
   }
   if (m.targetUnion?.case === "version") {
     bytes[at++] = 32;
@@ -1382,10 +1386,6 @@ export function writeCompare(m: CompareInit, bytes: Uint8Array, at: number): num
   if (m.targetUnion?.case === "lease") {
     bytes[at++] = 64;
     at = wire.writeVarint64(m.targetUnion.value, bytes, at);
-  }
-  if (m.rangeEnd !== undefined && m.rangeEnd.length > 0) {
-    at = wire.writeVarint(514, bytes, at);
-    at = wire.writeBytes(m.rangeEnd, bytes, at);
   }
   return at;
 }
