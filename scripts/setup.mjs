@@ -129,8 +129,9 @@ function replaceFile(path, content) {
 
 /** Whether this platform leaves an optional package of the lock file out. */
 function isForeign({ os, cpu, libc }) {
+  const libcHere = process.report.getReport().header.glibcVersionRuntime === undefined ? "musl" : "glibc";
   const excludes = (list, value) => list !== undefined && !list.includes(value);
-  return excludes(os, process.platform) || excludes(cpu, process.arch) || libc !== undefined;
+  return excludes(os, process.platform) || excludes(cpu, process.arch) || excludes(libc, libcHere);
 }
 
 /** Whether node_modules holds what package-lock.json names: npm notes what it installed in a lock file of its own. */
