@@ -2,7 +2,7 @@
  * Compares two outcomes of one operation. Everything must be equal but the order of ties in a
  * sorted range: Go's sort is unstable, so keys whose sort key is equal are compared as a set.
  */
-import { decodeMessage, rpcTypes, type Json, type JsonObject } from "../support/index.js";
+import { decodeMessage, isJsonList, isJsonObject, rpcTypes, type Json, type JsonObject } from "../support/index.js";
 import type { Operation, Outcome } from "./operation.js";
 
 /** One difference: where, what etcd answered, what the other did. */
@@ -15,17 +15,14 @@ export interface Difference {
 const differencesMax = 8;
 const absent = "(absent)";
 
-const isObject = (value: Json | undefined): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 const diff = (path: string, etcd: Json | undefined, ours: Json | undefined, into: Difference[]): void => {
   if (into.length >= differencesMax) return;
-  if (Array.isArray(etcd) && Array.isArray(ours)) {
+  if (isJsonList(etcd) && isJsonList(ours)) {
     if (etcd.length !== ours.length) into.push({ path: `${path}.length`, etcd: etcd.length, ours: ours.length });
     for (let i = 0; i < Math.min(etcd.length, ours.length); i++) diff(`${path}[${i}]`, etcd[i], ours[i], into);
     return;
   }
-  if (isObject(etcd) && isObject(ours)) {
+  if (isJsonObject(etcd) && isJsonObject(ours)) {
     for (const name of new Set([...Object.keys(etcd), ...Object.keys(ours)])) {
       diff(path === "" ? name : `${path}.${name}`, etcd[name], ours[name], into);
     }
@@ -34,7 +31,7 @@ const diff = (path: string, etcd: Json | undefined, ours: Json | undefined, into
   if (etcd !== ours) into.push({ path, etcd: etcd ?? absent, ours: ours ?? absent });
 };
 
-const asList = (value: Json | undefined): readonly Json[] => (Array.isArray(value) ? value : []);
+const asList = (value: Json | undefined): readonly Json[] => (isJsonList(value) ? value : []);
 
 const enumNumber = (value: Json | undefined): number => (typeof value === "number" ? value : 0);
 
@@ -54,7 +51,7 @@ const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 
  */
 const withoutTieOrder = (request: JsonObject, response: JsonObject): JsonObject => {
   const field = sortField(request);
-  const kvs = asList(response["kvs"]).filter(isObject);
+  const kvs = asList(response["kvs"]).filter(isJsonObject);
   if (field === null || kvs.length < 2) return response;
   const cut = response["more"] === true;
   if (field === "value" && request["keys_only"] === true) {
@@ -81,11 +78,11 @@ const settleTxn = (request: JsonObject, response: JsonObject): JsonObject => {
   const ops = asList(response["succeeded"] === true ? request["success"] : request["failure"]);
   const responses = asList(response["responses"]).map((item, i) => {
     const op = ops[i];
-    if (!isObject(op) || !isObject(item)) return item;
-    if (isObject(op["request_range"]) && isObject(item["response_range"])) {
+    if (!isJsonObject(op) || !isJsonObject(item)) return item;
+    if (isJsonObject(op["request_range"]) && isJsonObject(item["response_range"])) {
       return { ...item, response_range: withoutTieOrder(op["request_range"], item["response_range"]) };
     }
-    if (isObject(op["request_txn"]) && isObject(item["response_txn"])) {
+    if (isJsonObject(op["request_txn"]) && isJsonObject(item["response_txn"])) {
       return { ...item, response_txn: settleTxn(op["request_txn"], item["response_txn"]) };
     }
     return item;
@@ -94,8 +91,8 @@ const settleTxn = (request: JsonObject, response: JsonObject): JsonObject => {
 };
 
 const settleBody = (rpc: string, request: JsonObject, body: Json): Json => {
-  if (Array.isArray(body)) return body.map((message: Json) => settleBody(rpc, request, message));
-  if (!isObject(body)) return body;
+  if (isJsonList(body)) return body.map((message) => settleBody(rpc, request, message));
+  if (!isJsonObject(body)) return body;
   if (rpc === "etcdserverpb.KV/Range") return withoutTieOrder(request, body);
   return rpc === "etcdserverpb.KV/Txn" ? settleTxn(request, body) : body;
 };

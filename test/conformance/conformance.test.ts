@@ -1,6 +1,6 @@
 /**
  * The same random requests to a real etcd 3.7.1 and to ours, every field of every answer compared.
- * SEED=<n> replays a run, OPERATIONS=<n> sets its length (10,000), OTHER=<command> compares another
+ * SEED=<n> replays a run, OPERATIONS=<n> sets its length (10,000), OURS=<command> compares another
  * program than ours: the real etcd against itself is this suite's own test.
  */
 import assert from "node:assert/strict";
@@ -24,12 +24,12 @@ const shrinkBudgetMs = 90_000;
 const seedsFile = join(packageRoot, "test", "conformance", "regression-seeds.json");
 
 const cache = await etcdBinaries();
-const other = process.env["OTHER"]?.split(" ") ?? ourCommand();
-const skip = cache.kind === "skipped" ? cache.reason : other === null ? "skipped: dist/bin/etcd is not built" : false;
+const ours = ourCommand();
+const skip = cache.kind === "skipped" ? cache.reason : false;
 
 const programs = (): Programs => {
-  if (cache.kind === "skipped" || other === null) throw new Error("nothing to compare");
-  return { etcd: [cache.binaries.etcd], other };
+  if (cache.kind === "skipped") throw new Error(cache.reason);
+  return { etcd: [cache.binaries.etcd], other: ours };
 };
 
 const withPair = async <T>(body: (pair: Pair) => Promise<T>): Promise<T> => {
@@ -46,7 +46,7 @@ const readSeeds = (): RegressionSeed[] => JSON.parse(readFileSync(seedsFile, "ut
 
 /** Keeps a seed that ours failed: it runs first from now on. */
 const keepSeed = (seed: number, operations: number): void => {
-  if (process.env["OTHER"] !== undefined) return;
+  if (process.env["OURS"] !== undefined) return;
   const seeds = readSeeds().filter((one) => one.seed !== seed);
   writeFileSync(seedsFile, `${JSON.stringify([...seeds, { seed, operations }], null, 2)}\n`);
 };

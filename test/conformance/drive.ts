@@ -3,7 +3,7 @@
  * short one. A sequence goes on after a harmless difference, so that one run reports them all;
  * it ends when the stores themselves have come apart.
  */
-import type { Json, JsonObject } from "../support/index.js";
+import { isJsonList, isJsonObject } from "../support/index.js";
 import type { Difference } from "./compare.js";
 import { Generator, opening } from "./generator.js";
 import { describe, type Operation, type Outcome } from "./operation.js";
@@ -24,14 +24,11 @@ const mismatchesMax = 30;
 
 const hashKv: Operation = { kind: "grpc", rpc: "etcdserverpb.Maintenance/HashKV", request: {} };
 
-const isObject = (value: Json | undefined): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 /** The store's revision as an answer's header tells it; 0 when it has none. */
 const headerRevision = (outcome: Outcome): number => {
-  const body = Array.isArray(outcome.body) ? (outcome.body[0] as Json | undefined) : outcome.body;
-  const header = isObject(body) ? body["header"] : undefined;
-  return isObject(header) ? Number(header["revision"] ?? 0) : 0;
+  const body = isJsonList(outcome.body) ? outcome.body[0] : outcome.body;
+  const header = isJsonObject(body) ? body["header"] : undefined;
+  return isJsonObject(header) ? Number(header["revision"] ?? 0) : 0;
 };
 
 const kindOf = (operation: Operation): string => {

@@ -2,7 +2,7 @@
  * Bad and odd input over HTTP/1.1: malformed JSON, wrong types, wrong methods and paths, and the
  * plain endpoints with their parameters.
  */
-import { Prng } from "../support/index.js";
+import type { Prng } from "../support/index.js";
 import type { Context } from "./generate-kv.js";
 import type { HttpOperation } from "./operation.js";
 

@@ -2,7 +2,7 @@
  * Random requests to KV, as plain messages. Most are valid, and every option and every refusal of
  * one comes up. `current` is the store's revision, so that revisions of the past and future are near it.
  */
-import { Prng, type Json, type JsonObject } from "../support/index.js";
+import type { Json, JsonObject, Prng } from "../support/index.js";
 import {
   base64,
   someInterval,

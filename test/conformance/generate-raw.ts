@@ -3,7 +3,7 @@
  * unknown methods. Everything here must be refused, or read, just as etcd does it.
  */
 import { gzipSync } from "node:zlib";
-import { encodeMessage, frame, Prng, type JsonObject } from "../support/index.js";
+import { encodeMessage, frame, type Prng, type JsonObject } from "../support/index.js";
 import { somePut, someRange, someTxn, type Context } from "./generate-kv.js";
 import type { RawOperation, RpcName } from "./operation.js";
 import { base64 } from "./vocabulary.js";
@@ -155,6 +155,8 @@ const headerVariants: readonly (readonly [string, Readonly<Record<string, string
   ["timeout with unknown unit", { "grpc-timeout": "1x" }],
   ["timeout of 9 digits", { "grpc-timeout": "123456789S" }],
   ["timeout of 8 digits of hours", { "grpc-timeout": "99999999H" }],
+  ["deadline that has passed", { "grpc-timeout": "0S" }],
+  ["deadline in a nanosecond", { "grpc-timeout": "1n" }],
   ["timeout of a minute", { "grpc-timeout": "1M" }],
   ["timeout of ten seconds in ms", { "grpc-timeout": "10000m" }],
   ["content-type with suffix", { "content-type": "application/grpc+proto" }],
@@ -216,6 +218,12 @@ const unknownPaths = [
   "/etcdserverpb.KV/%50ut",
 ];
 
+/** A write whose deadline has passed must not be done. */
+const lateWrite = (context: Context): RawOperation => {
+  const body = frame(encodeMessage("etcdserverpb.PutRequest", somePut(context)));
+  return raw("deadline has passed", "/etcdserverpb.KV/Put", body, { "grpc-timeout": "0n" }, "etcdserverpb.KV/Put");
+};
+
 const unknownMethod = ({ prng }: Context): RawOperation => {
   const path = prng.pick(unknownPaths);
   return raw(`path ${path}`, path, frame(smallRead()));
@@ -232,7 +240,9 @@ const twoMessages = (): RawOperation =>
 
 /** Some bad or odd input over gRPC. */
 export const someRaw = (context: Context): RawOperation => {
-  switch (context.prng.weighted({ message: 50, txn: 8, frame: 10, headers: 20, compressed: 4, path: 10, two: 1 })) {
+  switch (
+    context.prng.weighted({ message: 50, txn: 8, frame: 10, headers: 20, compressed: 4, path: 10, late: 2, two: 1 })
+  ) {
     case "message":
       return oddMessage(context);
     case "txn":
@@ -245,6 +255,8 @@ export const someRaw = (context: Context): RawOperation => {
       return compressed(context);
     case "path":
       return unknownMethod(context);
+    case "late":
+      return lateWrite(context);
     case "two":
       return twoMessages();
   }
@@ -271,5 +283,5 @@ export const everyRaw = (context: Context): RawOperation[] => {
   );
   const paths = unknownPaths.map((path) => raw(`path ${path}`, path, frame(smallRead())));
   const zipped = Array.from({ length: 40 }, () => compressed(context));
-  return [...messages, ...headers, ...frames, ...zipped, ...paths, twoMessages()];
+  return [...messages, ...headers, ...frames, ...zipped, ...paths, lateWrite(context), twoMessages()];
 };

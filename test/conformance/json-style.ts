@@ -3,7 +3,7 @@
  * or strings, standard or URL-safe base64 with or without padding, enum names or numbers, nulls,
  * unknown fields, any whitespace. All of them mean the same request.
  */
-import { Prng, type Json, type JsonObject } from "../support/index.js";
+import { isJsonList, isJsonObject, type Json, type JsonObject, type Prng } from "../support/index.js";
 
 const bytesFields = new Set(["key", "range_end", "value"]);
 
@@ -44,8 +44,8 @@ const styleScalar = (prng: Prng, name: string, value: Json): string => {
 };
 
 const styleValue = (prng: Prng, name: string, value: Json): string => {
-  if (Array.isArray(value)) return `[${value.map((item: Json) => styleValue(prng, name, item)).join(",")}]`;
-  if (typeof value === "object" && value !== null) return styleObject(prng, value as JsonObject);
+  if (isJsonList(value)) return `[${value.map((item) => styleValue(prng, name, item)).join(",")}]`;
+  if (isJsonObject(value)) return styleObject(prng, value);
   return styleScalar(prng, name, value);
 };
 

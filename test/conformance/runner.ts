@@ -7,6 +7,8 @@ import {
   frame,
   GrpcClient,
   HttpClient,
+  isJsonList,
+  isJsonObject,
   rpcTypes,
   type GrpcReply,
   type HttpReply,
@@ -42,16 +44,16 @@ const requestBytes = ({ rpc, request, padValue }: GrpcOperation): Buffer => {
 };
 
 const withoutIgnored = (value: Json): Json => {
-  if (Array.isArray(value)) return value.map((item: Json) => withoutIgnored(item));
-  if (typeof value !== "object" || value === null) return value;
-  const kept = Object.entries(value as JsonObject).filter(([name]) => !ignoredFields.has(name));
+  if (isJsonList(value)) return value.map((item) => withoutIgnored(item));
+  if (!isJsonObject(value)) return value;
+  const kept = Object.entries(value).filter(([name]) => !ignoredFields.has(name));
   return Object.fromEntries(kept.map(([name, field]) => [name, withoutIgnored(field)]));
 };
 
 /** Alarms come in Go's random map order. */
 const sortedAlarms = (body: JsonObject): JsonObject => {
   const sorted = (list: Json | undefined): Json =>
-    Array.isArray(list) ? list.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)) : [];
+    isJsonList(list) ? list.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)) : [];
   return {
     ...body,
     ...(body["alarms"] === undefined ? {} : { alarms: sorted(body["alarms"]) }),

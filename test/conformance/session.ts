@@ -3,16 +3,7 @@
  * names and URLs to the outside, so that even the IDs which are derived from them must agree.
  */
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
-import {
-  decodeMessage,
-  encodeMessage,
-  freePorts,
-  GrpcClient,
-  Member,
-  temporaryFolder,
-  type JsonObject,
-} from "../support/index.js";
+import { freePorts, Member, readStatus, temporaryFolder, waitForStorageVersion } from "../support/index.js";
 import { compareOutcomes, type Difference } from "./compare.js";
 import type { Operation, Outcome } from "./operation.js";
 import { Target } from "./runner.js";
@@ -29,34 +20,6 @@ interface Side {
   readonly target: Target;
 }
 
-const settlePollMs = 20;
-const settleMsMax = 15_000;
-
-const readStatus = async (port: number): Promise<JsonObject> => {
-  const client = new GrpcClient(port);
-  try {
-    const reply = await client.unary(
-      "/etcdserverpb.Maintenance/Status",
-      encodeMessage("etcdserverpb.StatusRequest", {}),
-    );
-    return reply.status === 0 && reply.messages[0] !== undefined
-      ? decodeMessage("etcdserverpb.StatusResponse", reply.messages[0]).plain
-      : {};
-  } finally {
-    client.close();
-  }
-};
-
-/** The storage version follows the cluster version a moment after the member serves; no event tells of it. */
-const waitUntilSettled = async (port: number): Promise<void> => {
-  for (let waitedMs = 0; waitedMs < settleMsMax; waitedMs += settlePollMs) {
-    const { storageVersion } = await readStatus(port);
-    if (typeof storageVersion === "string" && storageVersion.startsWith("3.7.")) return;
-    await delay(settlePollMs);
-  }
-  throw new Error(`port ${port}: storage version not 3.7 within ${settleMsMax} ms`);
-};
-
 const advertised = "http://127.0.0.1:7";
 
 const startSide = async (command: readonly string[], dataDir: string): Promise<Side> => {
@@ -69,7 +32,7 @@ const startSide = async (command: readonly string[], dataDir: string): Promise<S
     advertisePeerUrl: advertised,
     advertiseClientUrl: "http://127.0.0.1:9",
   });
-  await waitUntilSettled(clientPort);
+  await waitForStorageVersion(clientPort);
   return { member, target: new Target(clientPort) };
 };
 

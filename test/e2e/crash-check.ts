@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { decodeMessage, encodeMessage, GrpcClient, type Json, type JsonObject } from "../support/index.js";
 import type { Write } from "./crash-load.js";
-import { History, type Change } from "./history.js";
+import type { Change, History } from "./history.js";
 
 const base64 = (text: string): string => Buffer.from(text).toString("base64");
 const text = (value: Json | undefined): string => Buffer.from(String(value ?? ""), "base64").toString();

@@ -110,7 +110,7 @@ export class Load {
 
   async #writer(client: GrpcClient, name: string): Promise<void> {
     const { seed, round } = this.#options;
-    const hash = [...name].reduce((sum, letter) => (sum * 31 + (letter.codePointAt(0) ?? 0)) >>> 0, round * 7919);
+    const hash = Buffer.from(name).reduce((sum, byte) => (sum * 31 + byte) >>> 0, round * 7919);
     const prng = new Prng((seed ^ hash) >>> 0);
     for (let n = 0; !this.#stopped; n++) {
       const id = `r${round}-${name}-${n}`;

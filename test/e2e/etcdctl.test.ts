@@ -161,13 +161,13 @@ const mask = (text: string, { member }: PairMember): string =>
     .replace(/[ ─]+/g, (run) => run[0] ?? "");
 
 const cache = await etcdBinaries();
-const ours = process.env["OTHER"]?.split(" ") ?? ourCommand();
-const skip = cache.kind === "skipped" ? cache.reason : ours === null ? "skipped: dist/bin/etcd is not built" : false;
+const ours = ourCommand();
+const skip = cache.kind === "skipped" ? cache.reason : false;
 
 let pair: Awaited<ReturnType<typeof startPair>> | null = null;
 
 before(async () => {
-  if (cache.kind === "ready" && ours !== null) pair = await startPair(cache.binaries.etcd, ours);
+  if (cache.kind === "ready") pair = await startPair(cache.binaries.etcd, ours);
 });
 
 after(async () => pair?.stop());

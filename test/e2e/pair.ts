@@ -1,8 +1,7 @@
 /** The real etcd and ours side by side, with the same names and URLs to the outside. */
 import { execFile } from "node:child_process";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
-import { freePorts, GrpcClient, Member, temporaryFolder } from "../support/index.js";
+import { freePorts, Member, temporaryFolder, waitForStorageVersion } from "../support/index.js";
 
 /** What a program printed and how it ended. */
 export interface ProgramResult {
@@ -51,17 +50,6 @@ const startMember = async (name: "etcd" | "ours", command: readonly string[], da
   });
   await waitForStorageVersion(clientPort);
   return { name, member, endpoint: `127.0.0.1:${clientPort}` };
-};
-
-/** No event tells when the storage version has followed the cluster version. */
-const waitForStorageVersion = async (port: number): Promise<void> => {
-  const client = new GrpcClient(port);
-  for (let tries = 0; tries < 500; tries++) {
-    const { messages } = await client.unary("/etcdserverpb.Maintenance/Status", Buffer.alloc(0));
-    if (messages[0]?.includes("3.7.0") === true) break;
-    await delay(20);
-  }
-  client.close();
 };
 
 /** Starts both; `stop` ends them and removes their folders. */

@@ -21,9 +21,8 @@ import {
 import { Load } from "./crash-load.js";
 
 const cache = await etcdBinaries();
-const ours = process.env["OTHER"]?.split(" ") ?? ourCommand();
-const notBuilt = ours === null ? "skipped: dist/bin/etcd is not built" : false;
-const skipPair = cache.kind === "skipped" ? cache.reason : notBuilt;
+const ours = ourCommand();
+const skip = cache.kind === "skipped" ? cache.reason : false;
 const stopMsMax = 1500;
 const refusalMsMax = 15_000;
 
@@ -38,11 +37,7 @@ const newFolder = async (): Promise<string> => {
   return folder.path;
 };
 
-const newOptions = async (
-  command: readonly string[] | null,
-  more: Partial<MemberOptions> = {},
-): Promise<MemberOptions> => {
-  if (command === null) throw new Error("no command");
+const newOptions = async (command: readonly string[], more: Partial<MemberOptions> = {}): Promise<MemberOptions> => {
   const [clientPort = 0, peerPort = 0] = await freePorts(2);
   return { command, dataDir: join(await newFolder(), "data"), clientPort, peerPort, ...more };
 };
@@ -145,8 +140,8 @@ const exitCode = async (command: readonly string[], one: FlagCase): Promise<numb
   return (await refusal(member)).code;
 };
 
-test(`bad flags end with etcd's exit codes (${flagCases.length} cases)`, { skip: skipPair }, async (t) => {
-  if (cache.kind === "skipped" || ours === null) return;
+test(`bad flags end with etcd's exit codes (${flagCases.length} cases)`, { skip }, async (t) => {
+  if (cache.kind === "skipped") return;
   let differing = 0;
   for (const one of flagCases) {
     const [etcd, other] = await Promise.all([exitCode([cache.binaries.etcd], one), exitCode(ours, one)]);
@@ -157,13 +152,13 @@ test(`bad flags end with etcd's exit codes (${flagCases.length} cases)`, { skip:
   assert.equal(differing, 0, `${differing} exit codes differ`);
 });
 
-test("--version prints the version that tools parse", { skip: notBuilt }, async () => {
+test("--version prints the version that tools parse", async () => {
   const member = Member.launchBare(await newOptions(ours), ["--version"]);
   assert.equal((await member.exited).code, 0);
   assert.match(member.stdout, /^etcd Version: 3\.7\.1\nGit SHA: .+\nGo Version: \S.*\nGo OS\/Arch: \S+\/\S+\n/);
 });
 
-test("a port in use ends the start with 1 and names it", { skip: notBuilt }, async () => {
+test("a port in use ends the start with 1 and names it", async () => {
   const options = await newOptions(ours);
   const taken = createServer();
   await new Promise<void>((resolve) => taken.listen(options.clientPort, "127.0.0.1", resolve));
@@ -187,7 +182,7 @@ const checkStop = async (t: TestContext, ms: number): Promise<void> => {
 };
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  test(`${signal} stops an idle member in less than ${stopMsMax} ms, by the signal`, { skip: notBuilt }, async (t) => {
+  test(`${signal} stops an idle member in less than ${stopMsMax} ms, by the signal`, async (t) => {
     const options = await newOptions(ours);
     const member = await Member.start(options);
     await put(options.clientPort, "kept");
@@ -201,7 +196,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
   });
 }
 
-test(`SIGTERM under load stops in less than ${stopMsMax} ms and loses nothing`, { skip: notBuilt }, async (t) => {
+test(`SIGTERM under load stops in less than ${stopMsMax} ms and loses nothing`, async (t) => {
   const options = await newOptions(ours);
   const member = await Member.start(options);
   const load = new Load(
@@ -221,7 +216,7 @@ test(`SIGTERM under load stops in less than ${stopMsMax} ms and loses nothing`, 
   await again.kill();
 });
 
-test("a second process on the same data folder is refused, the first goes on", { skip: notBuilt }, async () => {
+test("a second process on the same data folder is refused, the first goes on", async () => {
   const options = await newOptions(ours);
   const first = await Member.start(options);
   const [clientPort = 0, peerPort = 0] = await freePorts(2);
@@ -234,14 +229,14 @@ test("a second process on the same data folder is refused, the first goes on", {
   await first.kill();
 });
 
-test("a real etcd's data folder is refused with what to do, and left as it is", { skip: skipPair }, async () => {
+test("a real etcd's data folder is refused with what to do, and left as it is", { skip }, async () => {
   if (cache.kind === "skipped") return;
   const options = await newOptions([cache.binaries.etcd]);
   const etcd = await Member.start(options);
   await put(options.clientPort, "theirs");
   await etcd.stop();
   const before = await readdir(join(options.dataDir, "member"), { recursive: true });
-  const member = Member.launch({ ...options, command: ours ?? [] });
+  const member = Member.launch({ ...options, command: ours });
   const { code, log } = await refusal(member);
   assert.equal(code, 1, log.slice(-2000));
   assert.equal(isServing(member), false);
@@ -253,7 +248,7 @@ test("a real etcd's data folder is refused with what to do, and left as it is", 
 });
 
 for (const missing of ["wal", "db"] as const) {
-  test(`a data folder without its ${missing} is refused, never bootstrapped over`, { skip: notBuilt }, async () => {
+  test(`a data folder without its ${missing} is refused, never bootstrapped over`, async () => {
     const options = await newOptions(ours);
     const first = await Member.start(options);
     await put(options.clientPort, "precious");
@@ -279,7 +274,7 @@ for (const missing of ["wal", "db"] as const) {
   });
 }
 
-test("the data folder is made 0700", { skip: notBuilt }, async () => {
+test("the data folder is made 0700", async () => {
   const options = await newOptions(ours);
   const member = await Member.start(options);
   for (const folder of [options.dataDir, join(options.dataDir, "member")]) {
@@ -288,7 +283,7 @@ test("the data folder is made 0700", { skip: notBuilt }, async () => {
   await member.kill();
 });
 
-test("--wal-dir holds the WAL, and it is found again", { skip: notBuilt }, async () => {
+test("--wal-dir holds the WAL, and it is found again", async () => {
   const walDir = join(await newFolder(), "wal-elsewhere");
   const options = await newOptions(ours, { flags: [`--wal-dir=${walDir}`] });
   const member = await Member.start(options);
@@ -300,7 +295,7 @@ test("--wal-dir holds the WAL, and it is found again", { skip: notBuilt }, async
   await again.kill();
 });
 
-test("a restart ignores --initial-cluster and the state", { skip: notBuilt }, async () => {
+test("a restart ignores --initial-cluster and the state", async () => {
   const options = await newOptions(ours);
   const member = await Member.start(options);
   await put(options.clientPort, "kept");
@@ -318,19 +313,15 @@ test("a restart ignores --initial-cluster and the state", { skip: notBuilt }, as
   await again.kill();
 });
 
-test(
-  "starts with an empty environment, from any folder, and a relative data folder is there",
-  { skip: notBuilt },
-  async () => {
-    const cwd = await newFolder();
-    const options = await newOptions(ours, { env: {}, cwd, dataDir: "relative.etcd" });
-    const member = await Member.start(options);
-    await put(options.clientPort, "kept");
-    assert.equal((await stat(join(cwd, "relative.etcd", "member"))).isDirectory(), true);
-    await checkHealthyLog(member);
-    await member.stop();
-  },
-);
+test("starts with an empty environment, from any folder, and a relative data folder is there", async () => {
+  const cwd = await newFolder();
+  const options = await newOptions(ours, { env: {}, cwd, dataDir: "relative.etcd" });
+  const member = await Member.start(options);
+  await put(options.clientPort, "kept");
+  assert.equal((await stat(join(cwd, "relative.etcd", "member"))).isDirectory(), true);
+  await checkHealthyLog(member);
+  await member.stop();
+});
 
 /** One JSON object a line on stderr, none of level error. */
 const checkHealthyLog = async (member: Member): Promise<void> => {
@@ -343,7 +334,7 @@ const checkHealthyLog = async (member: Member): Promise<void> => {
   }
 };
 
-test("variables configure it as flags do", { skip: notBuilt }, async () => {
+test("variables configure it as flags do", async () => {
   const options = await newOptions(ours);
   const url = `http://127.0.0.1:${options.clientPort}`;
   const peer = `http://127.0.0.1:${options.peerPort}`;

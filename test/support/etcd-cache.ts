@@ -46,9 +46,10 @@ const progress = (line: string): void => {
 
 /** A wrong or half-written cache must not pass for etcd 3.7.1. */
 const isComplete = async (binaries: EtcdBinaries): Promise<boolean> => {
-  if (!Object.values(binaries).every((path) => existsSync(path))) return false;
+  const { etcd, etcdctl, etcdutl } = binaries;
+  if (![etcd, etcdctl, etcdutl].every((path) => existsSync(path))) return false;
   try {
-    const { stdout } = await run(binaries.etcd, ["--version"], { env: {} });
+    const { stdout } = await run(etcd, ["--version"], { env: {} });
     return stdout.includes(`etcd Version: ${etcdVersion}\n`);
   } catch {
     return false;

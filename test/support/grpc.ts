@@ -188,11 +188,11 @@ export class GrpcClient {
         if (!stream.writableFinished) stream.close(http2.constants.NGHTTP2_CANCEL);
         resolve(gathering.finish(0));
       };
-      stream.on("response", (headers) => {
+      stream.on("response", (headers: http2.IncomingHttpHeaders) => {
         gathering.onHeaders(headers);
         settleIfAnswered();
       });
-      stream.on("trailers", (headers) => {
+      stream.on("trailers", (headers: http2.IncomingHttpHeaders) => {
         gathering.onTrailers(headers);
         settleIfAnswered();
       });

@@ -8,4 +8,14 @@ export { HttpClient, type HttpReply, type HttpRequest } from "./http.js";
 export { freePorts, Member, ourCommand, temporaryFolder, type Exit, type MemberOptions } from "./member.js";
 export { packageRoot } from "./package-root.js";
 export { chooseSeed, Prng } from "./prng.js";
-export { decodeMessage, encodeMessage, rpcTypes, type Decoded, type Json, type JsonObject } from "./proto.js";
+export {
+  decodeMessage,
+  encodeMessage,
+  isJsonList,
+  isJsonObject,
+  rpcTypes,
+  type Decoded,
+  type Json,
+  type JsonObject,
+} from "./proto.js";
+export { readStatus, waitForStorageVersion } from "./status.js";

@@ -69,12 +69,16 @@ export const temporaryFolder = async (): Promise<{ path: string; remove: () => P
   return { path, remove: () => rm(path, { recursive: true, force: true }) };
 };
 
-/** How our own server is started; null while it has not been built. OURS=<command> overrides it. */
-export const ourCommand = (): readonly string[] | null => {
+/**
+ * How the server under test is started: OURS=<command> if given, else the built one. That it is not
+ * built is a failure, not a reason to skip: a run that tested nothing must not pass.
+ */
+export const ourCommand = (): readonly string[] => {
   const given = process.env["OURS"];
   if (given !== undefined && given !== "") return given.split(" ");
   const shim = join(packageRoot, "dist", "bin", "etcd");
-  return existsSync(shim) ? [shim] : null;
+  if (!existsSync(shim)) throw new Error(`${shim} is missing: npm run build`);
+  return [shim];
 };
 
 const baseFlags = (options: MemberOptions): string[] => {

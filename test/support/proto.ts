@@ -19,6 +19,13 @@ export interface JsonObject {
   readonly [name: string]: Json;
 }
 
+/** TypeScript's own `Array.isArray` makes `any[]` of a read-only list. */
+export const isJsonList = (value: Json | undefined): value is readonly Json[] => Array.isArray(value);
+
+/** An object, and neither a list nor null. */
+export const isJsonObject = (value: Json | undefined): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
 const protoFiles = (folder: string): string[] =>
   readdirSync(folder, { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".proto"))
