@@ -95,6 +95,7 @@ class ClientApi implements Api {
     this.#dispatcher = new Dispatcher(server, this.#edge, this.#messageBytesMax + drainOverheadBytes);
     addGrpcMetrics(this.#edge);
     this.#http = await this.#startHttp(server, fatal);
+    this.#http.setState(stateOf(server));
     this.#dispatcher.wake();
     for (const url of this.#config.listenClientUrls) {
       this.#logger.info("serving client traffic insecurely; this is strongly discouraged!", {

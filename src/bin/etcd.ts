@@ -124,6 +124,7 @@ class Member {
     if (this.#stopping) return;
     this.#stopping = true;
     this.#logger.info("received signal; shutting down", { signal: signal === "SIGINT" ? "interrupt" : "terminated" });
+    this.#logger.info("closing etcd server");
     const limit = setTimeout(() => endBySignal(signal), stopMsMax);
     await this.#api?.close();
     await this.#server?.stop();

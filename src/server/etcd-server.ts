@@ -322,8 +322,9 @@ export class EtcdServer {
 
   /** The sole voter need not wait for an election timeout: nobody else could lead. */
   #campaignAlone(): void {
+    if (this.#softState.lead !== none || this.#softState.role !== Role.Follower) return;
     const { voters } = this.#loop.node.confState;
-    if (voters.length !== 1 || voters[0] !== this.memberId || this.#softState.lead !== none) return;
+    if (voters.length !== 1 || voters[0] !== this.memberId) return;
     this.#loop.node.campaign();
     this.#loop.pump();
   }
@@ -399,6 +400,7 @@ export class EtcdServer {
 
   #onProgress(): void {
     this.#loop.applied();
+    this.#campaignAlone();
     this.#checkUnblocked();
   }
 
@@ -432,7 +434,6 @@ export class EtcdServer {
       case "confChange":
         this.#members = event.members;
         this.#loop.confChangeApplied(event.index, (node) => node.applyConfChange(confChangeOf(event), event.index));
-        this.#campaignAlone();
         break;
       case "clusterVersion":
         this.#clusterVersion = event.version;

@@ -94,17 +94,6 @@ export class Publisher {
 
   /** The cluster version has been applied. */
   clusterVersionSet(version: string): void {
-    const { memberId, clusterId, logger } = this.#options;
-    const fields = { "cluster-id": memberIdText(clusterId), "local-member-id": memberIdText(memberId) };
-    const shown = version.replace(/\.\d+$/, "");
-    if (this.#clusterVersion === null)
-      logger.info("set initial cluster version", { ...fields, "cluster-version": shown });
-    else
-      logger.info("updated cluster version", {
-        ...fields,
-        from: this.#clusterVersion.replace(/\.\d+$/, ""),
-        to: shown,
-      });
     this.#clusterVersion = version;
     this.#logCapabilities(version);
   }
