@@ -5,6 +5,7 @@
  * Invariants: what crosses is bytes and numbers, a batch at a time; Rust errors are mapped to classes here.
  */
 export { CallBatchReader, CallFlag, CallKind, MetadataTag, callHeaderBytes, gatewayCallBit } from "./call-batch.js";
+export { crc32c } from "./crc.js";
 export { DirLock } from "./dir-lock.js";
 export {
   Edge,
@@ -22,3 +23,24 @@ export {
 } from "./edge.js";
 export { Mailbox, mailboxPrefixBytes } from "./mailbox.js";
 export { ReplyBatchWriter, ReplyKind } from "./reply-batch.js";
+export {
+  WalFlag,
+  createWalDoor,
+  openWalDoor,
+  walBuckets,
+  walStatsNumbers,
+  withWalErrors,
+  type WalDoor,
+  type WalDoorOptions,
+  type WalRecovered,
+} from "./wal.js";
+export {
+  WalAbsentError,
+  WalCorruptError,
+  WalError,
+  WalExistsError,
+  WalInvalidError,
+  WalIoError,
+  WalLockedError,
+  walErrorOf,
+} from "./wal-errors.js";

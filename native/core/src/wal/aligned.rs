@@ -25,6 +25,10 @@ impl AlignedBuffer {
         self.length
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     pub fn capacity(&self) -> usize {
         self.capacity
     }

@@ -281,6 +281,7 @@ impl<'a> Entries<'a> {
     }
 
     /// Data of the entry with this index.
+    #[cfg(test)]
     pub fn entry(&self, index: u64) -> &'a [u8] {
         let i = (index - self.first_index) as usize;
         let start = if i == 0 { 0 } else { self.end(i - 1) };

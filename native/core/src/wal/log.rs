@@ -29,7 +29,6 @@ pub struct Recovered {
     pub cut: Option<(String, u64, u64)>,
     /// Whether writes go past the page cache.
     pub direct: bool,
-    pub segments: usize,
 }
 
 /// An open log. Its threads end with [`Wal::close`].
@@ -46,13 +45,13 @@ struct Threads {
 }
 
 impl Wal {
-    /// Makes a new log that begins at entry 1. Returns whether writes go past the page cache, too.
+    /// Makes a new log that begins at entry 1.
     pub fn create(
         disk: Arc<dyn Disk>,
         options: Options,
         metadata: &[u8],
         notify: Notify,
-    ) -> Result<(Self, bool), WalError> {
+    ) -> Result<(Self, Recovered), WalError> {
         options.check()?;
         let dir = &options.dir;
         disk.create_dir(dir).map_err(WalError::io("create", dir))?;
@@ -65,13 +64,20 @@ impl Wal {
         remove_files(disk.as_ref(), &options, &temporary)?;
         let state = LogState { metadata: metadata.to_vec(), ..LogState::default() };
         let (current, offset, chain) = first_segment(disk.as_ref(), &options, &state)?;
-        let direct = current.direct;
+        let recovered = Recovered {
+            metadata: metadata.to_vec(),
+            hard_state: None,
+            mark: None,
+            last_index: 0,
+            cut: None,
+            direct: current.direct,
+        };
         let mut spares = Spares::default();
         spares.next_sequence = current.segment.sequence + 1;
         let shared = Arc::new(Shared::new(disk, options, spares, notify));
         let older = VecDeque::new();
         let writer = Writer { shared: shared.clone(), current, offset, max_index: 0, older, chain, state };
-        Ok((Self::start(shared, writer, guard)?, direct))
+        Ok((Self::start(shared, writer, guard)?, recovered))
     }
 
     /// Opens a log: checks all of it, cuts a torn batch, and goes on behind the last whole one.
@@ -256,7 +262,6 @@ fn recovered(scan: &Scan, direct: bool) -> Recovered {
         last_index: scan.state.last_index,
         cut: scan.cut.as_ref().map(|cut| (cut.segment.file_name(), cut.from, cut.to - cut.from)),
         direct,
-        segments: scan.segments.len(),
     }
 }
 

@@ -27,6 +27,7 @@ mod stats;
 mod tests;
 mod writer;
 
+pub use aligned::AlignedBuffer;
 pub use codec::{
     HEADER_BYTES, HardState, Kind, SnapshotMark, put_entries, put_hard_state, put_record, put_snapshot_mark,
 };

@@ -101,11 +101,14 @@ fn next_task(shared: &Shared) -> Option<Task> {
     let mut spares = lock(&shared.spares);
     let mut rested = spares.no_space.is_none();
     loop {
-        if spares.closing || shared.failed() {
+        if shared.failed() {
             return None;
         }
         if let Some(released) = spares.released.pop_front() {
             return Some(Task::Release(released));
+        }
+        if spares.closing {
+            return None;
         }
         let can_try = rested || !spares.pool.is_empty();
         if spares.ready.is_empty() && can_try {

@@ -217,7 +217,7 @@ impl SegmentScan<'_> {
             }
             Ok(())
         });
-        read.and_then(|()| self.scan.state.check_between_batches()).map_err(|Malformed(r)| self.corrupt(at, r))?;
+        read.map_err(|Malformed(r)| self.corrupt(at, r))?;
         Ok(max_index)
     }
 

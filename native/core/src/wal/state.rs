@@ -79,16 +79,11 @@ impl LogState {
         if mark.index > self.last_index {
             return Err(Malformed("snapshot mark beyond the log"));
         }
+        // Only what is committed is ever marked, but the commit index may not have been written yet.
+        let state = self.hard_state.get_or_insert(HardState { term: mark.term, ..HardState::default() });
+        state.commit = state.commit.max(mark.index);
         self.mark = Some(mark);
         Ok(rewrite)
-    }
-
-    /// What holds between appends: an append is in one batch, whole or not at all.
-    pub fn check_between_batches(&self) -> Result<(), Malformed> {
-        if self.mark_index() > self.commit() {
-            return Err(Malformed("snapshot mark beyond the commit index"));
-        }
-        Ok(())
     }
 
     /// The records that open a segment of `segment_bytes` at this state.

@@ -74,9 +74,7 @@ impl Writer {
             }
             Ok(())
         });
-        applied
-            .and_then(|()| self.state.check_between_batches())
-            .map_err(|Malformed(reason)| WalError::Invalid { reason })
+        applied.map_err(|Malformed(reason)| WalError::Invalid { reason })
     }
 
     /// One write, one sync.

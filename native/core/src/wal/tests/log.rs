@@ -309,7 +309,7 @@ fn what_no_member_may_write_is_refused_before_it_is_written() {
         ("rewrite of what is committed", |records| records.extend(entry(2, b"x"))),
         ("commit beyond the log", |records| commit(records, 9)),
         ("commit goes back", |records| commit(records, 1)),
-        ("mark beyond the commit index", |records| mark(records, 3)),
+        ("mark beyond the log", |records| mark(records, 4)),
     ];
     for (name, make) in cases {
         let disk = MemDisk::default();

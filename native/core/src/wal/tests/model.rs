@@ -62,6 +62,8 @@ impl Model {
             self.entries.clear();
         }
         self.entries = self.entries.split_off(&(mark.index + 1));
+        let state = self.hard_state.get_or_insert(HardState { term: mark.term, vote: 0, commit: 0 });
+        state.commit = state.commit.max(mark.index);
         self.mark = Some(mark);
     }
 
@@ -70,9 +72,9 @@ impl Model {
         let mut records = Vec::new();
         match random.below(20) {
             0 => self.append_new_term(&mut records, random),
-            1 if self.commit() > 0 => {
+            1 if self.last_index() > 0 => {
                 let index = self.mark.as_ref().map_or(0, |mark| mark.index);
-                let index = index + random.below(self.commit() - index + 1);
+                let index = index + random.below(self.last_index() - index + 1);
                 let conf_state = random.bytes(9);
                 self.put_mark(&mut records, SnapshotMark { index, term: self.term(), install: false, conf_state });
             }
@@ -167,7 +169,6 @@ pub fn read_log(disk: &MemDisk) -> Result<Model, WalError> {
         last_index: scan.state.last_index,
         cut: None,
         direct: true,
-        segments: scan.segments.len(),
     };
     model_of(&recovered, &mut replay(Arc::new(disk.clone()), &options(), &mut scan))
 }
