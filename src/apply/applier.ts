@@ -9,25 +9,31 @@
 import { assert, EntryType, type Logger } from "../base/index.js";
 import { ErrCompacted, ErrCorrupt, ErrNoSpace, type EtcdErrorClass } from "../errors/index.js";
 import type { MembershipStore } from "../membership/index.js";
-import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
+import { ReplyBatchWriter, ReplyKind } from "../native/index.js";
 import { AlarmType } from "../proto/index.js";
 import type { Backend } from "../storage/backend/index.js";
-import type { MvccStore } from "../storage/mvcc/index.js";
+import type { MvccStore, SliceLimits } from "../storage/mvcc/index.js";
 import type { AlarmStore } from "./alarm-store.js";
 import type { Clock } from "./clock.js";
 import { ClusterApplier } from "./cluster-applier.js";
 import type { FromApply } from "./control.js";
 import { describeRequest } from "./describe.js";
-import { EntryFields, RequestField } from "./entry-fields.js";
+import { EntryFields, opOfField, RequestField } from "./entry-fields.js";
 import { KvWriter, type KvCounts } from "./kv-writer.js";
 import type { LeaseLookup } from "./leases.js";
 import type { ApplyMessageReader } from "./messages.js";
 import type { ApplyMetrics, ApplyOp } from "./metrics.js";
 import { putCost, Quota, txnCost } from "./quota.js";
+import { RangeDeleter } from "./range-deleter.js";
 import { DeleteRangeFields, PutFields } from "./requests.js";
 import { headerBytesMax, type HeaderWriter } from "./response.js";
 import { refuseTooLarge, responseBytesMax } from "./response-bound.js";
 import { TxnWriter } from "./txn-writer.js";
+
+/** About 1–2 ms of a long DeleteRange. */
+const deleteSlice: SliceLimits = { keys: 512, bytes: 256 << 10 };
+/** An answer up to this size is copied into the batch of its turn. */
+const copiedReplyBytesMax = 64 << 10;
 
 /** A committed entry cannot be applied by this server; the member must stop. */
 export class ApplyError extends Error {
@@ -42,6 +48,8 @@ export interface ApplierOptions {
   readonly leases: LeaseLookup;
   /** Answers go here; whoever calls `apply` sends and clears it. */
   readonly replies: ReplyBatchWriter;
+  /** Sends a batch of its own: a long answer is not copied into `replies`. */
+  readonly send: (bytes: Uint8Array, length: number) => void;
   readonly header: HeaderWriter;
   readonly localId: bigint;
   readonly quotaBackendBytes: number;
@@ -63,6 +71,9 @@ export class Applier {
   readonly #cluster: ClusterApplier;
   readonly #kv: KvWriter;
   readonly #txn: TxnWriter;
+  readonly #deleter: RangeDeleter;
+  /** The answer of a DeleteRange, which may take turns to write. */
+  readonly #deleteReply = new ReplyBatchWriter();
   readonly #entry = new EntryFields();
   readonly #put = new PutFields();
   readonly #delete = new DeleteRangeFields();
@@ -71,6 +82,12 @@ export class Applier {
   #appliedIndex: number;
   #appliedTerm: number;
   #dbSize = 0;
+  // The message in hand: entries before `#next` are applied.
+  #message: ApplyMessageReader | null = null;
+  #next = 0;
+  /** The entry at `#next` is a delete that goes on in slices. */
+  #deleting = false;
+  #deleteBegan = 0;
   #capped = false;
   #corrupt = false;
   // Of the entry in hand.
@@ -87,6 +104,7 @@ export class Applier {
     this.#cluster = new ClusterApplier(options);
     this.#kv = new KvWriter(options.store, options.leases, options.replies);
     this.#txn = new TxnWriter(options.store, this.#kv, options.replies);
+    this.#deleter = new RangeDeleter(options.store, this.#deleteReply);
     this.#appliedIndex = options.backend.consistentIndex;
     this.#appliedTerm = options.backend.term;
     this.#readAlarms();
@@ -103,30 +121,52 @@ export class Applier {
     return this.#kv.counts;
   }
 
-  /** Applies one ENTRIES message. */
-  apply(message: ApplyMessageReader): void {
+  /**
+   * Applies one ENTRIES message. False: it is not done yet; its bytes must stay, and `resume` is to be called, turn
+   * by turn, until it returns true. Until then the store may be read at its current revision, and no more.
+   */
+  apply(message: ApplyMessageReader): boolean {
+    assert(this.#message === null, "apply: a message while another is not done");
+    this.#message = message;
+    this.#next = 0;
+    return this.#run();
+  }
+
+  /** Goes on with the message in hand; true when it is done. */
+  resume(): boolean {
+    return this.#run();
+  }
+
+  #run(): boolean {
+    const message = this.#message;
+    assert(message !== null, "apply: nothing to go on with");
     const { count, firstIndex, term } = message;
-    const { clock } = this.#options;
     this.#header.raftTerm = message.raftTerm;
     this.#dbSize = this.#backend.sizes().total;
     this.#bytes = message.bytes;
-    let began = clock.now();
-    for (let i = 0; i < count; i++) {
-      const index = firstIndex + i;
-      if (index <= this.#backend.consistentIndex) continue;
+    let began = this.#deleting ? this.#deleteBegan : this.#options.clock.now();
+    for (; this.#next < count; this.#next++) {
+      const index = firstIndex + this.#next;
+      if (index <= this.#appliedIndex) continue;
       assert(index === this.#appliedIndex + 1, "apply: entries are not consecutive");
-      this.#callId = message.callId(i);
-      const start = message.entryStart(i);
-      const end = message.entryEnd(i);
-      if (message.entryType(i) === EntryType.Normal) {
+      this.#callId = message.callId(this.#next);
+      const start = message.entryStart(this.#next);
+      const end = message.entryEnd(this.#next);
+      if (message.entryType(this.#next) === EntryType.Normal) {
         began = this.#applyNormal(index, term, start, end, began);
+        if (this.#deleting) {
+          this.#deleteBegan = began;
+          return false;
+        }
       } else {
-        this.#applyConfChange(message.entryType(i), index, term, start, end);
-        began = clock.now();
+        this.#applyConfChange(message.entryType(this.#next), index, term, start, end);
+        began = this.#options.clock.now();
       }
       this.#appliedIndex = index;
       this.#appliedTerm = term;
     }
+    this.#message = null;
+    return true;
   }
 
   /** Returns the time at which it was done, the begin of the next entry. */
@@ -142,6 +182,7 @@ export class Applier {
     const op = opOfField(entry.field);
     if (op === undefined) throw new ApplyError(`entry ${index}: request field ${entry.field} is not implemented`);
     const refusal = this.#dispatch(index, entry.field, entry.start, entry.end);
+    if (this.#deleting) return began;
     this.#backend.endEntry(index, term);
     const ended = this.#options.clock.now();
     this.#options.metrics.applied(op, refusal === null || refusal === ErrCompacted, ended - began);
@@ -208,21 +249,38 @@ export class Applier {
     return null;
   }
 
+  /** In slices: `#deleting` tells that it is not done, and it is called again. */
   #applyDeleteRange(start: number, end: number): EtcdErrorClass | null {
-    if (this.#corrupt) return ErrCorrupt;
-    const fields = this.#delete;
-    fields.read(this.#bytes, start, end);
-    this.#store.begin();
-    if (this.#callId === 0) {
-      this.#kv.deleteRange(fields, -1, 0, this.#writeHeader);
-      this.#store.end();
-      return null;
+    if (!this.#deleting) {
+      if (this.#corrupt) return ErrCorrupt;
+      this.#beginDelete(start, end);
     }
-    const at = this.#replies.begin(this.#callId, ReplyKind.MessageAndEnd, headerBytesMax);
-    const responseEnd = this.#kv.deleteRange(fields, at, at + responseBytesMax, this.#writeHeader);
+    this.#deleting = !this.#deleter.step(deleteSlice);
+    if (this.#deleting) return null;
     this.#store.end();
-    this.#finish(responseEnd, this.#kv.overflowed);
+    if (this.#callId !== 0) this.#answerDelete();
     return null;
+  }
+
+  #beginDelete(start: number, end: number): void {
+    this.#delete.read(this.#bytes, start, end);
+    this.#store.begin();
+    this.#kv.counts.deletes++;
+    if (this.#callId === 0) {
+      this.#deleter.start(this.#delete, -1, 0, this.#writeHeader);
+      return;
+    }
+    const at = this.#deleteReply.begin(this.#callId, ReplyKind.MessageAndEnd, headerBytesMax);
+    this.#deleter.start(this.#delete, at, at + responseBytesMax, this.#writeHeader);
+  }
+
+  #answerDelete(): void {
+    const reply = this.#deleteReply;
+    if (this.#deleter.overflowed) refuseTooLarge(reply, this.#callId);
+    else reply.finish(this.#deleter.at);
+    if (reply.length > copiedReplyBytesMax) this.#options.send(reply.bytes, reply.length);
+    else this.#replies.append(reply.bytes, reply.length);
+    reply.clear();
   }
 
   #applyTxn(start: number, end: number): EtcdErrorClass | null {
@@ -255,12 +313,8 @@ export class Applier {
       responseEnd += size - room;
     }
     this.#header.write(revision, replies.bytes, at);
-    this.#finish(responseEnd, this.#txn.overflowed);
-  }
-
-  #finish(responseEnd: number, overflowed: boolean): void {
-    if (overflowed) refuseTooLarge(this.#replies, this.#callId);
-    else this.#replies.finish(responseEnd);
+    if (this.#txn.overflowed) refuseTooLarge(replies, this.#callId);
+    else replies.finish(responseEnd);
   }
 
   #applyConfChange(type: number, index: number, term: number, start: number, end: number): void {
@@ -283,34 +337,5 @@ export class Applier {
       request: describeRequest(op, this.#bytes, this.#entry.start, this.#entry.end),
       ...(refusal === null ? {} : { error: refusal.message }),
     });
-  }
-}
-
-/** The label of an entry's metrics; undefined: it cannot be applied. */
-function opOfField(field: number): ApplyOp | undefined {
-  switch (field) {
-    case RequestField.Put:
-      return "Put";
-    case RequestField.Txn:
-      return "Txn";
-    case RequestField.DeleteRange:
-      return "DeleteRange";
-    case RequestField.Alarm:
-      return "Alarm";
-    case RequestField.ClusterVersionSet:
-      return "ClusterVersionSet";
-    case RequestField.ClusterMemberAttrSet:
-      return "ClusterMemberAttrSet";
-    case RequestField.DowngradeInfoSet:
-      return "DowngradeInfoSet";
-    case RequestField.DowngradeVersionTest:
-      return "DowngradeVersionTest";
-    case RequestField.Range:
-    case RequestField.AuthStatus:
-    case RequestField.AuthUserGet:
-    case RequestField.AuthRoleGet:
-      return "Range";
-    default:
-      return undefined;
   }
 }

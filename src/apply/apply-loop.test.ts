@@ -1,8 +1,14 @@
 /** The loop with stand-ins for mailboxes: messages in, answers and progress out, by turns. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EntryBatch } from "../base/index.js";
-import { encodeInternalRaftRequest, encodeRangeRequest } from "../proto/index.js";
+import { EntryBatch, EntryType } from "../base/index.js";
+import {
+  decodeDeleteRangeResponse,
+  decodePutResponse,
+  decodeRangeResponse,
+  encodeInternalRaftRequest,
+  encodeRangeRequest,
+} from "../proto/index.js";
 import { ApplyLoop } from "./apply-loop.js";
 import { ApplyMessageWriter, emptyProgress, readProgress, type ApplyProgress } from "./messages.js";
 import { callRecord, parseReplies, raftTerm, Rig, type Reply } from "./rig.test-support.js";
@@ -32,6 +38,8 @@ interface Driven {
   readonly replies: Reply[];
   readonly progress: ApplyProgress;
   readonly failures: unknown[];
+  /** Runs one scheduled turn. */
+  step(): void;
   /** Runs scheduled turns until none is. */
   settle(): number;
 }
@@ -61,16 +69,17 @@ async function drive(toMainFull: { value: boolean } = { value: false }): Promise
     schedule: (turn) => void turns.push(turn),
     fatal: (error) => void failures.push(error),
   });
+  const step = (): void => {
+    const [turn] = turns;
+    turns = turns.slice(1);
+    turn?.();
+  };
   const settle = (): number => {
     let count = 0;
-    for (; turns.length > 0 && count < 1000; count++) {
-      const [turn] = turns;
-      turns = turns.slice(1);
-      turn!();
-    }
+    for (; turns.length > 0 && count < 1000; count++) step();
     return count;
   };
-  return { rig, inbox, loop, replies, progress, failures, settle };
+  return { rig, inbox, loop, replies, progress, failures, step, settle };
 }
 
 function entriesMessage(firstIndex: number, count: number, valueBytes = 1): Uint8Array {
@@ -92,6 +101,15 @@ function entriesMessage(firstIndex: number, count: number, valueBytes = 1): Uint
     0,
     raftTerm,
   );
+  return writer.bytes.slice(0, writer.length);
+}
+
+function deleteAllMessage(index: number): Uint8Array {
+  const deleteRange = { key: Buffer.from([0]), rangeEnd: Buffer.from([0]), prevKv: true };
+  const entry = encodeInternalRaftRequest({ deleteRange, header: { ID: 3n } });
+  const batch = EntryBatch.single({ term: raftTerm, index, type: EntryType.Normal, data: entry });
+  const writer = new ApplyMessageWriter();
+  writer.entries(batch, Uint32Array.of(index), 0, raftTerm);
   return writer.bytes.slice(0, writer.length);
 }
 
@@ -159,4 +177,46 @@ test("drain resolves when all that was received is applied", async () => {
   settle();
   await drained;
   assert.equal(rig.applier.appliedIndex, 2);
+});
+
+test("a long delete goes on in slices: reads see the state before it, entries wait", async () => {
+  const { rig, inbox, loop, replies, settle, failures, step } = await drive();
+  const keys = 3000;
+  for (let i = 0; i < keys; i++) rig.follow({ put: { key: Buffer.from(`k${i}`), value: Buffer.from("v") } });
+  rig.follow({ put: { key: Buffer.from("a"), value: Buffer.from("old") } });
+  const revision = rig.store.currentRevision;
+  const index = keys + 2;
+  inbox.messages.push(
+    deleteAllMessage(index),
+    entriesMessage(index + 1, 2),
+    readsMessage(0, 50),
+    readsMessage(index, 51),
+  );
+  loop.wake();
+  step();
+  assert.deepEqual(
+    replies.map(({ callId }) => callId),
+    [50],
+    "only the read has been answered",
+  );
+  inbox.messages.push(readsMessage(0, 52), entriesMessage(index + 3, 1));
+  step();
+  for (const { message } of replies) {
+    const { kvs, header } = decodeRangeResponse(message);
+    assert.equal(Buffer.from(kvs[0]!.value).toString(), "old");
+    assert.equal(header?.revision, revision);
+  }
+  assert.equal(rig.applier.appliedIndex, keys + 1);
+  settle();
+  assert.deepEqual(
+    replies.map(({ callId }) => callId).sort((a, b) => a - b),
+    [50, 51, 52, index, index + 1, index + 2, index + 3],
+  );
+  const deleted = decodeDeleteRangeResponse(replies.find(({ callId }) => callId === index)!.message);
+  assert.equal(deleted.deleted, keys + 1);
+  assert.equal(deleted.prevKvs.length, keys + 1);
+  assert.equal(deleted.header?.revision, revision + 1);
+  const last = decodePutResponse(replies.find(({ callId }) => callId === index + 3)!.message);
+  assert.equal(last.header?.revision, revision + 4);
+  assert.deepEqual(failures, []);
 });

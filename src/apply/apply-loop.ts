@@ -21,6 +21,9 @@ import type { Reads } from "./reads.js";
 const inboxBytesMin = 1 << 20;
 const inboxBytesMax = 1 << 30;
 
+/** Entries that wait behind a long delete; beyond, nothing more is received. */
+const heldBytesMax = 16 << 20;
+
 /** The side of a mailbox that receives. */
 export interface Inbox {
   receive(into: Uint8Array): number;
@@ -47,13 +50,18 @@ export interface ApplyLoopOptions {
 
 export class ApplyLoop {
   readonly #options: ApplyLoopOptions;
-  readonly #message = new ApplyMessageReader();
+  #message = new ApplyMessageReader();
   readonly #readsHeader: ReadsHeader = { raftTerm: 0, minAppliedIndex: 0, commitIndex: 0, leaderId: 0n };
   readonly #progress = emptyProgress();
   readonly #progressView = new DataView(new ArrayBuffer(progressMessageBytes));
   readonly #progressBytes = new Uint8Array(this.#progressView.buffer);
   #inbox = new Uint8Array(inboxBytesMin);
   #inboxView = new DataView(this.#inbox.buffer);
+  /** The applier has not done with a message: a long delete goes on in slices. */
+  #suspended = false;
+  /** ENTRIES messages that came meanwhile, copied. */
+  readonly #held: Uint8Array[] = [];
+  #heldBytes = 0;
   #scheduled = false;
   /** The backend must make room before more is applied. */
   #full = false;
@@ -106,22 +114,39 @@ export class ApplyLoop {
   #run(): void {
     const { reads, applier, backend } = this.#options;
     reads.beginTurn();
-    const received = this.#full ? 0 : this.#receive();
+    this.#resume();
+    const received = this.#full || this.#heldBytes > heldBytesMax ? 0 : this.#receive();
     reads.applied(applier.appliedIndex);
     reads.work();
     this.#sendReplies();
-    if (received > 0 || this.#progressDue) this.#sendProgress();
+    const readsChanged = reads.pendingCalls !== this.#progress.pendingReads;
+    if (received > 0 || readsChanged || this.#progressDue) this.#sendProgress();
     if (backend.isFull && !this.#full) this.#waitForRoom();
-    if (received > 0 || reads.hasWork) this.wake();
+    if (received > 0 || this.#suspended || this.#held.length > 0 || reads.hasWork) this.wake();
     else if (!this.#full) this.#drained?.();
+  }
+
+  /** Goes on with what a long delete has suspended. */
+  #resume(): void {
+    if (this.#suspended) this.#suspended = !this.#options.applier.resume();
+    let done = 0;
+    while (!this.#suspended && done < this.#held.length) {
+      const held = this.#held[done++]!;
+      this.#heldBytes -= held.length;
+      this.#message.reset(held, 0);
+      this.#apply();
+    }
+    this.#held.splice(0, done);
   }
 
   /** Handles one buffer of messages; 0: there were none. */
   #receive(): number {
     const length = this.#receiveBytes();
+    const inbox = this.#inbox;
+    const view = this.#inboxView;
     for (let at = 0; at < length;) {
-      const messageBytes = this.#inboxView.getUint32(at, true);
-      this.#handle(at + mailboxPrefixBytes);
+      const messageBytes = view.getUint32(at, true);
+      this.#handle(inbox, at + mailboxPrefixBytes, messageBytes);
       at += mailboxPrefixBytes + Math.ceil(messageBytes / 8) * 8;
     }
     return length;
@@ -134,22 +159,37 @@ export class ApplyLoop {
       } catch (error) {
         // The first message does not fit.
         if (this.#inbox.length >= inboxBytesMax) throw error;
-        this.#inbox = new Uint8Array(this.#inbox.length * 4);
-        this.#inboxView = new DataView(this.#inbox.buffer);
+        this.#newInbox(this.#inbox.length * 4);
       }
     }
   }
 
-  #handle(start: number): void {
+  #newInbox(size: number): void {
+    this.#inbox = new Uint8Array(size);
+    this.#inboxView = new DataView(this.#inbox.buffer);
+  }
+
+  #handle(inbox: Uint8Array, start: number, messageBytes: number): void {
     const message = this.#message;
-    const { applier, reads } = this.#options;
-    if (message.reset(this.#inbox, start) === ApplyMessageKind.Entries) {
-      applier.apply(message);
-      reads.applied(applier.appliedIndex);
-      return;
+    if (message.reset(inbox, start) === ApplyMessageKind.Reads) {
+      message.readsHeader(this.#readsHeader);
+      this.#options.reads.accept(this.#readsHeader, inbox, message.recordsStart, message.recordsEnd);
+    } else if (this.#suspended || this.#held.length > 0) {
+      this.#held.push(inbox.slice(start, start + messageBytes));
+      this.#heldBytes += messageBytes;
+    } else {
+      this.#apply();
+      // The applier goes on reading this buffer.
+      if (this.#suspended && inbox === this.#inbox) this.#newInbox(inboxBytesMin);
     }
-    message.readsHeader(this.#readsHeader);
-    reads.accept(this.#readsHeader, this.#inbox, message.recordsStart, message.recordsEnd);
+  }
+
+  /** Applies the ENTRIES message that `#message` stands on. */
+  #apply(): void {
+    const { applier, reads } = this.#options;
+    this.#suspended = !applier.apply(this.#message);
+    if (this.#suspended) this.#message = new ApplyMessageReader();
+    reads.applied(applier.appliedIndex);
   }
 
   #sendReplies(): void {

@@ -84,7 +84,7 @@ export class ApplyThread {
     const replies = new ReplyBatchWriter();
     const header = new HeaderWriter(clusterId, localId);
     const shared = { store, backend, membership, alarms, replies, header, localId, quotaBackendBytes, metrics, clock };
-    const applier = new Applier({ ...shared, leases: noLeases, warningApplyDurationMs, post, logger });
+    const applier = new Applier({ ...shared, send: reply, leases: noLeases, warningApplyDurationMs, post, logger });
     const reads = new Reads({
       ...shared,
       clusterId,

@@ -2,6 +2,7 @@
  * Reads an entry's InternalRaftRequest in place: which request it is, and where its message lies.
  */
 import { FieldCursor } from "./field-cursor.js";
+import type { ApplyOp } from "./metrics.js";
 
 /** Field numbers of InternalRaftRequest's variants that this server applies. */
 export const RequestField = {
@@ -46,5 +47,34 @@ export class EntryFields {
         this.end = cursor.end;
       }
     }
+  }
+}
+
+/** The label of an entry's metrics; undefined: it cannot be applied. */
+export function opOfField(field: number): ApplyOp | undefined {
+  switch (field) {
+    case RequestField.Put:
+      return "Put";
+    case RequestField.Txn:
+      return "Txn";
+    case RequestField.DeleteRange:
+      return "DeleteRange";
+    case RequestField.Alarm:
+      return "Alarm";
+    case RequestField.ClusterVersionSet:
+      return "ClusterVersionSet";
+    case RequestField.ClusterMemberAttrSet:
+      return "ClusterMemberAttrSet";
+    case RequestField.DowngradeInfoSet:
+      return "DowngradeInfoSet";
+    case RequestField.DowngradeVersionTest:
+      return "DowngradeVersionTest";
+    case RequestField.Range:
+    case RequestField.AuthStatus:
+    case RequestField.AuthUserGet:
+    case RequestField.AuthRoleGet:
+      return "Range";
+    default:
+      return undefined;
   }
 }

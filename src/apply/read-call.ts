@@ -3,7 +3,7 @@
  * given; the first slice usually goes into the batch that all answers of a turn share, and a read that needs more
  * is done again, or goes on, with a batch of its own.
  */
-import type { EtcdErrorClass } from "../errors/index.js";
+import { ErrFutureRevision, type EtcdErrorClass } from "../errors/index.js";
 import { ReplyBatchWriter, ReplyKind } from "../native/index.js";
 import type { MvccStore, SliceLimits } from "../storage/mvcc/index.js";
 import { refusalOf } from "./range-status.js";
@@ -58,8 +58,13 @@ export class ReadCall {
       return false;
     }
     this.#fields.read(bytes, start, end);
-    const bodyStart = this.#header.write(this.#store.currentRevision, this.replies.bytes, at);
-    const refusal = refusalOf(this.#range.start(this.#fields, this.#store.currentRevision, bodyStart, endMax));
+    const { currentRevision } = this.#store;
+    const bodyStart = this.#header.write(currentRevision, this.replies.bytes, at);
+    // A long delete may be under way, in a transaction that can see a revision more.
+    const refusal =
+      this.#fields.revision > currentRevision
+        ? ErrFutureRevision
+        : refusalOf(this.#range.start(this.#fields, currentRevision, bodyStart, endMax));
     if (refusal !== null) this.#refuse(refusal);
     return refusal !== null;
   }

@@ -151,6 +151,7 @@ export class Rig {
     };
     this.applier = new Applier({
       ...shared,
+      send: (bytes, length) => this.sent.push(...parseReplies(bytes, length)),
       leases: options.leases ?? noLeases,
       warningApplyDurationMs: 100,
       post: (event) => this.events.push(event),
@@ -193,7 +194,8 @@ export class Rig {
   applyBatch(batch: EntryBatch, callIds: readonly number[]): void {
     this.#writer.entries(batch, Uint32Array.from(callIds), 0, raftTerm);
     this.#message.reset(this.#writer.bytes.slice(0, this.#writer.length), 0);
-    this.applier.apply(this.#message);
+    let done = this.applier.apply(this.#message);
+    while (!done) done = this.applier.resume();
   }
 
   /** Applies one request that a call waits for. */
@@ -224,7 +226,7 @@ export class Rig {
       this.reads.beginTurn();
       this.reads.work();
     }
-    return [...this.takeReplies(), ...this.sent.splice(0)];
+    return this.takeReplies();
   }
 
   /** A serializable read of one method. */
@@ -245,9 +247,10 @@ export class Rig {
     return this.read("/etcdserverpb.KV/Txn", encodeTxnRequest(request));
   }
 
+  /** Answers since the last call, those sent as batches of their own last. */
   takeReplies(): Reply[] {
     const replies = parseReplies(this.replies.bytes, this.replies.length);
     this.replies.clear();
-    return replies;
+    return [...replies, ...this.sent.splice(0)];
   }
 }

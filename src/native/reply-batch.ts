@@ -95,6 +95,14 @@ export class ReplyBatchWriter {
     this.#start = -1;
   }
 
+  /** Appends whole records, `source[0, length)`. */
+  append(source: Uint8Array, length: number): void {
+    assert(this.#start === -1, "reply batch: append within a record");
+    this.reserve(length);
+    this.bytes.set(source.subarray(0, length), this.#length);
+    this.#length += length;
+  }
+
   /** Appends a record with a message that exists already. */
   message(callId: number, kind: ReplyKind, message: Uint8Array): void {
     const at = this.begin(callId, kind, message.length);
