@@ -1,0 +1,128 @@
+/**
+ * A main thread that knows nothing itself: the edge with the HTTP worker behind it, and every call, from either, is
+ * answered by a real etcd. So the HTTP side is compared with etcd's without a store of ours.
+ */
+import { HttpThread, type ServerState } from "../../src/api/http/index.js";
+import { silentLogger } from "../../src/base/index.js";
+import {
+  CallBatchReader,
+  CallKind,
+  drainOverheadBytes,
+  type Edge,
+  Mailbox,
+  MetadataTag,
+  replyBatch,
+  ReplyBatchWriter,
+  ReplyKind,
+  setGatewayMailbox,
+  startEdge,
+} from "../../src/native/index.js";
+import { GrpcClient } from "../support/index.js";
+
+export const servedPaths = [
+  "/etcdserverpb.KV/Range",
+  "/etcdserverpb.KV/Put",
+  "/etcdserverpb.KV/DeleteRange",
+  "/etcdserverpb.KV/Txn",
+  "/etcdserverpb.Maintenance/Alarm",
+  "/etcdserverpb.Maintenance/Status",
+  "/etcdserverpb.Maintenance/HashKV",
+  "/etcdserverpb.Cluster/MemberList",
+  "/etcdserverpb.Auth/AuthStatus",
+] as const;
+
+/** etcd's receive limit: --max-request-bytes and 512 KiB. */
+export const messageBytesMax = 1_572_864 + 524_288;
+
+export class FakeMain {
+  readonly http: HttpThread;
+  readonly port: number;
+  readonly #edge: Edge;
+  readonly #grpc: GrpcClient;
+  readonly #mailbox: Mailbox;
+
+  static async start(options: { socketPath: string; etcdPort: number; state: ServerState }): Promise<FakeMain> {
+    const { socketPath, etcdPort, state } = options;
+    const grpc = new GrpcClient(etcdPort);
+    const mailbox = new Mailbox(16 << 20);
+    setGatewayMailbox(mailbox.handle);
+    const drainBuffer = new Uint8Array(messageBytesMax + drainOverheadBytes);
+    const edge = startEdge(
+      {
+        listeners: [{ host: "127.0.0.1", port: 0 }],
+        methods: servedPaths.map((path) => ({ path, kind: 0 })),
+        receiveBytesMax: messageBytesMax,
+        maxConcurrentStreams: 2 ** 32 - 1,
+        httpSocketPath: socketPath,
+      },
+      () => {
+        for (let length = edge.drain(drainBuffer); length > 0; length = edge.drain(drainBuffer)) {
+          forward(grpc, drainBuffer, length);
+        }
+      },
+    );
+    const http = await HttpThread.start({
+      data: {
+        socketPath,
+        listeners: [{ host: "127.0.0.1", port: 0 }],
+        mailboxHandle: mailbox.handle,
+        served: servedPaths,
+        enableGateway: true,
+        corsOrigins: ["*"],
+        hostWhitelist: ["*"],
+        serverVersion: "3.7.1",
+        messageBytesMax,
+        requestTimeoutMs: 7000,
+        state,
+      },
+      metricsTexts: async () => ["# HELP fake_metric From main.\n# TYPE fake_metric gauge\nfake_metric 1\n"],
+      logger: silentLogger,
+      onFailure: (error) => {
+        throw error;
+      },
+    });
+    return new FakeMain(edge, http, grpc, mailbox);
+  }
+
+  private constructor(edge: Edge, http: HttpThread, grpc: GrpcClient, mailbox: Mailbox) {
+    this.#edge = edge;
+    this.http = http;
+    this.#grpc = grpc;
+    this.#mailbox = mailbox;
+    this.port = Number(edge.addresses[0]!.split(":").at(-1));
+  }
+
+  async stop(): Promise<void> {
+    await this.http.close();
+    setGatewayMailbox(null);
+    this.#mailbox.close();
+    await this.#edge.close(0);
+    this.#grpc.close();
+  }
+}
+
+function forward(grpc: GrpcClient, bytes: Uint8Array, length: number): void {
+  const reader = new CallBatchReader();
+  reader.reset(bytes, length);
+  while (reader.next()) {
+    if (reader.kind !== CallKind.Call) continue;
+    const token = reader.metadata(MetadataTag.Token);
+    const message = reader.bytes.slice(reader.messageStart, reader.messageEnd);
+    void answer(grpc, reader.callId, servedPaths[reader.method]!, message, token);
+  }
+}
+
+async function answer(
+  grpc: GrpcClient,
+  callId: number,
+  path: string,
+  message: Uint8Array,
+  token: Uint8Array | undefined,
+): Promise<void> {
+  const headers = token ? { authorization: Buffer.from(token).toString("latin1") } : {};
+  const reply = await grpc.unary(path, message, headers);
+  const writer = new ReplyBatchWriter();
+  if (reply.status === 0) writer.message(callId, ReplyKind.MessageAndEnd, reply.messages[0]!);
+  else writer.status(callId, reply.status, reply.message);
+  replyBatch(writer.bytes, writer.length);
+}
