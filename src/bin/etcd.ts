@@ -20,6 +20,7 @@ import {
 } from "../config/index.js";
 import { memberIdText, serverVersionText } from "../membership/index.js";
 import { addProcessMetrics, registry } from "../metrics/index.js";
+import { exitNow } from "../native/index.js";
 import { addServerMetrics, EtcdServer } from "../server/index.js";
 import { productVersion } from "./version.js";
 
@@ -117,7 +118,8 @@ class Member {
   /** The member cannot go on. What was acknowledged is in the log; nothing more is written. */
   fail(message: string, fields: Readonly<Record<string, unknown>>): never {
     this.#logger.fatal(message, fields);
-    process.exit(1);
+    exitNow(1);
+    throw new Error("still here after the end");
   }
 
   async stop(signal: NodeJS.Signals): Promise<void> {

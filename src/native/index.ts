@@ -21,6 +21,7 @@ export {
   type EdgeMethod,
   type EdgeOptions,
 } from "./edge.js";
+export { exitNow } from "./exit-now.js";
 export { Mailbox, mailboxPrefixBytes } from "./mailbox.js";
 export { ReplyBatchWriter, ReplyKind } from "./reply-batch.js";
 export {

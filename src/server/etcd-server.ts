@@ -33,7 +33,7 @@ import { ApplyClient, type ApplyEvent, type ApplyReady } from "./apply-client.js
 import type { MemberIdentity, ReplayedLog } from "./bootstrap.js";
 import type { HeldDataDir } from "./data-dir.js";
 import { LogTruncation } from "./log-truncation.js";
-import { ProposalBuilder, type TakenProposals } from "./proposal-builder.js";
+import { anonymous, ProposalBuilder, type Identity, type TakenProposals } from "./proposal-builder.js";
 import { Publisher } from "./publisher.js";
 import { RaftLoop } from "./raft-loop.js";
 import { ReadIndexQueue } from "./read-index.js";
@@ -136,7 +136,7 @@ export class EtcdServer {
     this.#alarms = ready.alarms;
     this.#members = ready.members;
     this.#ids = new RequestIdGenerator(identity.memberId, Date.now());
-    this.#builder = new ProposalBuilder(this.#ids);
+    this.#builder = new ProposalBuilder(this.#ids, config.maxRequestBytes);
     this.#reads = new ReadIndexQueue(this.#requestTimeoutMs, {
       request: (context) => this.#loop.node.readIndex(contextBytes(context)),
       release: (index, records, length) => this.#handReads(index, records, length),
@@ -245,12 +245,17 @@ export class EtcdServer {
    * Takes a request into the log: `bytes[start, end)` is the message of InternalRaftRequest's `field`.
    * Returns the error that the caller gets at once, or null: apply will answer `callId`.
    */
-  propose(field: number, bytes: Uint8Array, start: number, end: number, callId: number): EtcdError | null {
+  propose(
+    field: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    callId: number,
+    identity: Identity,
+  ): EtcdError | null {
     if (this.#loop.commitIndex > this.#storage.apply.progress.appliedIndex + applyGapMax)
       return new ErrTooManyRequests();
-    return this.#builder.add(field, bytes, start, end, callId, this.config.maxRequestBytes)
-      ? null
-      : new ErrRequestTooLarge();
+    return this.#builder.add(field, bytes, start, end, callId, identity) ? null : new ErrRequestTooLarge();
   }
 
   /** Takes a read, the whole call-batch record `bytes[start, end)`, which is answered after a ReadIndex. */
@@ -373,7 +378,7 @@ export class EtcdServer {
 
   /** A request of the server itself, for which no call waits. */
   #proposeOwn(field: number, message: Uint8Array): void {
-    this.#builder.add(field, message, 0, message.length, 0, Number.MAX_SAFE_INTEGER);
+    this.#builder.add(field, message, 0, message.length, 0, anonymous);
     this.flush();
   }
 

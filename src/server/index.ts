@@ -7,4 +7,5 @@ export { BootstrapError } from "./bootstrap.js";
 export { DataDirError } from "./data-dir.js";
 export { EtcdServer, type ServerSurroundings } from "./etcd-server.js";
 export { addServerMetrics } from "./metrics.js";
+export { anonymous, type Identity } from "./proposal-builder.js";
 export { Replies } from "./replies.js";

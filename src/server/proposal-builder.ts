@@ -5,21 +5,29 @@
  * Thread: main. The buffer is reused; `take` copies the batch out of it once.
  */
 import { assert, EntryBatch, EntryType } from "../base/index.js";
+import { sizeVarint } from "../proto/index.js";
 import { requestIdVarintBytesMax, type RequestIdGenerator } from "./request-id.js";
 
 /** Field of InternalRaftRequest that holds the RequestHeader. */
 const headerField = 100;
-/** The most that a request grows by: two tags, two lengths, the header's ID field. */
-const overheadBytesMax = 3 + 5 + 2 + 1 + 1 + requestIdVarintBytesMax;
+/** Tags of RequestHeader's fields. */
+const idTag = 0x08;
+const usernameTag = 0x12;
+const authRevisionTag = 0x18;
+/** The most that a request of nobody in particular grows by: tags, lengths, the header's ID field. */
+const overheadBytesMax = 3 + 5 + 2 + 5 + 1 + requestIdVarintBytesMax;
+/** What a user adds to that beside the name. */
+const identityBytesMax = 1 + 5 + 1 + 10;
 const bytesKept = 1 << 20;
 const countKept = 1024;
 
-/** Who sends a request; empty until auth is enabled. */
+/** Who sends a request, as its entry says; nobody until auth is enabled. */
 export interface Identity {
-  readonly user: string;
+  /** Name in UTF-8. */
+  readonly user: Uint8Array;
   readonly authRevision: number;
 }
-export const anonymous: Identity = { user: "", authRevision: 0 };
+export const anonymous: Identity = { user: new Uint8Array(0), authRevision: 0 };
 
 /** What `take` hands over. */
 export interface TakenProposals {
@@ -33,6 +41,7 @@ export interface TakenProposals {
 
 export class ProposalBuilder {
   readonly #ids: RequestIdGenerator;
+  readonly #requestBytesMax: number;
   #bytes = new Uint8Array(bytesKept);
   #ends = new Uint32Array(countKept);
   #callIds = new Uint32Array(countKept);
@@ -40,8 +49,10 @@ export class ProposalBuilder {
   #count = 0;
   #firstSequence = 0;
 
-  constructor(ids: RequestIdGenerator) {
+  /** `requestBytesMax`: --max-request-bytes, the limit of a marshalled request. */
+  constructor(ids: RequestIdGenerator, requestBytesMax: number) {
     this.#ids = ids;
+    this.#requestBytesMax = requestBytesMax;
   }
 
   get count(): number {
@@ -53,21 +64,21 @@ export class ProposalBuilder {
   }
 
   /**
-   * Adds a request: `bytes[start, end)` is the message of InternalRaftRequest's `field`.
-   * Returns false, and adds nothing, when the marshalled request is over `requestBytesMax`.
+   * Adds a request of `identity`: `bytes[start, end)` is the message of InternalRaftRequest's `field`.
+   * Returns false, and adds nothing, when the marshalled request is over the limit.
    */
-  add(field: number, bytes: Uint8Array, start: number, end: number, callId: number, requestBytesMax: number): boolean {
+  add(field: number, bytes: Uint8Array, start: number, end: number, callId: number, identity: Identity): boolean {
     const from = this.#length;
-    this.#reserve(end - start + overheadBytesMax);
+    this.#reserve(end - start + overheadBytesMax + identity.user.length + identityBytesMax);
     const sequence = this.#ids.next();
     if (this.#count === 0) this.#firstSequence = sequence;
     assert(sequence === this.#firstSequence + this.#count, "request IDs are not consecutive");
-    if (field > headerField) this.#writeHeader(sequence);
+    if (field > headerField) this.#writeHeader(sequence, identity);
     this.#writeTag(field);
     this.#writeVarint(end - start);
     this.#copy(bytes, start, end);
-    if (field < headerField) this.#writeHeader(sequence);
-    if (this.#length - from > requestBytesMax) return this.#undo(from);
+    if (field < headerField) this.#writeHeader(sequence, identity);
+    if (this.#length - from > this.#requestBytesMax) return this.#undo(from);
     this.#ends[this.#count] = this.#length;
     this.#callIds[this.#count] = callId;
     this.#count++;
@@ -125,12 +136,34 @@ export class ProposalBuilder {
     this.#length += end - start;
   }
 
-  #writeHeader(sequence: number): void {
+  #writeHeader(sequence: number, { user, authRevision }: Identity): void {
     this.#writeTag(headerField);
     const lengthAt = this.#length++;
-    this.#bytes[this.#length++] = 0x08;
+    this.#bytes[this.#length++] = idTag;
     this.#length = this.#ids.writeVarint(sequence, this.#bytes, this.#length);
-    this.#bytes[lengthAt] = this.#length - lengthAt - 1;
+    if (user.length > 0) this.#writeUser(user, authRevision);
+    const length = this.#length - lengthAt - 1;
+    if (length >= 0x80) this.#moveUp(lengthAt + 1, length);
+    else this.#bytes[lengthAt] = length;
+  }
+
+  #writeUser(user: Uint8Array, authRevision: number): void {
+    this.#bytes[this.#length++] = usernameTag;
+    this.#writeVarint(user.length);
+    this.#copy(user, 0, user.length);
+    if (authRevision === 0) return;
+    this.#bytes[this.#length++] = authRevisionTag;
+    this.#writeVarint(authRevision);
+  }
+
+  /** A long user name: the header's length takes more than the one byte left for it. */
+  #moveUp(at: number, length: number): void {
+    const end = this.#length;
+    const shift = sizeVarint(length) - 1;
+    this.#bytes.copyWithin(at + shift, at, end);
+    this.#length = at - 1;
+    this.#writeVarint(length);
+    this.#length = end + shift;
   }
 
   /** Tag of a length-delimited field. */
@@ -140,8 +173,8 @@ export class ProposalBuilder {
 
   #writeVarint(value: number): void {
     while (value >= 0x80) {
-      this.#bytes[this.#length++] = (value & 0x7f) | 0x80;
-      value >>>= 7;
+      this.#bytes[this.#length++] = (value % 0x80) | 0x80;
+      value = Math.floor(value / 0x80);
     }
     this.#bytes[this.#length++] = value;
   }

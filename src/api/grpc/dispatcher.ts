@@ -17,6 +17,7 @@ import {
   type MessageDescriptor,
 } from "../../proto/index.js";
 import type { EtcdServer } from "../../server/index.js";
+import { Connections } from "./connections.js";
 import { HealthService } from "./health.js";
 import { servedMethods, type ServedPath } from "./methods.js";
 import { KvValidator } from "./validate-kv.js";
@@ -42,6 +43,7 @@ export class Dispatcher {
   readonly #reader = new CallBatchReader();
   readonly #validator: KvValidator;
   readonly #health: HealthService;
+  readonly #connections = new Connections();
   readonly #handlers: readonly (() => void)[];
   /** Records for apply that need no ReadIndex. */
   #local = new Uint8Array(1 << 16);
@@ -96,7 +98,7 @@ export class Dispatcher {
     reader.reset(this.#buffer, length);
     while (reader.next()) {
       if (reader.kind === CallKind.Call) this.#call();
-      else if (reader.kind === CallKind.Cancel) this.#health.cancel(reader.callId);
+      else this.#other();
     }
     if (this.#localLength > 0) this.#server.readSerializable(this.#local, this.#localLength);
     this.#localLength = 0;
@@ -109,6 +111,24 @@ export class Dispatcher {
     if (this.#server.clusterVersion === null) return this.#fail(new ErrNotCapable());
     if ((flags & CallFlag.RequireLeader) !== 0 && this.#server.leader === 0n) return this.#fail(new ErrNoLeader());
     this.#handlers[method]!();
+  }
+
+  #other(): void {
+    const reader = this.#reader;
+    switch (reader.kind) {
+      case CallKind.Cancel:
+        this.#health.cancel(reader.callId);
+        break;
+      case CallKind.Connect:
+        this.#connections.opened(reader);
+        break;
+      case CallKind.Disconnect:
+        this.#connections.closed(reader.connectionId);
+        break;
+      default:
+        // No method served so far has streams of its own messages.
+        break;
+    }
   }
 
   #fail(error: EtcdError): void {
@@ -182,8 +202,9 @@ export class Dispatcher {
   }
 
   #propose(field: number): void {
-    const { bytes, messageStart, messageEnd, callId } = this.#reader;
-    const error = this.#server.propose(field, bytes, messageStart, messageEnd, callId);
+    const { bytes, messageStart, messageEnd, callId, connectionId } = this.#reader;
+    const { identity } = this.#connections.of(connectionId);
+    const error = this.#server.propose(field, bytes, messageStart, messageEnd, callId, identity);
     if (error !== null) this.#fail(error);
   }
 
