@@ -50,6 +50,9 @@ const withoutIgnored = (value: Json): Json => {
   return Object.fromEntries(kept.map(([name, field]) => [name, withoutIgnored(field)]));
 };
 
+/** Go's text form of a message has one space or two between fields, by a hash of the program. */
+const collapseSpaces = (text: Json): Json => (typeof text === "string" ? text.replace(/ {2,}/g, " ") : text);
+
 /** Alarms come in Go's random map order. */
 const sortedAlarms = (body: JsonObject): JsonObject => {
   const sorted = (list: Json | undefined): Json =>
@@ -57,7 +60,9 @@ const sortedAlarms = (body: JsonObject): JsonObject => {
   return {
     ...body,
     ...(body["alarms"] === undefined ? {} : { alarms: sorted(body["alarms"]) }),
-    ...(body["errors"] === undefined ? {} : { errors: sorted(body["errors"]) }),
+    ...(body["errors"] === undefined
+      ? {}
+      : { errors: sorted(isJsonList(body["errors"]) ? body["errors"].map(collapseSpaces) : []) }),
   };
 };
 
@@ -72,6 +77,15 @@ const keptHeaders = (headers: Readonly<Record<string, string>>): JsonObject =>
       .toSorted(),
   );
 
+/**
+ * protobuf-go picks between a space and a no-break space by a hash of the program; how far a decoder
+ * came with damaged gzip data is its own affair.
+ */
+const comparableMessage = (message: string): string =>
+  message
+    .replaceAll("\u00a0", " ")
+    .replace(/^(grpc: failed to (?:read decompressed data|decompress the message)): .*/, "$1");
+
 const grpcOutcome = (reply: GrpcReply, rpc: RpcName | undefined): Outcome => {
   const decoded =
     rpc === undefined
@@ -79,8 +93,7 @@ const grpcOutcome = (reply: GrpcReply, rpc: RpcName | undefined): Outcome => {
       : reply.messages.map((message) => decodeMessage(rpcTypes(...splitRpc(rpc)).response, message));
   return {
     status: reply.status,
-    // protobuf-go picks between a space and a no-break space by a hash of the program.
-    message: reply.message.replaceAll("\u00a0", " "),
+    message: comparableMessage(reply.message),
     httpStatus: reply.httpStatus,
     headers: { ...keptHeaders(reply.headers), ...keptHeaders(reply.trailers), reset: reply.reset },
     body: rpc === undefined ? reply.messages.map((m) => m.toString("hex")) : decoded.map(({ plain }) => reduced(plain)),
