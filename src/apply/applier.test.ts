@@ -107,7 +107,7 @@ test("alarms refuse what they should, and survive a restart", async () => {
   const again = await Rig.open({ backend: backend.crashed() });
   assert.equal(again.request({ put: { key: a } }).text, full);
   const status = again.read("/etcdserverpb.Maintenance/Status", new Uint8Array(0));
-  assert.deepEqual(decodeStatusResponse(status.message).errors, ["memberID:5 alarm:NOSPACE "]);
+  assert.deepEqual(decodeStatusResponse(status.message).errors, ["memberID:5 alarm:NOSPACE"]);
   const disarm = { ...activate.alarm, action: AlarmAction.DEACTIVATE };
   assert.deepEqual(decodeAlarmResponse(again.request({ alarm: { ...disarm, memberID: 6n } }).message).alarms, []);
   assert.equal(decodeAlarmResponse(again.request({ alarm: disarm }).message).alarms.length, 1);

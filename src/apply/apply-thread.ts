@@ -83,13 +83,26 @@ export class ApplyThread {
     const alarms = new AlarmStore(backend);
     const replies = new ReplyBatchWriter();
     const header = new HeaderWriter(clusterId, localId);
-    const shared = { store, backend, membership, alarms, replies, header, localId, quotaBackendBytes, metrics, clock };
-    const applier = new Applier({ ...shared, send: reply, leases: noLeases, warningApplyDurationMs, post, logger });
+    const shared = {
+      store,
+      backend,
+      membership,
+      alarms,
+      replies,
+      header,
+      localId,
+      quotaBackendBytes,
+      metrics,
+      clock,
+      logger,
+    };
+    const applier = new Applier({ ...shared, send: reply, leases: noLeases, warningApplyDurationMs, post });
     const reads = new Reads({
       ...shared,
       clusterId,
       methods,
       counts: applier.counts,
+      warningApplyDurationMs,
       send: reply,
       wake: () => this.#loop.wake(),
       fatal: (error) => this.#fail(error, false),

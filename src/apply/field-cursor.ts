@@ -71,6 +71,11 @@ export class FieldCursor {
     return value > safeMax ? safeMax : value < -safeMax ? -safeMax : value;
   }
 
+  /** The varint as int64, exactly. */
+  get int64Exact(): bigint {
+    return (BigInt(this.high) << 32n) | BigInt(this.low >>> 0);
+  }
+
   get bool(): boolean {
     return (this.low | this.high) !== 0;
   }
@@ -97,7 +102,8 @@ export class FieldCursor {
 
   /** Passes over an unknown group and all it holds. */
   #group(field: number): void {
-    for (let open = [field]; open.length > 0;) {
+    const open = [field];
+    while (open.length > 0) {
       this.#varint();
       const tag = this.low >>> 0;
       if ((tag & 7) === WireType.EndGroup) open.pop();

@@ -4,7 +4,7 @@
  * is done again, or goes on, with a batch of its own.
  */
 import { ErrFutureRevision, type EtcdErrorClass } from "../errors/index.js";
-import { ReplyBatchWriter, ReplyKind } from "../native/index.js";
+import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
 import type { MvccStore, SliceLimits } from "../storage/mvcc/index.js";
 import { refusalOf } from "./range-status.js";
 import { RangeReader } from "./range-reader.js";

@@ -9,11 +9,13 @@
  * A response may be as long as gRPC allows (2 GiB − 1); it exists twice while the edge takes its copy, so memory is
  * bounded by (longReadsMax + 1) × that, and in practice by the largest range that clients ask for.
  */
-import { ErrCompacted, ErrFutureRevision, ErrTooManyRequests } from "../errors/index.js";
+import type { Logger } from "../base/index.js";
+import { ErrTooManyRequests } from "../errors/index.js";
 import { CallBatchReader, CallKind, ReplyBatchWriter, ReplyKind } from "../native/index.js";
-import { decodeHashKVRequest, encodeHashKVResponse } from "../proto/index.js";
-import { RevisionStatus, type HashResult, type SliceLimits } from "../storage/mvcc/index.js";
+import type { SliceLimits } from "../storage/mvcc/index.js";
 import type { Clock } from "./clock.js";
+import { describeRange, describeTxn } from "./describe.js";
+import { Hashes } from "./hashes.js";
 import type { KvCounts } from "./kv-writer.js";
 import type { ReadsHeader } from "./messages.js";
 import type { ApplyMetrics } from "./metrics.js";
@@ -49,6 +51,8 @@ export interface ReadsOptions extends StatusSources {
   /** Ranges are counted here. */
   readonly counts: KvCounts;
   readonly clock: Clock;
+  readonly warningApplyDurationMs: number;
+  readonly logger: Logger;
   /** A read has failed in a way that no client caused. */
   readonly fatal: (error: unknown) => void;
 }
@@ -96,8 +100,7 @@ export class Reads {
   readonly #ready: Chunk[] = [];
   #waitingCalls = 0;
   #waitingBytes = 0;
-  #hashing = false;
-  readonly #hashes: { callId: number; raftTerm: number; revision: number }[] = [];
+  readonly #hashes: Hashes;
   #appliedIndex = 0;
   #turnCalls = 0;
   /** Records that the last `#answer` has answered. */
@@ -106,11 +109,12 @@ export class Reads {
   constructor(options: ReadsOptions) {
     this.#options = options;
     this.#handlers = options.methods.map((path) => handlers[path] ?? "unknown");
+    this.#hashes = new Hashes(options);
     this.#short = new ReadCall(options.store, options.replies, options.header);
   }
 
   get pendingCalls(): number {
-    return this.#waitingCalls + this.#long.length + this.#active.length + this.#hashes.length;
+    return this.#waitingCalls + this.#long.length + this.#active.length + this.#hashes.pending;
   }
   get pendingBytes(): number {
     return this.#waitingBytes;
@@ -221,12 +225,9 @@ export class Reads {
       case "memberList":
         replies.message(callId, ReplyKind.MessageAndEnd, encodeMemberList(this.#options, header));
         break;
-      case "hashKv": {
-        const { revision } = decodeHashKVRequest(bytes, messageStart, messageEnd);
-        this.#hashes.push({ callId, raftTerm: header.raftTerm, revision });
-        void this.#hash();
+      case "hashKv":
+        this.#hashes.ask(callId, header.raftTerm, bytes, messageStart, messageEnd);
         break;
-      }
       case "unknown":
         this.#options.fatal(new Error(`apply: a read of the method ${this.#options.methods[method] ?? method}`));
     }
@@ -241,14 +242,24 @@ export class Reads {
       this.#long.push({ method, callId, raftTerm: header.raftTerm, request: bytes.slice(start, end), began });
       return;
     }
-    this.#ended(call, method, began);
+    this.#ended(call, method, began, bytes, start, end);
   }
 
-  #ended(call: ReadCall, method: ReadMethod, began: number): void {
-    this.#options.counts.ranges++;
-    if (method === ReadMethod.Range) {
-      this.#options.metrics.ranged(!call.refused, this.#options.clock.now() - began);
-    }
+  /** The request was `bytes[start, end)`. */
+  #ended(call: ReadCall, method: ReadMethod, began: number, bytes: Uint8Array, start: number, end: number): void {
+    const { counts, metrics, clock, warningApplyDurationMs, logger } = this.#options;
+    const milliseconds = clock.now() - began;
+    counts.ranges++;
+    if (method === ReadMethod.Range) metrics.ranged(!call.refused, milliseconds);
+    if (milliseconds <= warningApplyDurationMs) return;
+    metrics.slowApply();
+    logger.warn("apply request took too long", {
+      took: `${milliseconds.toFixed(3)}ms`,
+      "expected-duration": `${warningApplyDurationMs}ms`,
+      prefix: method === ReadMethod.Range ? "read-only range " : "read-only txn ",
+      request: method === ReadMethod.Range ? describeRange(bytes, start, end) : describeTxn(bytes, start, end),
+      ...(call === this.#short ? {} : { response: `size:${call.replies.length}` }),
+    });
   }
 
   /** One slice of the long read whose turn it is. */
@@ -261,7 +272,7 @@ export class Reads {
       this.#active.push(active);
       return;
     }
-    this.#ended(call, read.method, read.began);
+    this.#ended(call, read.method, read.began, read.request, 0, read.request.length);
     this.#options.send(call.replies.bytes, call.replies.length);
     call.replies.clear();
     this.#idle.push(call);
@@ -297,39 +308,5 @@ export class Reads {
     call.abandon();
     call.replies.clear();
     this.#idle.push(call);
-  }
-
-  /** Hashes one after another, each in slices of the store's own. */
-  async #hash(): Promise<void> {
-    if (this.#hashing) return;
-    this.#hashing = true;
-    try {
-      for (let asked = this.#hashes.shift(); asked !== undefined; asked = this.#hashes.shift()) {
-        const began = this.#options.clock.now();
-        const result = await this.#options.store.hashKv(asked.revision);
-        this.#options.metrics.hashed(this.#options.clock.now() - began);
-        this.#answerHash(asked.callId, asked.raftTerm, result);
-      }
-    } catch (error) {
-      this.#options.fatal(error);
-    } finally {
-      this.#hashing = false;
-    }
-  }
-
-  #answerHash(callId: number, raftTerm: number, result: HashResult): void {
-    const { replies, clusterId, localId } = this.#options;
-    const refusal = result.status === RevisionStatus.Future ? ErrFutureRevision : ErrCompacted;
-    if (result.status !== RevisionStatus.Ok) replies.status(callId, refusal.code, refusal.message);
-    else {
-      const response = encodeHashKVResponse({
-        header: { clusterId, memberId: localId, revision: result.currentRevision, raftTerm },
-        hash: result.hash,
-        compactRevision: result.compactRevision,
-        hashRevision: result.revision,
-      });
-      replies.message(callId, ReplyKind.MessageAndEnd, response);
-    }
-    this.#options.wake();
   }
 }

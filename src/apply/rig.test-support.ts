@@ -162,6 +162,8 @@ export class Rig {
       clusterId,
       methods,
       counts: this.applier.counts,
+      warningApplyDurationMs: 1e9,
+      logger: silentLogger,
       send: (bytes, length) => this.sent.push(...parseReplies(bytes, length)),
       wake: () => {},
       fatal: (error) => this.failures.push(error),

@@ -20,10 +20,10 @@ export interface StatusSources {
 
 const alarmNames: Readonly<Record<number, string>> = { 1: "NOSPACE", 2: "CORRUPT" };
 
-/** As Go prints the message: a space ends it. */
+/** As Go prints the message, though Go's choice of one or two spaces changes from build to build. */
 function alarmText(memberId: bigint, alarm: number): string {
   const member = memberId === 0n ? "" : `memberID:${memberId} `;
-  return `${member}alarm:${alarmNames[alarm] ?? alarm} `;
+  return `${member}alarm:${alarmNames[alarm] ?? alarm}`;
 }
 
 /** A StatusResponse. `appliedIndex` is this member's own. */
