@@ -66,11 +66,7 @@ function makeLogger(config: Config): RootLogger {
     );
     process.exit(2);
   }
-  if (logFormat !== "json" && logFormat !== "console") {
-    process.stderr.write(`unknown --log-format ${JSON.stringify(logFormat)}; it is json or console\n`);
-    process.exit(1);
-  }
-  return createLogger({ level: logLevel, format: logFormat, outputs: logOutputs });
+  return createLogger({ level: logLevel, format: logFormat === "console" ? "console" : "json", outputs: logOutputs });
 }
 
 /** A running member, and how it ends. */

@@ -2,7 +2,7 @@
  * The configuration as the server reads it: one frozen object with a property an option, in camelCase,
  * after defaults that depend on others have been filled in and the whole has been checked.
  */
-import { parseUrls, printDuration, type EtcdUrl, type Option } from "./kinds.js";
+import { printDuration, type EtcdUrl, type Option } from "./kinds.js";
 import { options, type OptionName } from "./options.js";
 
 type CamelCase<S extends string> = S extends `${infer Head}-${infer Tail}`
@@ -39,26 +39,19 @@ export function makeConfig(given: OptionValues): Config {
   if (config.snapshotCount === 0) config.snapshotCount = options["snapshot-count"].default;
   if (config.backendBatchInterval === 0) config.backendBatchInterval = 100;
   if (config.backendBatchLimit === 0) config.backendBatchLimit = 10_000;
-  if (config.initialCluster === "") config.initialCluster = defaultInitialCluster(config, given);
+  if (config.initialCluster === "") config.initialCluster = `${config.name}=http://localhost:2380`;
   check(config, given);
   return Object.freeze(config);
 }
 
-function defaultInitialCluster(config: Config, given: OptionValues): string {
-  const urls = given.has("initial-advertise-peer-urls")
-    ? config.initialAdvertisePeerUrls
-    : parseUrls("http://localhost:2380");
-  return urls.map((url) => `${config.name}=${url.text}`).join(",");
-}
-
 function check(config: Config, given: OptionValues): void {
-  for (const name of ["listen-peer-urls", "listen-client-urls", "listen-client-http-urls"] as const) {
-    checkBindable(config[camelCase(name) as keyof Config] as readonly EtcdUrl[]);
-  }
+  checkLogging(config);
+  checkBindable(listenersOf(config));
   if (given.has("listen-client-urls") && !given.has("advertise-client-urls")) {
     throw new ConfigError("--advertise-client-urls is required when --listen-client-urls is set explicitly");
   }
   checkTicks(config);
+  checkWords(config);
   checkAgainstTls(config);
   for (const [name, value] of given) checkBuilt(name, value);
 }
@@ -74,10 +67,8 @@ function checkBindable(urls: readonly EtcdUrl[]): void {
 }
 
 function checkTicks({ heartbeatInterval, electionTimeout }: Config): void {
-  if (heartbeatInterval <= 0)
-    throw new ConfigError(`--heartbeat-interval must be >0 (set to ${printDuration(heartbeatInterval)})`);
-  if (electionTimeout <= 0)
-    throw new ConfigError(`--election-timeout must be >0 (set to ${printDuration(electionTimeout)})`);
+  if (heartbeatInterval <= 0) throw new ConfigError(`--heartbeat-interval must be >0 (set to ${heartbeatInterval}ms)`);
+  if (electionTimeout <= 0) throw new ConfigError(`--election-timeout must be >0 (set to ${electionTimeout}ms)`);
   if (5 * heartbeatInterval > electionTimeout) {
     throw new ConfigError(
       `--election-timeout[${electionTimeout}ms] should be at least as 5 times as --heartbeat-interval[${heartbeatInterval}ms]`,
@@ -90,9 +81,38 @@ function checkTicks({ heartbeatInterval, electionTimeout }: Config): void {
   }
 }
 
+function listenersOf(config: Config): readonly EtcdUrl[] {
+  const { listenPeerUrls, listenClientUrls, listenClientHttpUrls, listenMetricsUrls } = config;
+  return [...listenPeerUrls, ...listenClientUrls, ...listenClientHttpUrls, ...listenMetricsUrls];
+}
+
+function checkLogging({ logger, logFormat, logOutputs }: Config): void {
+  if (logger !== "zap") throw new ConfigError(`unknown logger option ${JSON.stringify(logger)}`);
+  if (logFormat !== "json" && logFormat !== "console")
+    throw new ConfigError(`unknown log format: ${logFormat}, supported values json, console`);
+  if (logOutputs.length === 0) throw new ConfigError('open sink "": open : no such file or directory');
+  if (logOutputs.length > 1 && logOutputs.includes("default"))
+    throw new ConfigError('multi logoutput for "default" is not supported yet');
+}
+
+/** Words and bounds that etcd looks at only once all values are there. */
+function checkWords(config: Config): void {
+  const { autoCompactionMode, compactHashCheckTime, tlsMinVersion, tlsMaxVersion } = config;
+  if (autoCompactionMode !== "periodic" && autoCompactionMode !== "revision")
+    throw new ConfigError(`unknown auto-compaction-mode ${JSON.stringify(autoCompactionMode)}`);
+  if (compactHashCheckTime <= 0)
+    throw new ConfigError(`--compact-hash-check-time must be >0 (set to ${printDuration(compactHashCheckTime)})`);
+  for (const version of [tlsMinVersion, tlsMaxVersion]) {
+    if (version !== "" && version !== "TLS1.2" && version !== "TLS1.3") {
+      throw new ConfigError(`unexpected TLS version ${JSON.stringify(version)} (must be one of: TLS1.2, TLS1.3)`);
+    }
+  }
+  if (tlsMinVersion === "TLS1.3" && tlsMaxVersion === "TLS1.2")
+    throw new ConfigError(`min version (${tlsMinVersion}) is greater than max version (${tlsMaxVersion})`);
+}
+
 function checkAgainstTls(config: Config): void {
-  const listeners = [...config.listenPeerUrls, ...config.listenClientUrls, ...config.listenClientHttpUrls];
-  const unsupported = listeners.find((url) => url.scheme !== "http");
+  const unsupported = listenersOf(config).find((url) => url.scheme !== "http");
   if (unsupported !== undefined) {
     throw new ConfigError(`cannot listen on ${unsupported.text}: only http:// listeners are there so far`);
   }
@@ -105,12 +125,12 @@ function checkBuilt(name: OptionName, value: unknown): void {
   throw new ConfigError(`--${name} is not supported by this version: leave it out`);
 }
 
-/** The configuration as its flags, for the line logged at start. */
-export function printConfig(config: Config): Record<string, string> {
-  const printed: Record<string, string> = {};
+/** The configuration with its flags' names, for the line logged at start. */
+export function printConfig(config: Config): Record<string, unknown> {
+  const printed: Record<string, unknown> = {};
   for (const name of Object.keys(options) as OptionName[]) {
-    const { print } = options[name] as Option<unknown>;
-    printed[name] = print(config[camelCase(name) as keyof Config]);
+    const { logged, secret } = options[name] as Option<unknown>;
+    if (secret !== true) printed[name] = logged(config[camelCase(name) as keyof Config]);
   }
   return printed;
 }

@@ -5,5 +5,6 @@
 export { ConfigError, makeConfig, printConfig, type Config } from "./config.js";
 export { helpText, usageText } from "./help.js";
 export { parseUrls, printDuration, type EtcdUrl } from "./kinds.js";
-export { loadConfig, LoadError, UsageError, type ConfigWarning, type Loaded } from "./load.js";
+export { UsageError } from "./flag-syntax.js";
+export { loadConfig, LoadError, type ConfigWarning, type Loaded } from "./load.js";
 export { options, type OptionName } from "./options.js";

@@ -30,6 +30,8 @@ interface About<T> {
   readonly notYet?: boolean;
   /** Where its YAML key is, when it is not the flag's name: [group, key]. */
   readonly yaml?: readonly [string, string];
+  /** Never printed. */
+  readonly secret?: boolean;
 }
 
 /** One option: how its value is read and shown. */
@@ -37,9 +39,11 @@ export interface Option<T> extends About<T> {
   readonly isBoolean: boolean;
   /** From a flag or an environment variable. Throws OptionValueError. */
   readonly parse: (text: string) => T;
-  /** From the configuration file. Throws OptionValueError. */
+  /** From the configuration file, where types are strict. Throws OptionValueError. */
   readonly fromYaml: (value: unknown) => T;
   readonly print: (value: T) => string;
+  /** As the line logged at start shows it: numbers and truth values as such. */
+  readonly logged: (value: T) => unknown;
 }
 
 /** A listen or advertise URL; of a unix socket, `hostname` is its path. */
@@ -52,13 +56,19 @@ export interface EtcdUrl {
 }
 
 function option<T>(about: About<T>, parse: (text: string) => T, print: (value: T) => string): Option<T> {
-  const fromYaml = (value: unknown): T => {
-    if (typeof value === "string") return parse(value);
-    if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint")
-      return parse(String(value));
-    throw new OptionValueError(`cannot use ${JSON.stringify(value)} here`);
-  };
-  return { ...about, isBoolean: false, parse, fromYaml, print };
+  const fromYaml = (value: unknown): T => parse(asType("string", value));
+  return { ...about, isBoolean: false, parse, fromYaml, print, logged: print };
+}
+
+interface YamlTypes {
+  string: string;
+  boolean: boolean;
+  number: number;
+}
+
+function asType<K extends keyof YamlTypes>(type: K, value: unknown): YamlTypes[K] {
+  if (typeof value === type) return value as YamlTypes[K];
+  throw new OptionValueError(`cannot use ${JSON.stringify(value)} as a ${type}`);
 }
 
 export function text(about: About<string>): Option<string> {
@@ -66,29 +76,72 @@ export function text(about: About<string>): Option<string> {
 }
 
 export function boolean(about: About<boolean>): Option<boolean> {
-  const parse = (value: string): boolean => {
-    if (/^(1|t|T|true|TRUE|True)$/.test(value)) return true;
-    if (/^(0|f|F|false|FALSE|False)$/.test(value)) return false;
-    throw new OptionValueError("parse error");
-  };
-  return { ...option(about, parse, String), isBoolean: true };
+  const made = option(about, parseBoolean, String);
+  return { ...made, isBoolean: true, fromYaml: (value) => asType("boolean", value), logged: (value) => value };
 }
 
-/** A whole number in [min, max]; Go's forms 0x…, 0o…, 0b… and digit separators are read too. */
-export function integer(about: About<number> & { min?: number; max?: number }): Option<number> {
-  const min = about.min ?? 0;
-  const max = about.max ?? Number.MAX_SAFE_INTEGER;
-  const parse = (value: string): number => {
-    const digits = value.replace(/(?<=[0-9a-fA-Fx])_(?=[0-9a-fA-F])/g, "");
-    if (!/^[+-]?(0x[0-9a-f]+|0o?[0-7]+|0b[01]+|[1-9][0-9]*|0)$/i.test(digits))
-      throw new OptionValueError("parse error");
-    const unsigned = digits.replace(/^[+-]/, "").replace(/^0(?=[0-7])/, "0o");
-    const number = Number(unsigned) * (digits.startsWith("-") ? -1 : 1);
-    if (number < 0 && min >= 0) throw new OptionValueError("parse error");
-    if (number < min || number > max) throw new OptionValueError("value out of range");
-    return number;
+/** Reads what Go's strconv.ParseBool reads. Throws OptionValueError. */
+export function parseBoolean(value: string): boolean {
+  if (/^(1|t|T|true|TRUE|True)$/.test(value)) return true;
+  if (/^(0|f|F|false|FALSE|False)$/.test(value)) return false;
+  throw new OptionValueError("parse error");
+}
+
+/** The numbers that etcd's flag takes, of Go's int64, uint64 or uint32. */
+type GoInteger = "int64" | "uint64" | "uint32";
+
+const goRanges: Readonly<Record<GoInteger, readonly [bigint, bigint]>> = {
+  int64: [-(1n << 63n), (1n << 63n) - 1n],
+  uint64: [0n, (1n << 64n) - 1n],
+  uint32: [0n, (1n << 32n) - 1n],
+};
+
+/** Go's integer literals: 0x…, 0o… or 0…, 0b…, and _ between digits. Undefined when it is none. */
+function parseGoInteger(value: string): bigint | undefined {
+  const match = /^([+-]?)(0x|0o|0b|0(?=[0-7_]))?(_?[0-9a-f]+(?:_[0-9a-f]+)*)$/i.exec(value);
+  if (match === null) return undefined;
+  const [, sign, prefix, digits] = match;
+  const radix = prefix === undefined ? "" : prefix === "0" ? "0o" : prefix.toLowerCase();
+  if (radix === "" && (digits!.startsWith("_") || /^0./.test(digits!))) return undefined;
+  try {
+    const magnitude = BigInt(`${radix}${digits!.replaceAll("_", "")}`);
+    return sign === "-" ? -magnitude : magnitude;
+  } catch {
+    return undefined;
+  }
+}
+
+const safeMax = BigInt(Number.MAX_SAFE_INTEGER);
+
+/** As a number; what is beyond 2^53 - 1, and means "as much as there is", stays at that. */
+function saturated(value: bigint): number {
+  if (value > safeMax) return Number.MAX_SAFE_INTEGER;
+  return value < -safeMax ? Number.MIN_SAFE_INTEGER : Number(value);
+}
+
+/** A whole number, unsigned unless `go` says otherwise. */
+export function integer(about: About<number> & { go?: GoInteger }): Option<number> {
+  const go = about.go ?? "uint64";
+  const [min, max] = goRanges[go];
+  const inRange = (value: bigint): number => {
+    if (value < min || value > max) throw new OptionValueError("value out of range");
+    return saturated(value);
   };
-  return option(about, parse, String);
+  const parse = (value: string): number => {
+    const number = parseGoInteger(value);
+    if (number === undefined || (min === 0n && /^[+-]/.test(value))) throw new OptionValueError("parse error");
+    return inRange(number);
+  };
+  const fromYaml = (value: unknown): number => {
+    if (typeof value === "number" && Number.isInteger(value)) return inRange(BigInt(value));
+    throw new OptionValueError(`cannot use ${JSON.stringify(value)} as a whole number`);
+  };
+  return { ...option(about, parse, String), fromYaml, logged: (value) => value };
+}
+
+/** Whole milliseconds, which flag and file give as a bare number. */
+export function milliseconds(about: About<number>): Option<number> {
+  return { ...integer(about), logged: printDuration };
 }
 
 const durationUnitsMs: Readonly<Record<string, number>> = {
@@ -137,27 +190,45 @@ export function duration(about: About<number>): Option<number> {
 }
 
 /** One of `values`; anything else is refused while flags are parsed. */
-export function choice<const T extends string>(about: About<NoInfer<T>> & { values: readonly T[] }): Option<T> {
+export function choice<const T extends string>(
+  about: About<NoInfer<T>> & { values: readonly T[]; refusal?: (value: string) => string },
+): Option<T> {
   const parse = (value: string): T => {
     const found = about.values.find((known) => known === value);
-    if (found === undefined) throw new OptionValueError("invalid value");
+    if (found === undefined) throw new OptionValueError(about.refusal?.(value) ?? "invalid value");
     return found;
   };
   return option(about, parse, String);
 }
 
-/** Strings between commas. */
-export function list(about: About<readonly string[]>): Option<readonly string[]> {
-  const parse = (value: string): readonly string[] => (value === "" ? [] : value.split(","));
-  const made = option<readonly string[]>(about, parse, (value) => value.join(","));
-  const fromYaml = (value: unknown): readonly string[] =>
-    Array.isArray(value) ? value.map(String) : made.fromYaml(value);
-  return { ...made, fromYaml };
+/** Strings between commas; `check` throws OptionValueError. */
+export function list(about: About<readonly string[]> & { check?: (item: string) => void }): Option<readonly string[]> {
+  const parse = (value: string): readonly string[] => {
+    const items = value.split(",");
+    if (about.check !== undefined) items.forEach(about.check);
+    return value === "" ? [] : items;
+  };
+  return { ...option<readonly string[]>(about, parse, (value) => value.join(",")), logged: (value) => value };
+}
+
+/** Strings between commas on the command line, a YAML list in the file. */
+export function yamlList(about: About<readonly string[]>): Option<readonly string[]> {
+  const fromYaml = (value: unknown): readonly string[] => {
+    if (Array.isArray(value) && value.every((item) => typeof item === "string")) return value;
+    throw new OptionValueError(`cannot use ${JSON.stringify(value)} as a list of strings`);
+  };
+  return { ...list(about), fromYaml };
 }
 
 /** Listen or advertise URLs, sorted as etcd sorts them. */
 export function urls(about: About<readonly EtcdUrl[]>): Option<readonly EtcdUrl[]> {
-  return option(about, parseUrls, (value) => value.map((url) => url.text).join(","));
+  const made = option(about, parseUrls, (value) => value.map((url) => url.text).join(","));
+  return { ...made, logged: (value) => value.map((url) => url.text) };
+}
+
+/** An origin that --cors takes: "*" or a URL. Throws OptionValueError. */
+export function checkOrigin(value: string): void {
+  if (value !== "*") parseUrl(value);
 }
 
 /** Reads URLs between commas. Throws OptionValueError with etcd's text. */

@@ -2,7 +2,46 @@
  * All options in one table: flag, ETCD_ variable, YAML key, default and help come from here.
  * Names, defaults and meanings are etcd's; durations are in milliseconds inside.
  */
-import { boolean, choice, duration, integer, list, parseUrls, text, urls } from "./kinds.js";
+import { featureGates } from "./feature-gates.js";
+import {
+  boolean,
+  checkOrigin,
+  choice,
+  duration,
+  integer,
+  list,
+  milliseconds,
+  parseUrls,
+  text,
+  urls,
+  yamlList,
+} from "./kinds.js";
+
+const discovery = { section: "clustering", notYet: true, help: "Bootstrap by discovery." } as const;
+
+/** Discovery: read, so that their mistakes are found, and refused as not built yet. */
+const discoveryOptions = {
+  "discovery-token": text({ ...discovery, default: "", yaml: ["discovery-config", "token"] }),
+  "discovery-endpoints": list({ ...discovery, default: [], yaml: ["discovery-config", "endpoints"] }),
+  "discovery-dial-timeout": duration({ ...discovery, default: 2000, yaml: ["discovery-config", "dial-timeout"] }),
+  "discovery-request-timeout": duration({ ...discovery, default: 5000, yaml: ["discovery-config", "request-timeout"] }),
+  "discovery-keepalive-time": duration({ ...discovery, default: 2000, yaml: ["discovery-config", "keepalive-time"] }),
+  "discovery-keepalive-timeout": duration({
+    ...discovery,
+    default: 6000,
+    yaml: ["discovery-config", "keepalive-timeout"],
+  }),
+  "discovery-insecure-transport": boolean({ ...discovery, default: true }),
+  "discovery-insecure-skip-tls-verify": boolean({ ...discovery, default: false }),
+  "discovery-cert": text({ ...discovery, default: "" }),
+  "discovery-key": text({ ...discovery, default: "" }),
+  "discovery-cacert": text({ ...discovery, default: "" }),
+  "discovery-user": text({ ...discovery, default: "" }),
+  "discovery-password": text({ ...discovery, secret: true, default: "" }),
+  "discovery-fallback": choice({ ...discovery, default: "exit", values: ["exit", "proxy"] }),
+  "discovery-srv": text({ ...discovery, default: "" }),
+  "discovery-srv-name": text({ ...discovery, default: "" }),
+} as const;
 
 /** Changes a cluster's members must agree on have `scope: "cluster"`; `notYet` marks what cannot be asked for so far. */
 export const options = {
@@ -32,18 +71,16 @@ export const options = {
     default: 5000,
     help: "Entries kept in the log behind a snapshot, for slow followers.",
   }),
-  "heartbeat-interval": integer({
+  "heartbeat-interval": milliseconds({
     section: "member",
     scope: "cluster",
     default: 100,
-    min: 0,
     help: "Time between a leader's heartbeats, in milliseconds.",
   }),
-  "election-timeout": integer({
+  "election-timeout": milliseconds({
     section: "member",
     scope: "cluster",
     default: 1000,
-    min: 0,
     help: "Time without a leader before an election, in milliseconds; at least 5 heartbeats, at most 50000.",
   }),
   "initial-election-tick-advance": boolean({
@@ -80,8 +117,8 @@ export const options = {
   }),
   "quota-backend-bytes": integer({
     section: "member",
+    go: "int64",
     default: 0,
-    min: Number.MIN_SAFE_INTEGER,
     help: "Size of the database, in bytes, at which writes are refused; 0 for 2 GiB, negative for none.",
   }),
   "backend-bbolt-freelist-type": text({
@@ -96,6 +133,7 @@ export const options = {
   }),
   "backend-batch-limit": integer({
     section: "member",
+    go: "int64",
     default: 0,
     help: "Most changes in one commit of the database; 0 for 10000.",
   }),
@@ -107,8 +145,8 @@ export const options = {
   }),
   "max-concurrent-streams": integer({
     section: "member",
+    go: "uint32",
     default: 4294967295,
-    max: 4294967295,
     help: "Most HTTP/2 streams a client connection.",
   }),
   "grpc-keepalive-min-time": duration({
@@ -151,7 +189,7 @@ export const options = {
     default: 5000,
     help: "Write timeout of connections between members, at least 5s.",
   }),
-  "feature-gates": text({
+  "feature-gates": featureGates({
     section: "member",
     notYet: true,
     default: "",
@@ -186,15 +224,7 @@ export const options = {
     default: parseUrls("http://localhost:2379"),
     help: "This member's client URLs as told to the others and to clients.",
   }),
-  "discovery-token": text({ section: "clustering", notYet: true, default: "", help: "Bootstrap by discovery." }),
-  "discovery-cert": text({ section: "clustering", notYet: true, default: "", help: "Bootstrap by discovery." }),
-  "discovery-key": text({ section: "clustering", notYet: true, default: "", help: "Bootstrap by discovery." }),
-  "discovery-cacert": text({ section: "clustering", notYet: true, default: "", help: "Bootstrap by discovery." }),
-  "discovery-user": text({ section: "clustering", notYet: true, default: "", help: "Bootstrap by discovery." }),
-  "discovery-password": text({ section: "clustering", notYet: true, default: "", help: "Bootstrap by discovery." }),
-  "discovery-srv": text({ section: "clustering", notYet: true, default: "", help: "Bootstrap by discovery." }),
-  "discovery-srv-name": text({ section: "clustering", notYet: true, default: "", help: "Bootstrap by discovery." }),
-  "discovery-endpoints": list({ section: "clustering", notYet: true, default: [], help: "Bootstrap by discovery." }),
+  ...discoveryOptions,
   "strict-reconfig-check": boolean({
     section: "clustering",
     default: true,
@@ -222,6 +252,7 @@ export const options = {
     section: "clustering",
     default: "write-only",
     values: ["write-only", "write-only-skip-check", "write-only-drop-data", "gone"],
+    refusal: (value) => `invalid value ${JSON.stringify(value)}`,
     help: "Accepted for etcd's sake; without effect.",
   }),
 
@@ -361,7 +392,12 @@ export const options = {
   "cipher-suites": list({ section: "security", notYet: true, default: [], help: "TLS cipher suites, by Go's names." }),
   "tls-min-version": text({ section: "security", default: "TLS1.2", help: "Lowest TLS version: TLS1.2 or TLS1.3." }),
   "tls-max-version": text({ section: "security", default: "", help: "Highest TLS version; empty for the newest." }),
-  cors: list({ section: "security", default: ["*"], help: "Origins that browsers may call from." }),
+  cors: list({
+    section: "security",
+    default: ["*"],
+    check: checkOrigin,
+    help: "Origins that browsers may call from.",
+  }),
   "host-whitelist": list({
     section: "security",
     default: ["*"],
@@ -387,8 +423,8 @@ export const options = {
     help: "Serve profiles below /debug/pprof.",
   }),
   metrics: text({ section: "monitoring", default: "basic", help: "basic, or extensive for histograms of every RPC." }),
-  logger: choice({ section: "logging", default: "zap", values: ["zap"], help: "The form of log lines; only zap's." }),
-  "log-outputs": list({ section: "logging", default: ["default"], help: "stderr, stdout, or paths of files." }),
+  logger: text({ section: "logging", default: "zap", help: "The form of log lines; only zap's." }),
+  "log-outputs": yamlList({ section: "logging", default: ["default"], help: "stderr, stdout, or paths of files." }),
   "log-level": text({ section: "logging", default: "info", help: "debug, info, warn, error, panic or fatal." }),
   "log-format": text({ section: "logging", default: "json", help: "json, or console for people." }),
   "enable-log-rotation": boolean({ section: "logging", notYet: true, default: false, help: "Rotate the log file." }),
@@ -417,8 +453,8 @@ export const options = {
   "distributed-tracing-instance-id": text({ section: "tracing", default: "", help: "Service instance in spans." }),
   "distributed-tracing-sampling-rate": integer({
     section: "tracing",
+    go: "int64",
     default: 0,
-    max: 1_000_000,
     help: "Sampled requests a million.",
   }),
 
@@ -436,6 +472,7 @@ export const options = {
   }),
   "compaction-batch-limit": integer({
     section: "features",
+    go: "int64",
     default: 0,
     help: "Revisions deleted in one batch of a compaction; 0 for 1000.",
   }),
@@ -460,7 +497,13 @@ export const options = {
     default: 0,
     help: "Defragment at start when it frees this much; 0 for never.",
   }),
-  "max-learners": integer({ section: "features", scope: "cluster", default: 1, help: "Most learners in the cluster." }),
+  "max-learners": integer({
+    section: "features",
+    scope: "cluster",
+    go: "int64",
+    default: 1,
+    help: "Most learners in the cluster.",
+  }),
   "downgrade-check-time": duration({
     section: "features",
     default: 5000,

@@ -1,0 +1,48 @@
+/**
+ * The configuration file: YAML 1.1, of which JSON is a part, as etcd reads it. Keys are flag names without regard to
+ * case, some of them in groups; types are strict, and keys that are not known are left aside.
+ */
+import { readFileSync } from "node:fs";
+import { parse as parseYaml } from "yaml";
+import { ConfigError } from "./config.js";
+import { OptionValueError, type Option } from "./kinds.js";
+import { options, type OptionName } from "./options.js";
+
+/** Reads the file's option values. Throws ConfigError. */
+export function readConfigFile(path: string): Map<OptionName, unknown> {
+  const root = readRoot(path);
+  const given = new Map<OptionName, unknown>();
+  for (const name of Object.keys(options) as OptionName[]) {
+    const { yaml, fromYaml } = options[name] as Option<unknown>;
+    const holder = yaml === undefined ? root : property(root, yaml[0]);
+    const value = property(holder, yaml?.[1] ?? name);
+    if (value === undefined || value === null) continue;
+    try {
+      given.set(name, fromYaml(value));
+    } catch (error) {
+      if (!(error instanceof OptionValueError)) throw error;
+      throw new ConfigError(`${name} in ${path}: ${error.message}`);
+    }
+  }
+  return given;
+}
+
+function readRoot(path: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new ConfigError(`open ${path}: ${code === "ENOENT" ? "no such file or directory" : message}`);
+  }
+  try {
+    return parseYaml(text, { version: "1.1" });
+  } catch (error) {
+    throw new ConfigError(`cannot read ${path} as YAML: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function property(holder: unknown, key: string): unknown {
+  if (typeof holder !== "object" || holder === null) return undefined;
+  return Object.entries(holder).find(([name]) => name.toLowerCase() === key)?.[1];
+}

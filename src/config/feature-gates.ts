@@ -1,0 +1,52 @@
+/**
+ * --feature-gates: etcd's gates by name. A gate may be named with the value that holds anyway; asking for another
+ * is refused while what it switches is not built.
+ */
+import { OptionValueError, parseBoolean, text, type Option } from "./kinds.js";
+
+/** etcd 3.7's gates and whether each is on without being asked for. */
+const gateDefaults: Readonly<Record<string, boolean>> = {
+  AllAlpha: false,
+  AllBeta: false,
+  StopGRPCServiceOnDefrag: false,
+  InitialCorruptCheck: false,
+  CompactHashCheck: false,
+  TxnModeWriteWithSharedBuffer: true,
+  LeaseCheckpoint: false,
+  LeaseCheckpointPersist: false,
+  SetMemberLocalAddr: false,
+  FastLeaseKeepAlive: true,
+  PriorityRequest: false,
+};
+
+function readGate(pair: string): readonly [string, boolean] {
+  const at = pair.indexOf("=");
+  if (at < 0) throw new OptionValueError(`missing bool value for ${pair.trim()}`);
+  const [name, value] = [pair.slice(0, at).trim(), pair.slice(at + 1).trim()];
+  try {
+    return [name, parseBoolean(value)];
+  } catch {
+    throw new OptionValueError(
+      `invalid value of ${pair.trim()}, err: strconv.ParseBool: parsing ${JSON.stringify(value)}: invalid syntax`,
+    );
+  }
+}
+
+/** The gates that the text switches away from their default, as text; "" for none. Throws OptionValueError. */
+function parseGates(value: string): string {
+  const pairs = value.split(",").filter((pair) => pair.trim() !== "");
+  const changed = new Map<string, boolean>();
+  for (const [name, isOn] of pairs.map(readGate)) {
+    const byDefault = gateDefaults[name];
+    if (byDefault === undefined) throw new OptionValueError(`unrecognized feature gate: ${name}`);
+    if (isOn === byDefault) changed.delete(name);
+    else changed.set(name, isOn);
+  }
+  return [...changed].map(([name, isOn]) => `${name}=${isOn}`).join(",");
+}
+
+/** The option; its value names the gates that are not at their default. */
+export function featureGates(about: Parameters<typeof text>[0]): Option<string> {
+  const made = text(about);
+  return { ...made, parse: parseGates, fromYaml: (value) => parseGates(made.fromYaml(value)) };
+}
