@@ -56,13 +56,14 @@ export function holdDataDir(dataDir: string, walDir: string, logger: Logger): He
   makePrivateDir(dataDir, logger);
   refuseForeign(dataDir, paths);
   makePrivateDir(paths.memberDir, logger);
-  const locks = [lock(paths.lockFile, dataDir)];
-  if (walDir !== "") {
-    makePrivateDir(walDir, logger);
-    locks.push(lock(join(walDir, "lock"), walDir));
-  }
+  const locks: DirLock[] = [];
   const release = (): void => locks.forEach((held) => held.release());
   try {
+    locks.push(lock(paths.lockFile, dataDir));
+    if (walDir !== "") {
+      makePrivateDir(walDir, logger);
+      locks.push(lock(join(walDir, "lock"), walDir));
+    }
     return { paths, fresh: inspect(dataDir, paths), release };
   } catch (error) {
     release();

@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { ConfState } from "../raft/index.js";
+import { LogTruncation } from "./log-truncation.js";
+
+const confState = (...voters: bigint[]): ConfState => ({
+  voters,
+  learners: [],
+  votersOutgoing: [],
+  learnersNext: [],
+  autoLeave: false,
+});
+const node = (firstIndex = 1) => ({ termOf: (index: number) => Math.floor(index / 100), firstIndex });
+
+function truncation(start = 0): LogTruncation {
+  const options = { snapshotCount: 100, catchupEntries: 30, logBytesMax: 1000 };
+  return new LogTruncation(options, { index: start, confState: confState(1n) });
+}
+
+test("the log is cut once snapshot-count entries have been flushed, and keeps catch-up entries in memory", () => {
+  const log = truncation();
+  assert.equal(log.next(99, node()), null);
+  assert.deepEqual(log.next(250, node()), {
+    mark: { index: 250, term: 2, confState: confState(1n) },
+    compactIndex: 220,
+  });
+  assert.equal(log.next(250, node(221)), null);
+  assert.equal(log.next(349, node(221)), null);
+  assert.equal(log.next(350, node(221))?.compactIndex, 320);
+});
+
+test("a log that grows large is cut early and to the end", () => {
+  const log = truncation();
+  log.appended(1001);
+  assert.equal(log.next(5, node())?.compactIndex, 5);
+  assert.equal(log.next(6, node(6)), null);
+});
+
+test("the mark carries the configuration that held at its index, not a later one", () => {
+  const log = truncation();
+  log.confChanged(120, confState(1n, 2n));
+  log.confChanged(260, confState(1n, 2n, 3n));
+  assert.deepEqual(log.next(250, node())?.mark.confState, confState(1n, 2n));
+  assert.deepEqual(log.next(400, node(221))?.mark.confState, confState(1n, 2n, 3n));
+});
+
+test("nothing is compacted twice", () => {
+  const log = truncation(1000);
+  assert.equal(log.next(1100, node(1095))?.compactIndex, 1094);
+});

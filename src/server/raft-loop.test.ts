@@ -1,0 +1,185 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { EntryBatch, SeededPrng, silentLogger } from "../base/index.js";
+import { emptyConfState, none, RawNode, type ConfState } from "../raft/index.js";
+import type { WalAppend } from "../storage/wal/index.js";
+import { firstEntries } from "./bootstrap.js";
+import { LogTruncation } from "./log-truncation.js";
+import { anonymous, ProposalBuilder } from "./proposal-builder.js";
+import { RaftLoop } from "./raft-loop.js";
+import { RequestIdGenerator } from "./request-id.js";
+import { Waiters } from "./waiters.js";
+
+const self = 0x77n;
+
+/** A member alone whose WAL and apply do their work only when the test says so. */
+function rig() {
+  const entries = firstEntries([{ id: self, name: "a", peerURLs: ["http://a:1"], clientURLs: [], isLearner: false }]);
+  const hardState = { term: 1, vote: none, commit: 1 };
+  const node = new RawNode({
+    id: self,
+    electionTicks: 10,
+    heartbeatTicks: 1,
+    preVote: true,
+    checkQuorum: true,
+    maxSizePerMessage: 1 << 20,
+    maxInflightMessages: 512,
+    maxUncommittedSize: Number.POSITIVE_INFINITY,
+    asyncStorageWrites: true,
+    prng: new SeededPrng(1),
+    snapshot: () => null,
+    initialState: {
+      hardState,
+      confState: emptyConfState,
+      prevIndex: 0,
+      prevTerm: 0,
+      entries: [entries],
+      applied: 0,
+    },
+  });
+  const appends: WalAppend[] = [];
+  const marks: { index: number }[] = [];
+  const applied: { batch: EntryBatch; callIds: number[] }[] = [];
+  const progress = { appliedIndex: 0, flushedIndex: 0 };
+  const waiters = new Waiters();
+  const ids = new RequestIdGenerator(self, 1);
+  const truncation = new LogTruncation(
+    { snapshotCount: 10, catchupEntries: 2, logBytesMax: 1 << 20 },
+    { index: 0, confState: emptyConfState },
+  );
+  const loop = new RaftLoop(
+    {
+      id: self,
+      node,
+      wal: {
+        append: (work) => void appends.push(work),
+        appendSnapshotMark: (mark) => void marks.push(mark),
+        release: () => {},
+      },
+      apply: {
+        blocked: false,
+        progress,
+        entries: (batch, callIds) => void applied.push({ batch, callIds: [...callIds] }),
+      },
+      transport: { send: () => assert.fail("nobody to send to") },
+      waiters,
+      ids,
+      truncation,
+      hooks: { softState: () => {}, readState: () => {}, committed: () => {} },
+      logger: silentLogger,
+    },
+    hardState,
+  );
+  const builder = new ProposalBuilder(ids, 1 << 20);
+  return {
+    loop,
+    node,
+    appends,
+    marks,
+    applied,
+    progress,
+    /** The WAL has written and synced all it was given. */
+    sync: () => loop.durable(appends[appends.length - 1]!.token),
+    /** Apply has done all it was given. */
+    apply: () => {
+      progress.appliedIndex = applied[applied.length - 1]!.batch.lastIndex;
+      loop.applied();
+    },
+    propose: (...callIds: number[]) => {
+      for (const callId of callIds) builder.add(4, Uint8Array.of(1, 2, 3), 0, 3, callId, anonymous);
+      const taken = builder.take()!;
+      waiters.add(taken.firstSequence, taken.callIds, 0, 1e9);
+      assert.equal(node.propose(taken.batch), "ok");
+      loop.pump();
+    },
+  };
+}
+
+/** Applies the first conf change and makes the member leader. */
+function lead(): ReturnType<typeof rig> {
+  const member = rig();
+  member.loop.pump();
+  member.loop.confChangeApplied(1, (node): ConfState =>
+    node.applyConfChange({ transition: 0, changes: [{ type: 0, nodeId: self }] }, 1),
+  );
+  member.apply();
+  member.node.campaign();
+  member.loop.pump();
+  while (!member.loop.allDurable) member.sync();
+  member.apply();
+  assert.equal(member.node.lead, self);
+  return member;
+}
+
+test("an entry reaches apply only once it is durable, with those who wait for it", () => {
+  const member = lead();
+  const before = member.applied.length;
+  member.propose(11, 0, 12);
+  assert.equal(member.applied.length, before, "written, not yet synced");
+  member.sync();
+  assert.deepEqual(member.applied[before]!.callIds, [11, 0, 12]);
+});
+
+test("proposals of several wake-ups wait for one sync and are applied in order", () => {
+  const member = lead();
+  const before = member.applied.length;
+  member.propose(1);
+  member.propose(2);
+  member.propose(3, 4);
+  assert.equal(member.applied.length, before);
+  member.sync();
+  assert.deepEqual(
+    member.applied.slice(before).flatMap(({ callIds }) => callIds),
+    [1, 2, 3, 4],
+  );
+});
+
+test("a commit index alone costs no append; the next one takes it along", () => {
+  const member = lead();
+  const before = member.appends.length;
+  member.propose(1);
+  member.sync();
+  member.apply();
+  assert.equal(member.appends.length, before + 1);
+  assert.ok(member.appends[before]!.hardState!.commit < member.loop.commitIndex);
+  member.propose(2);
+  assert.equal(member.appends[before + 1]!.hardState!.commit, member.loop.commitIndex);
+  member.sync();
+  member.loop.writeCommit();
+  assert.equal(member.appends.length, before + 3);
+  member.loop.writeCommit();
+  assert.equal(member.appends.length, before + 3, "written once");
+});
+
+test("the leader's vote and term are durable before it leads (figure 2)", () => {
+  const member = rig();
+  member.loop.pump();
+  member.loop.confChangeApplied(1, (node) =>
+    node.applyConfChange({ transition: 0, changes: [{ type: 0, nodeId: self }] }, 1),
+  );
+  member.apply();
+  member.node.campaign();
+  member.loop.pump();
+  assert.equal(member.node.lead, none);
+  const { hardState } = member.appends[member.appends.length - 1]!;
+  assert.deepEqual([hardState!.term, hardState!.vote], [2, self]);
+  member.sync();
+  assert.equal(member.node.lead, self);
+});
+
+test("the log is cut behind what the backend has flushed", () => {
+  const member = lead();
+  for (let i = 0; i < 20; i++) {
+    member.propose(1);
+    member.sync();
+    member.apply();
+  }
+  assert.deepEqual(member.marks, []);
+  member.progress.flushedIndex = 15;
+  member.loop.applied();
+  assert.deepEqual(
+    member.marks.map(({ index }) => index),
+    [15],
+  );
+  assert.equal(member.node.firstIndex, 14);
+});

@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { callHeaderBytes } from "../native/index.js";
+import { ReadIndexQueue } from "./read-index.js";
+
+/** A call-batch record with no message. */
+function record(callId: number): Uint8Array {
+  const bytes = new Uint8Array(callHeaderBytes);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, callHeaderBytes, true);
+  view.setUint32(4, callId, true);
+  return bytes;
+}
+
+function rig(timeoutMs = 7000) {
+  const asked: number[] = [];
+  const released: { index: number; calls: number[] }[] = [];
+  const timedOut: number[] = [];
+  const queue = new ReadIndexQueue(timeoutMs, {
+    request: (context) => asked.push(context),
+    release: (index, records, length) => {
+      const view = new DataView(records.buffer, records.byteOffset);
+      const calls = Array.from({ length: length / callHeaderBytes }, (_, i) =>
+        view.getUint32(i * callHeaderBytes + 4, true),
+      );
+      released.push({ index, calls });
+    },
+    timedOut: (callId) => timedOut.push(callId),
+  });
+  const add = (callId: number): void => queue.add(record(callId), 0, callHeaderBytes);
+  return { queue, add, asked, released, timedOut };
+}
+
+test("reads that come while a ReadIndex is under way share the next one (thesis §6.4)", () => {
+  const { queue, add, asked, released } = rig();
+  add(1);
+  queue.flush(0);
+  add(2);
+  add(3);
+  queue.flush(1);
+  assert.deepEqual(asked, [1]);
+  queue.confirmed(1, 10, 2);
+  assert.deepEqual(asked, [1, 2]);
+  queue.confirmed(2, 11, 3);
+  assert.deepEqual(released, [
+    { index: 10, calls: [1] },
+    { index: 11, calls: [2, 3] },
+  ]);
+  assert.equal(queue.waitingBytes, 0);
+});
+
+test("an answer to an earlier request releases nothing", () => {
+  const { queue, add, released } = rig();
+  add(1);
+  queue.flush(0);
+  queue.confirmed(7, 10, 1);
+  assert.deepEqual(released, []);
+  assert.equal(queue.slowCount, 1);
+});
+
+test("without an answer it asks again with the same context, then gives the calls up", () => {
+  const { queue, add, asked, released, timedOut } = rig(1200);
+  add(4);
+  queue.flush(0);
+  queue.tick(499);
+  assert.deepEqual(asked, [1]);
+  queue.tick(500);
+  queue.tick(999);
+  assert.deepEqual(asked, [1, 1]);
+  add(5);
+  queue.tick(1200);
+  assert.deepEqual(timedOut, [4]);
+  assert.equal(queue.failedCount, 1);
+  assert.deepEqual(asked, [1, 1, 2], "those that came meanwhile get their turn");
+  queue.confirmed(1, 9, 1201);
+  assert.deepEqual(released, []);
+  queue.confirmed(2, 9, 1202);
+  assert.deepEqual(released, [{ index: 9, calls: [5] }]);
+});
