@@ -113,9 +113,9 @@ function deleteAllMessage(index: number): Uint8Array {
   return writer.bytes.slice(0, writer.length);
 }
 
-function readsMessage(minAppliedIndex: number, callId: number): Uint8Array {
+function readsMessage(minAppliedIndex: number, callId: number, revision = 0): Uint8Array {
   const writer = new ApplyMessageWriter();
-  const record = callRecord(callId, 0, encodeRangeRequest({ key: Buffer.from("a") }));
+  const record = callRecord(callId, 0, encodeRangeRequest({ key: Buffer.from("a"), revision }));
   writer.beginReads({ raftTerm, minAppliedIndex, commitIndex: 1, leaderId: 1n });
   assert.equal(writer.readsEmpty, true);
   writer.appendRead(record, 0, record.length);
@@ -199,6 +199,9 @@ test("a long delete goes on in slices: reads see the state before it, entries wa
     [50],
     "only the read has been answered",
   );
+  inbox.messages.push(readsMessage(0, 53, revision + 1));
+  step();
+  assert.equal(replies.pop()?.text, "etcdserver: mvcc: required revision is a future revision");
   inbox.messages.push(readsMessage(0, 52), entriesMessage(index + 3, 1));
   step();
   for (const { message } of replies) {

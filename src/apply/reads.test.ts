@@ -78,6 +78,8 @@ test("a long sorted range is merged in slices", async () => {
   assert.deepEqual(names(created), ["k002999", "k002998", "k002997"]);
   assert.equal(created.more, true);
   assert.equal(created.count, keyCount);
+  const ties = rangeOf(rig.range({ ...target, sortTarget: SortTarget.VERSION }));
+  assert.deepEqual(names(ties), names(ties).toSorted(), "ties keep the keys' order, across runs too");
   const keysOnly = rangeOf(rig.range({ ...target, keysOnly: true, limit: 2 }));
   assert.deepEqual(names(keysOnly), ["k002999", "k002998"]);
   assert.equal(keysOnly.kvs[0]!.value.length, 0);
