@@ -2,6 +2,7 @@
  * The receiver's half of replication: appends, heartbeats and snapshots from the term's leader
  * (paper figure 2: AppendEntries, receiver implementation; §7: InstallSnapshot).
  */
+import { assert } from "../base/index.js";
 import { restoreConfState } from "./conf-change.js";
 import { switchToConf } from "./membership.js";
 import { MessageType, type Message } from "./message.js";
@@ -21,7 +22,8 @@ export function handleAppend(raft: Raft, m: Message): StepResult {
   }
   const conflict = log.findConflict(m.entries);
   if (conflict !== 0) {
-    if (conflict <= log.committed) return "conflictBelowCommit";
+    // The entries follow on from m.index, so none that is committed is replaced whatever the leader sends (§5.4).
+    assert(conflict > log.committed, "conflict with a committed entry");
     if (conflict <= log.lastIndex) raft.logger.info("replaces conflicting entries", { index: conflict });
     log.append(m.entries, conflict);
   }

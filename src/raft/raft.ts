@@ -34,9 +34,7 @@ export type StepResult =
   /** Fields that contradict each other or the type. */
   | "invalidMessage"
   /** The leader believes that this member holds entries which it does not: its disk has lost some. */
-  | "commitBeyondLog"
-  /** The leader would replace entries that are committed here. */
-  | "conflictBelowCommit";
+  | "commitBeyondLog";
 
 export class Raft {
   readonly id: bigint;

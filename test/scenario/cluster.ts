@@ -47,6 +47,8 @@ export interface ClusterOptions {
   readonly learners?: readonly bigint[];
   readonly config?: Partial<RawNodeConfig>;
   readonly seed?: number;
+  /** Logs that members start with, by ID: the term of each entry. Nothing is known to be committed. */
+  readonly logs?: ReadonlyMap<bigint, readonly number[]>;
 }
 
 export class ClusterMember {
@@ -63,10 +65,12 @@ export class ClusterMember {
   readonly answered = new Set<string>();
   readonly #make: (member: ClusterMember) => RawNode;
 
-  constructor(id: bigint, start: Applied, make: (member: ClusterMember) => RawNode) {
+  constructor(id: bigint, start: { state: Applied; log: readonly number[] }, make: (m: ClusterMember) => RawNode) {
+    const { state, log } = start;
     this.id = id;
-    this.disk = { hardState: null, prevIndex: start.index, prevTerm: start.term, entries: [] };
-    this.history = [start];
+    this.disk = { hardState: null, prevIndex: state.index, prevTerm: state.term, entries: logOf(log) };
+    if (log.length > 0) this.disk.hardState = { term: log.at(-1)!, vote: none, commit: 0 };
+    this.history = [state];
     this.#make = make;
     this.node = make(this);
   }
@@ -134,8 +138,9 @@ export class Cluster {
   /** A member that starts where the log does; if it is not in the first configuration, a change must add it. */
   add(id: bigint): ClusterMember {
     const { voters, learners = [] } = this.#options;
-    const start = { index: 0, term: 0, confState: { ...emptyConfState, voters, learners } };
-    const member = new ClusterMember(id, start, (m) => this.#make(m));
+    const state = { index: 0, term: 0, confState: { ...emptyConfState, voters, learners } };
+    const log = this.#options.logs?.get(id) ?? [];
+    const member = new ClusterMember(id, { state, log }, (m) => this.#make(m));
     this.members.push(member);
     return member;
   }
@@ -370,6 +375,11 @@ export function proposal(values: readonly string[]): EntryBatch {
   let end = 0;
   values.forEach((value, i) => (ends[i] = end += Buffer.byteLength(value)));
   return new EntryBatch({ term: 0, firstIndex: 0, types: new Uint8Array(values.length), ends, bytes });
+}
+
+/** One entry a term given, with the same data wherever it has the same index and term. */
+function logOf(terms: readonly number[]): EntryBatch[] {
+  return terms.map((term, i) => proposal([`${term}/${i + 1}`]).at(term, i + 1));
 }
 
 function cut(batches: readonly EntryBatch[], first: number, last: number): EntryBatch[] {

@@ -46,16 +46,40 @@ function mayDeadlock(confState: ConfState, changes: readonly ConfChangeSingle[])
   }
 }
 
+/** How a run behaves; drawn from its seed, so that runs differ in kind. */
+interface Temper {
+  readonly lossOneIn: number;
+  readonly crashOneIn: number;
+  readonly partitionOneIn: number;
+  readonly reorderOneIn: number;
+  /** Of twelve steps, how many go to each kind. */
+  readonly weights: Readonly<Record<"tick" | "append" | "apply" | "client" | "rare" | "ready", number>>;
+}
+
 class Run {
   readonly cluster: Cluster;
   readonly #changes: boolean;
+  readonly #temper: Temper;
   #proposed = 0;
 
   constructor(seed: number) {
     this.#changes = seed % 2 === 0;
-    const options = { preVote: seed % 3 !== 0, checkQuorum: seed % 5 !== 0, stepDownOnRemoval: seed % 7 < 3 };
-    this.cluster = new Cluster({ voters: [1n, 2n, 3n], seed, config: options });
+    const config = { preVote: seed % 3 !== 0, checkQuorum: seed % 5 !== 0, stepDownOnRemoval: seed % 7 < 3 };
+    const voters = seed % 4 === 1 ? [1n, 2n, 3n, 4n, 5n] : [1n, 2n, 3n];
+    this.cluster = new Cluster({ voters, seed, config });
     if (this.#changes) for (const id of [4n, 5n]) this.cluster.add(id);
+    this.#temper = this.#drawTemper();
+  }
+
+  #drawTemper(): Temper {
+    const upTo = (bound: number): number => 1 + this.cluster.prng.below(bound);
+    return {
+      lossOneIn: 3 + upTo(60),
+      crashOneIn: 20 + upTo(600),
+      partitionOneIn: 20 + upTo(400),
+      reorderOneIn: upTo(20),
+      weights: { tick: upTo(6), append: upTo(8), apply: upTo(8), client: upTo(6), rare: upTo(4), ready: upTo(12) },
+    };
   }
 
   #pick<T>(items: readonly T[]): T | undefined {
@@ -68,41 +92,61 @@ class Run {
 
   step(): void {
     const { cluster } = this;
+    if (this.#chance(this.#temper.crashOneIn)) this.#crashOrRestart();
+    if (this.#chance(this.#temper.partitionOneIn)) this.#partition();
     const member = this.#pick(cluster.members.filter((m) => m.up));
-    if (this.#chance(150)) this.#crashOrRestart();
-    if (member === undefined || !member.up) return;
-    switch (cluster.prng.below(12)) {
-      case 0:
-        cluster.tickAll();
-        return;
-      case 1:
-        if (member.appends.length > 0) cluster.processAppend(member);
-        return;
-      case 2:
-        if (member.applies.length > 0) cluster.processApply(member);
-        return;
-      case 3:
-        this.#proposeOrRead(member);
-        return;
-      case 4:
-        this.#rare(member);
-        return;
-      case 5:
-      case 6:
-      case 7:
-        if (member.node.hasReady()) cluster.processReady(member);
-        return;
-      default:
-        this.#network();
+    if (member === undefined) return;
+    const { weights } = this.#temper;
+    let drawn = cluster.prng.below(40);
+    if ((drawn -= weights.tick) < 0) this.#tick(member);
+    else if ((drawn -= weights.append) < 0) this.#append(member);
+    else if ((drawn -= weights.apply) < 0) this.#apply(member);
+    else if ((drawn -= weights.client) < 0) this.#proposeOrRead(member);
+    else if ((drawn -= weights.rare) < 0) this.#rare(member);
+    else if ((drawn -= weights.ready) < 0) this.#ready(member);
+    else this.#network();
+  }
+
+  #tick(member: ClusterMember): void {
+    // Clocks run at about the same speed.
+    if (this.#chance(2)) member.node.tick();
+    else this.cluster.tickAll();
+  }
+
+  #append(member: ClusterMember): void {
+    if (member.appends.length > 0) this.cluster.processAppend(member);
+  }
+
+  #apply(member: ClusterMember): void {
+    if (member.applies.length > 0) this.cluster.processApply(member);
+  }
+
+  #ready(member: ClusterMember): void {
+    if (member.node.hasReady()) this.cluster.processReady(member);
+  }
+
+  /** Cuts some links in one direction or both, or mends them all. What is on its way still arrives. */
+  #partition(): void {
+    const { cluster } = this;
+    if (this.#chance(3)) {
+      cluster.loses = () => false;
+      return;
     }
+    const side = new Map(cluster.members.map(({ id }) => [id, cluster.prng.below(2)]));
+    const oneWay = this.#chance(4);
+    cluster.loses = (m) => {
+      const from = side.get(m.from);
+      const to = side.get(m.to);
+      return oneWay ? from === 0 && to === 1 : from !== to;
+    };
   }
 
   #network(): void {
     const { network } = this.cluster;
     if (network.length === 0) return;
     // Mostly in order, sometimes not; sometimes lost, or delivered again later.
-    const position = this.#chance(4) ? this.cluster.prng.below(network.length) : 0;
-    if (this.#chance(12)) this.cluster.lose(position);
+    const position = this.#chance(this.#temper.reorderOneIn) ? this.cluster.prng.below(network.length) : 0;
+    if (this.#chance(this.#temper.lossOneIn)) this.cluster.lose(position);
     else if (this.#chance(15)) network.push(network[position]!);
     else this.cluster.deliver(position);
   }
@@ -172,6 +216,7 @@ class Run {
   /** After the faults everyone is up and the network is whole: a leader is found, and all its members catch up. */
   heal(): void {
     const { cluster } = this;
+    cluster.loses = () => false;
     for (const member of cluster.members) if (!member.up) member.restart();
     const before = cluster.appliedMax;
     for (let round = 0; round < 400; round++) {
