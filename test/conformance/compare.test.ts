@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Json, JsonObject } from "../support/index.js";
 import { compareOutcomes } from "./compare.js";
-import type { Operation, Outcome } from "./operation.js";
+import type { Outcome, RequestOperation } from "./operation.js";
 
 const outcome = (body: Json): Outcome => ({
   status: 0,
@@ -14,7 +14,7 @@ const outcome = (body: Json): Outcome => ({
   canonical: true,
 });
 
-const rangeOf = (request: JsonObject): Operation => ({ kind: "grpc", rpc: "etcdserverpb.KV/Range", request });
+const rangeOf = (request: JsonObject): RequestOperation => ({ kind: "grpc", rpc: "etcdserverpb.KV/Range", request });
 
 const kv = (key: string, version: string): JsonObject => ({ key, version });
 
@@ -51,7 +51,7 @@ test("of a cut answer only the last group may hold other ties", () => {
 
 test("ties inside a txn are found by the branch that was taken", () => {
   const range = (kvs: JsonObject[]): JsonObject => ({ succeeded: true, responses: [{ response_range: { kvs } }] });
-  const operation: Operation = {
+  const operation: RequestOperation = {
     kind: "grpc",
     rpc: "etcdserverpb.KV/Txn",
     request: { success: [{ request_range: { sort_target: 3 } }], failure: [{ request_range: {} }] },

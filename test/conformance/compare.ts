@@ -3,7 +3,7 @@
  * sorted range: Go's sort is unstable, so keys whose sort key is equal are compared as a set.
  */
 import { decodeMessage, isJsonList, isJsonObject, rpcTypes, type Json, type JsonObject } from "../support/index.js";
-import type { Operation, Outcome } from "./operation.js";
+import type { Outcome, RequestOperation } from "./operation.js";
 
 /** One difference: where, what etcd answered, what the other did. */
 export interface Difference {
@@ -107,7 +107,7 @@ const rawRequest = (rpc: string, body: string): JsonObject => {
   }
 };
 
-const settle = (operation: Operation, outcome: Outcome): JsonObject => {
+const settle = (operation: RequestOperation, outcome: Outcome): JsonObject => {
   const rpc = operation.kind === "http" ? "" : (operation.rpc ?? "");
   const request =
     operation.kind === "http"
@@ -127,7 +127,7 @@ const settle = (operation: Operation, outcome: Outcome): JsonObject => {
 };
 
 /** All differences between what etcd and ours answered; empty when they agree. */
-export const compareOutcomes = (operation: Operation, etcd: Outcome, ours: Outcome): Difference[] => {
+export const compareOutcomes = (operation: RequestOperation, etcd: Outcome, ours: Outcome): Difference[] => {
   const differences: Difference[] = [];
   // Where etcd's own bytes are not in the usual form (a map), ours are free as well.
   if (etcd.canonical && !ours.canonical) differences.push({ path: "(order of the fields)", etcd: true, ours: false });

@@ -22,6 +22,11 @@ export interface RunResult {
 
 const mismatchesMax = 30;
 
+/** Both members are killed and started again after so many operations: what they then hold is compared on. */
+const restartEvery = 2500;
+
+const status: Operation = { kind: "grpc", rpc: "etcdserverpb.Maintenance/Status", request: {} };
+
 const hashKv: Operation = { kind: "grpc", rpc: "etcdserverpb.Maintenance/HashKV", request: {} };
 
 /** The store's revision as an answer's header tells it; 0 when it has none. */
@@ -32,11 +37,13 @@ const headerRevision = (outcome: Outcome): number => {
 };
 
 const kindOf = (operation: Operation): string => {
+  if (operation.kind === "restart") return "restart";
   if (operation.kind === "http") return `http ${operation.note}`;
   return operation.kind === "raw" ? `raw ${operation.note}` : `${operation.kind} ${operation.rpc}`;
 };
 
 const statusName = (operation: Operation, outcome: Outcome): string => {
+  if (operation.kind === "restart") return "restart";
   const isGrpc = operation.kind === "grpc" || operation.kind === "raw";
   return isGrpc ? `${outcome.status} ${outcome.message}` : `HTTP ${outcome.status}`;
 };
@@ -77,6 +84,13 @@ class Findings {
   }
 }
 
+/** The operations that chance does not choose: restarts with a look at the store, and the last hash. */
+const operationAt = (i: number, count: number): Operation | null => {
+  if (i > 0 && i % restartEvery === 0) return { kind: "restart" };
+  if (i === count - 1 || (i > 1 && i % restartEvery === 1)) return hashKv;
+  return i > 2 && i % restartEvery === 2 ? status : null;
+};
+
 /** Runs the fixed opening and then random operations until `count` were executed. */
 export const runSeed = async (pair: Pair, seed: number, count: number): Promise<RunResult> => {
   const generator = new Generator(seed, await pair.memberId());
@@ -87,7 +101,7 @@ export const runSeed = async (pair: Pair, seed: number, count: number): Promise<
   const statuses: Record<string, number> = {};
   let current = 1;
   for (let i = 0; i < count; i++) {
-    const operation = i === count - 1 ? hashKv : (fixed[i] ?? generator.next(current));
+    const operation = operationAt(i, count) ?? fixed[i] ?? generator.next(current);
     operations.push(operation);
     const kind = operation.kind === "raw" || operation.kind === "http" ? operation.kind : kindOf(operation);
     counts[kind] = (counts[kind] ?? 0) + 1;

@@ -62,8 +62,16 @@ export interface HttpOperation {
   readonly note: string;
 }
 
+/** Both members are killed with -9 and started again on their data. */
+export interface RestartOperation {
+  readonly kind: "restart";
+}
+
+/** What is sent to a member. */
+export type RequestOperation = GrpcOperation | GatewayOperation | RawOperation | HttpOperation;
+
 /** One step. */
-export type Operation = GrpcOperation | GatewayOperation | RawOperation | HttpOperation;
+export type Operation = RequestOperation | RestartOperation;
 
 /** What one server answered, after what no test may compare was taken out. */
 export interface Outcome {

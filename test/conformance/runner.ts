@@ -15,7 +15,7 @@ import {
   type Json,
   type JsonObject,
 } from "../support/index.js";
-import type { GatewayOperation, GrpcOperation, Operation, Outcome, RpcName } from "./operation.js";
+import type { GatewayOperation, GrpcOperation, Outcome, RequestOperation, RpcName } from "./operation.js";
 import { base64 } from "./vocabulary.js";
 
 /** Left out of the comparison: times, sizes and raft positions differ from run to run. */
@@ -135,7 +135,7 @@ export class Target {
     this.#http = new HttpClient(port);
   }
 
-  async run(operation: Operation): Promise<Outcome> {
+  async run(operation: RequestOperation): Promise<Outcome> {
     switch (operation.kind) {
       case "grpc":
         return this.#runGrpc(operation);

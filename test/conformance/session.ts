@@ -3,7 +3,14 @@
  * names and URLs to the outside, so that even the IDs which are derived from them must agree.
  */
 import { join } from "node:path";
-import { freePorts, Member, readStatus, temporaryFolder, waitForStorageVersion } from "../support/index.js";
+import {
+  freePorts,
+  Member,
+  readStatus,
+  temporaryFolder,
+  waitForStorageVersion,
+  type MemberOptions,
+} from "../support/index.js";
 import { compareOutcomes, type Difference } from "./compare.js";
 import type { Operation, Outcome } from "./operation.js";
 import { Target } from "./runner.js";
@@ -20,26 +27,29 @@ interface Side {
   readonly target: Target;
 }
 
-const advertised = "http://127.0.0.1:7";
+const startSide = async (options: MemberOptions): Promise<Side> => {
+  const member = await Member.start(options);
+  await waitForStorageVersion(options.clientPort);
+  return { member, target: new Target(options.clientPort) };
+};
 
-const startSide = async (command: readonly string[], dataDir: string): Promise<Side> => {
+const sideOptions = async (command: readonly string[], dataDir: string): Promise<MemberOptions> => {
   const [clientPort = 0, peerPort = 0] = await freePorts(2);
-  const member = await Member.start({
-    command,
-    dataDir,
-    clientPort,
-    peerPort,
-    advertisePeerUrl: advertised,
-    advertiseClientUrl: "http://127.0.0.1:9",
-  });
-  await waitForStorageVersion(clientPort);
-  return { member, target: new Target(clientPort) };
+  const advertised = { advertisePeerUrl: "http://127.0.0.1:7", advertiseClientUrl: "http://127.0.0.1:9" };
+  return { command, dataDir, clientPort, peerPort, ...advertised };
+};
+
+/** Kills a member and starts it again on its data. */
+const restartSide = async ({ member, target }: Side): Promise<Side> => {
+  target.close();
+  await member.kill();
+  return startSide(member.options);
 };
 
 /** The two servers of one run. */
 export class Pair {
-  readonly #etcd: Side;
-  readonly #other: Side;
+  #etcd: Side;
+  #other: Side;
   readonly #removeFolder: () => Promise<void>;
 
   private constructor(etcd: Side, other: Side, removeFolder: () => Promise<void>) {
@@ -51,8 +61,8 @@ export class Pair {
   static async start(etcdCommand: readonly string[], otherCommand: readonly string[]): Promise<Pair> {
     const folder = await temporaryFolder();
     const sides = await Promise.allSettled([
-      startSide(etcdCommand, join(folder.path, "etcd")),
-      startSide(otherCommand, join(folder.path, "other")),
+      sideOptions(etcdCommand, join(folder.path, "etcd")).then(startSide),
+      sideOptions(otherCommand, join(folder.path, "other")).then(startSide),
     ]);
     const [etcd, other] = sides;
     if (etcd?.status === "fulfilled" && other?.status === "fulfilled") {
@@ -69,7 +79,11 @@ export class Pair {
   }
 
   /** Both servers at once; they share nothing. */
-  async run(operation: Operation): Promise<{ etcd: Outcome; differences: Difference[] }> {
+  async run(operation: Operation): Promise<{ etcd: Outcome | null; differences: Difference[] }> {
+    if (operation.kind === "restart") {
+      [this.#etcd, this.#other] = await Promise.all([restartSide(this.#etcd), restartSide(this.#other)]);
+      return { etcd: null, differences: [] };
+    }
     const [etcd, other] = await Promise.all([this.#etcd.target.run(operation), this.#other.target.run(operation)]);
     return { etcd, differences: compareOutcomes(operation, etcd, other) };
   }
