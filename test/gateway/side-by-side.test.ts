@@ -271,7 +271,19 @@ test("metrics: headers as etcd's, texts of all threads", needsEtcd, async () => 
   assert.deepEqual([head.status, head.body.length], [200, 0]);
 });
 
-test("many requests at once, pipelined over many connections", needsEtcd, async () => {
+test("replies larger than any buffer", needsEtcd, async () => {
+  const value = Buffer.alloc(1_400_000, 7).toString("base64");
+  for (let i = 0; i < 8; i++)
+    await clients.theirs.send(post("/v3/kv/put", { key: Buffer.from(`big${i}`).toString("base64"), value }));
+  await compare(
+    post("/v3/kv/range", {
+      key: Buffer.from("big").toString("base64"),
+      range_end: Buffer.from("bih").toString("base64"),
+    }),
+  );
+});
+
+test("many requests at once, over many connections", needsEtcd, async () => {
   const many = Array.from({ length: 40 }, () => new HttpClient(main.port));
   const answers = many.map(async (client) => {
     for (let i = 0; i < 25; i++) {

@@ -32,7 +32,8 @@ export type ToHttpWorker =
 export type FromHttpWorker =
   | { readonly kind: "listening"; readonly ports: readonly number[] }
   | { readonly kind: "metrics"; readonly id: number }
-  | { readonly kind: "closed" }
+  /** The thread cannot go on; it ends after this. */
+  | { readonly kind: "failed"; readonly message: string; readonly stack: string | undefined }
   | {
       readonly kind: "log";
       readonly level: "debug" | "info" | "warn" | "error";

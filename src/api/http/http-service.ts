@@ -72,10 +72,14 @@ export class HttpService {
         this.#metrics.delete(message.id);
         break;
       case "close":
-        this.client.close();
-        this.#server.close();
-        this.#send({ kind: "closed" });
+        this.stop();
     }
+  }
+
+  /** Ends the waiting calls, all connections and the listeners. */
+  stop(): void {
+    this.client.close();
+    this.#server.close();
   }
 
   #router(logger: Logger): Router {

@@ -1,6 +1,8 @@
 /**
  * Main's side of the HTTP worker: starts it, keeps it informed, answers its questions, writes its log lines.
  * A worker that dies ends the member: `onFailure` is called once.
+ * Node aborts a process that exits while sockets of uWebSockets.js are open in a worker: `close` before `process.exit`,
+ * or leave by an exit that runs no cleanup.
  * Thread: main.
  */
 import { Worker } from "node:worker_threads";
@@ -25,6 +27,7 @@ export class HttpThread {
   readonly #closed: Promise<void>;
   #isClosing = false;
   #listening: ((ports: readonly number[]) => void) | undefined;
+  #failed: ((error: Error) => void) | undefined;
 
   /** Starts the worker and resolves once it listens; rejects when it cannot. */
   static async start(options: HttpThreadOptions): Promise<HttpThread> {
@@ -34,9 +37,9 @@ export class HttpThread {
         thread.ports = ports;
         resolve();
       };
-      thread.#worker.once("error", reject);
-      thread.#worker.once("exit", (code) => reject(new Error(`the HTTP thread ended with code ${code}`)));
+      thread.#failed = reject;
     });
+    thread.#failed = options.onFailure;
     return thread;
   }
 
@@ -78,8 +81,12 @@ export class HttpThread {
       case "log":
         this.#options.logger[message.level](message.message, message.fields);
         break;
-      case "closed":
+      case "failed": {
+        const error = new Error(message.message);
+        if (message.stack !== undefined) error.stack = message.stack;
+        this.#fail(error);
         break;
+      }
     }
   }
 
@@ -98,6 +105,6 @@ export class HttpThread {
   #fail(error: Error): void {
     if (this.#isClosing) return;
     this.#isClosing = true;
-    this.#options.onFailure(error);
+    this.#failed?.(error);
   }
 }

@@ -1,9 +1,10 @@
 /** The HTTP thread: wires its port and the addon to the service. */
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../../base/index.js";
-import { gatewaySubmit, Mailbox, mailboxPrefixBytes } from "../../native/index.js";
+import { gatewaySubmit, Mailbox } from "../../native/index.js";
 import type { FromHttpWorker, HttpWorkerData, ToHttpWorker } from "./http-messages.js";
 import { HttpService } from "./http-service.js";
+import { ReplyInbox } from "./reply-inbox.js";
 
 assert(parentPort !== null, "http.worker runs as a worker only");
 const port = parentPort;
@@ -14,22 +15,22 @@ const service = new HttpService(data, {
   send: (message: FromHttpWorker) => port.postMessage(message),
 });
 
-let buffer = new Uint8Array(4 << 20);
-mailbox.onWake(() => {
-  for (let length = mailbox.receive(buffer); length > 0; length = mailbox.receive(buffer)) {
-    const view = new DataView(buffer.buffer);
-    for (let at = 0; at < length;) {
-      const start = at + mailboxPrefixBytes;
-      const end = start + view.getUint32(at, true);
-      service.client.receive(buffer, start, end);
-      at = (end + 7) & ~7;
-    }
-  }
-});
+const inbox = new ReplyInbox(mailbox, (bytes, start, end) => service.client.receive(bytes, start, end));
+mailbox.onWake(() => inbox.drain());
 
-port.on("message", (message: ToHttpWorker) => {
-  if (message.kind === "close") mailbox.clearWake();
-  service.receive(message);
-  if (message.kind === "close") port.close();
-});
-await service.start();
+/** Open sockets of uWebSockets.js would make Node abort when the thread ends, so they are closed in every case. */
+function stop(): void {
+  mailbox.clearWake();
+  service.stop();
+  port.close();
+}
+
+function fail(error: unknown): void {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  port.postMessage({ kind: "failed", message, stack } satisfies FromHttpWorker);
+  stop();
+}
+
+port.on("message", (message: ToHttpWorker) => (message.kind === "close" ? stop() : service.receive(message)));
+process.on("uncaughtException", fail);
+service.start().catch(fail);

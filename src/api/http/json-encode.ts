@@ -126,11 +126,19 @@ class JsonWriter {
         const number = field.type === "int32" ? reader.int32(end) : reader.uint32(end);
         return number === 0 ? undefined : String(number);
       }
-      default: {
-        const number = field.type.startsWith("u") ? reader.uint64(end) : reader.int64(end);
-        return number === 0n ? undefined : `"${number}"`;
-      }
+      default:
+        return this.#integer64(field.type.startsWith("u"), end);
     }
+  }
+
+  /** Most 64-bit integers are small; the others take a bigint. */
+  #integer64(isUnsigned: boolean, end: number): string | undefined {
+    const reader = this.#reader;
+    reader.varint(end);
+    const { lo, hi } = reader;
+    if ((lo | hi) === 0) return undefined;
+    if (hi >>> 0 < 0x20_0000) return `"${(hi >>> 0) * 2 ** 32 + (lo >>> 0)}"`;
+    return `"${(BigInt(isUnsigned ? hi >>> 0 : hi | 0) << 32n) | BigInt(lo >>> 0)}"`;
   }
 
   #base64(start: number, end: number): string {
