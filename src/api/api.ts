@@ -159,11 +159,11 @@ class ClientApi implements Api {
 
 /** What the HTTP thread shows of the member. */
 function stateOf(server: EtcdServer): ServerState {
-  const clusterVersion = server.clusterVersion ?? undefined;
+  const clusterVersion = server.core.clusterVersion ?? undefined;
   return {
     ...unknownState,
-    hasLeader: server.leader !== 0n,
-    alarms: server.alarms.map(({ alarm }) => alarm),
+    hasLeader: server.core.leader !== 0n,
+    alarms: server.core.alarms.map(({ alarm }) => alarm),
     clusterVersion,
     storageVersion: clusterVersion === undefined ? undefined : storageVersion,
   };

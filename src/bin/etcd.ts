@@ -106,7 +106,7 @@ class Member {
       "local-member-id": memberIdText(server.memberId),
       "cluster-id": memberIdText(server.clusterId),
     });
-    await server.ready;
+    await server.core.ready;
     this.#logger.info("ready to serve client requests");
     await api.serve(server, (message, fields) => this.fail(message, fields));
   }

@@ -26,8 +26,8 @@ function addConstants(to: Registry, server: EtcdServer): void {
   const version = to.gaugeVector("etcd_cluster_version");
   to.onCollect(() => {
     version.clear();
-    if (server.clusterVersion !== null)
-      version.with({ cluster_version: server.clusterVersion.replace(/\.\d+$/, "") }).set(1);
+    if (server.core.clusterVersion !== null)
+      version.with({ cluster_version: server.core.clusterVersion.replace(/\.\d+$/, "") }).set(1);
   });
 }
 
@@ -44,11 +44,11 @@ function addRaftMetrics(to: Registry, server: EtcdServer): void {
   const slowReads = to.counter("etcd_server_slow_read_indexes_total");
   const failedReads = to.counter("etcd_server_read_indexes_failed_total");
   to.onCollect(() => {
-    const counters = server.counters;
-    hasLeader.set(server.leader === none ? 0 : 1);
-    isLeader.set(server.isLeader ? 1 : 0);
+    const counters = server.core.counters;
+    hasLeader.set(server.core.leader === none ? 0 : 1);
+    isLeader.set(server.core.isLeader ? 1 : 0);
     leaderChanges.value = counters.leaderChanges;
-    committed.set(server.commitIndex);
+    committed.set(server.core.commitIndex);
     applied.set(server.applied.appliedIndex);
     pending.set(counters.proposalsPending);
     failed.value = counters.proposalsFailed;
@@ -62,7 +62,7 @@ function addWalMetrics(to: Registry, server: EtcdServer): void {
   const write = to.histogram("etcd_disk_wal_write_duration_seconds");
   const bytes = to.gauge("etcd_disk_wal_write_bytes_total");
   to.onCollect(() => {
-    const stats = server.wal.stats();
+    const stats = server.walStats;
     fsync.load(stats.fsyncCounts, stats.fsyncSeconds);
     write.load(stats.writeCounts, stats.writeSeconds);
     bytes.set(stats.writtenBytes);

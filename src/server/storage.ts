@@ -15,7 +15,7 @@ import {
   type NewCluster,
 } from "./bootstrap.js";
 import { beginBootstrap, DataDirError, endBootstrap, holdDataDir, type HeldDataDir } from "./data-dir.js";
-import type { OpenedStorage, ServerSurroundings } from "./etcd-server.js";
+import type { ServerSurroundings } from "./etcd-server.js";
 
 /** The member cannot go on; the process ends with 1. */
 export type FatalHandler = (message: string, fields: Readonly<Record<string, unknown>>) => void;
@@ -27,6 +27,16 @@ export interface StorageHooks {
   event(event: ApplyEvent): void;
   /** The disk has no room to prepare the log's next segment, or has again. */
   space(low: boolean): void;
+}
+
+/** What `openStorage` gives. */
+export interface OpenedStorage {
+  readonly dataDir: HeldDataDir;
+  readonly identity: MemberIdentity;
+  readonly wal: Wal;
+  readonly log: ReplayedLog;
+  readonly apply: ApplyClient;
+  readonly ready: ApplyReady;
 }
 
 /** Log segments (design: 64 MiB, as etcd's). */

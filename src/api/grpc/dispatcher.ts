@@ -56,7 +56,7 @@ export class Dispatcher {
     this.#source = source;
     this.#buffer = new Uint8Array(Math.max(1 << 20, messageBytesMax + (1 << 16)));
     this.#validator = new KvValidator({ txnOpsMax: server.config.maxTxnOps });
-    this.#health = new HealthService(server.replies, () => server.leader !== 0n);
+    this.#health = new HealthService(server.replies, () => server.core.leader !== 0n);
     const table: Readonly<Record<ServedPath, () => void>> = {
       "/etcdserverpb.KV/Range": () => this.#range(),
       "/etcdserverpb.KV/Put": () => this.#put(),
@@ -91,7 +91,7 @@ export class Dispatcher {
 
   /** False: there was nothing to take, or the server takes nothing for now. */
   #takeBatch(): boolean {
-    if (this.#server.blocked) return false;
+    if (this.#server.core.blocked) return false;
     const length = this.#source.drain(this.#buffer);
     if (length === 0) return false;
     const reader = this.#reader;
@@ -100,16 +100,16 @@ export class Dispatcher {
       if (reader.kind === CallKind.Call) this.#call();
       else this.#other();
     }
-    if (this.#localLength > 0) this.#server.readSerializable(this.#local, this.#localLength);
+    if (this.#localLength > 0) this.#server.core.readSerializable(this.#local, this.#localLength);
     this.#localLength = 0;
-    this.#server.flush();
+    this.#server.core.flush();
     return true;
   }
 
   #call(): void {
     const { method, flags } = this.#reader;
-    if (this.#server.clusterVersion === null) return this.#fail(new ErrNotCapable());
-    if ((flags & CallFlag.RequireLeader) !== 0 && this.#server.leader === 0n) return this.#fail(new ErrNoLeader());
+    if (this.#server.core.clusterVersion === null) return this.#fail(new ErrNotCapable());
+    if ((flags & CallFlag.RequireLeader) !== 0 && this.#server.core.leader === 0n) return this.#fail(new ErrNoLeader());
     this.#handlers[method]!();
   }
 
@@ -118,6 +118,8 @@ export class Dispatcher {
     switch (reader.kind) {
       case CallKind.Cancel:
         this.#health.cancel(reader.callId);
+        // A long read of that call need not go on.
+        this.#readLocal();
         break;
       case CallKind.Connect:
         this.#connections.opened(reader);
@@ -204,13 +206,13 @@ export class Dispatcher {
   #propose(field: number): void {
     const { bytes, messageStart, messageEnd, callId, connectionId } = this.#reader;
     const { identity } = this.#connections.of(connectionId);
-    const error = this.#server.propose(field, bytes, messageStart, messageEnd, callId, identity);
+    const error = this.#server.core.propose(field, bytes, messageStart, messageEnd, callId, identity);
     if (error !== null) this.#fail(error);
   }
 
   #readLinearizable(): void {
     const { bytes, recordStart, recordEnd } = this.#reader;
-    this.#server.readLinearizable(bytes, recordStart, recordEnd);
+    this.#server.core.readLinearizable(bytes, recordStart, recordEnd);
   }
 
   #readLocal(): void {

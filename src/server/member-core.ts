@@ -1,0 +1,403 @@
+/**
+ * One member without its surroundings: Raft, proposals and those who wait for them, reads, what it tells its cluster.
+ * Disk, apply, network, clock and chance are handed in, so that the real server (`EtcdServer`) and a simulation
+ * of a whole cluster run this same code.
+ *
+ * Write path here: `propose` gathers a wake-up's requests into one batch; `flush` gives it to Raft; the Ready
+ * loop writes it to the WAL and, once durable and committed, hands it to apply, which answers the callers.
+ *
+ * Thread: main. No I/O, timer or clock of its own.
+ */
+import type { ActiveAlarm, ReadsHeader } from "../apply/index.js";
+import type { Logger, Prng } from "../base/index.js";
+import type { Config } from "../config/index.js";
+import { ErrRequestTooLarge, ErrTimeout, ErrTooManyRequests, type EtcdError } from "../errors/index.js";
+import type { Member } from "../membership/index.js";
+import {
+  ConfChangeTransition,
+  none,
+  RawNode,
+  Role,
+  type ConfChangeType,
+  type ConfChangeV2,
+  type SoftState,
+} from "../raft/index.js";
+import type { ApplyEvent, ApplyReady } from "./apply-client.js";
+import type { MemberIdentity, ReplayedLog } from "./bootstrap.js";
+import { LogTruncation } from "./log-truncation.js";
+import { anonymous, type Identity } from "./proposal-builder.js";
+import { Proposals } from "./proposals.js";
+import { Publisher } from "./publisher.js";
+import { RaftLoop, type Applier, type LogWriter, type Transport } from "./raft-loop.js";
+import { ReadIndexQueue } from "./read-index.js";
+import { RequestIdGenerator } from "./request-id.js";
+
+/** Entries committed and not applied at which further requests are refused (etcd's maxGapBetweenApplyAndCommitIndex). */
+const applyGapMax = 5000;
+/** Bytes of calls that wait for a leader or a read index; above it no more calls are taken. */
+const waitingBytesMax = 64 << 20;
+/** The log in memory, in bytes, at which it is cut early. */
+const logBytesMax = 256 << 20;
+const maxSizePerMessage = 1 << 20;
+const maxInflightMessages = 512;
+
+/** etcdserverpb.AlarmType. */
+const alarmNoSpace = 1;
+
+/** Apply, as a member uses it. */
+export interface MemberApply extends Applier {
+  readonly progress: { readonly appliedIndex: number; readonly flushedIndex: number };
+  /** Hands call-batch records over, to be answered when the header says. */
+  reads(header: ReadsHeader, records: Uint8Array, length: number): void;
+}
+
+/** Where errors of calls go; apply answers the rest. */
+export interface ErrorSink {
+  error(callId: number, error: EtcdError): void;
+  flush(): void;
+}
+
+/** What a member runs on. */
+export interface MemberSurroundings {
+  readonly config: Config;
+  readonly identity: MemberIdentity;
+  readonly wal: LogWriter;
+  readonly apply: MemberApply;
+  readonly transport: Transport;
+  readonly replies: ErrorSink;
+  readonly logger: Logger;
+  readonly prng: Prng;
+  /** Milliseconds that never go back. */
+  readonly nowMs: () => number;
+  /** Wall clock at the start, in ms since 1970: the middle part of request IDs. */
+  readonly startMs: number;
+  /** More calls may be taken again, after `blocked` was true. */
+  readonly unblocked: () => void;
+  /** Leader, alarms or cluster version have changed. */
+  readonly stateChanged: () => void;
+}
+
+/** What a member finds on its disk. */
+export interface MemberState {
+  readonly log: ReplayedLog;
+  readonly ready: ApplyReady;
+}
+
+export class MemberCore {
+  readonly #surroundings: MemberSurroundings;
+  readonly #proposals: Proposals;
+  readonly #reads: ReadIndexQueue;
+  readonly #loop: RaftLoop;
+  readonly #publisher: Publisher;
+  #wasBlocked = false;
+  #softState: SoftState = { lead: none, role: Role.Follower };
+  #clusterVersion: string | null;
+  #alarms: readonly ActiveAlarm[];
+  #members: readonly Member[];
+  #leaderChanges = 0;
+
+  constructor(surroundings: MemberSurroundings, state: MemberState) {
+    const { config, identity, logger } = surroundings;
+    const { ready, log } = state;
+    this.#surroundings = surroundings;
+    this.#clusterVersion = ready.clusterVersion;
+    this.#alarms = ready.alarms;
+    this.#members = ready.members;
+    const ids = new RequestIdGenerator(identity.memberId, surroundings.startMs);
+    this.#proposals = new Proposals(ids, {
+      requestBytesMax: config.maxRequestBytes,
+      timeoutMs: this.#requestTimeoutMs,
+      propose: (batch) => this.#loop.node.propose(batch),
+      fail: (callId, error) => surroundings.replies.error(callId, error),
+    });
+    this.#reads = new ReadIndexQueue(this.#requestTimeoutMs, {
+      request: (context) => this.#loop.node.readIndex(contextBytes(context)),
+      release: (index, records, length) => this.#handReads(index, records, length),
+      timedOut: (callId) => surroundings.replies.error(callId, new ErrTimeout()),
+    });
+    const hardState = log.hardState ?? { term: 0, vote: none, commit: 0 };
+    this.#loop = new RaftLoop(
+      {
+        id: identity.memberId,
+        node: this.#makeNode(state),
+        wal: surroundings.wal,
+        apply: surroundings.apply,
+        transport: surroundings.transport,
+        waiters: this.#proposals.waiters,
+        ids,
+        truncation: new LogTruncation(
+          { snapshotCount: config.snapshotCount, catchupEntries: config.snapshotCatchupEntries, logBytesMax },
+          log.mark,
+        ),
+        hooks: {
+          softState: (state) => this.#onSoftState(state),
+          readState: ({ index, context }) =>
+            this.#reads.confirmed(contextNumber(context), index, this.#surroundings.nowMs()),
+          committed: () => {},
+        },
+        logger: logger.named("raft"),
+      },
+      { ...hardState, commit: Math.max(hardState.commit, ready.consistentIndex) },
+    );
+    this.#publisher = new Publisher(
+      {
+        config,
+        memberId: identity.memberId,
+        clusterId: identity.clusterId,
+        logger,
+        timeoutMs: this.#requestTimeoutMs,
+        propose: (field, message) => this.#proposeOwn(field, message),
+      },
+      ready.clusterVersion,
+    );
+  }
+
+  /** The leader's member ID; 0n: none known. */
+  get leader(): bigint {
+    return this.#softState.lead;
+  }
+  get isLeader(): boolean {
+    return this.#softState.role === Role.Leader;
+  }
+  get term(): number {
+    return this.#loop.term;
+  }
+  get commitIndex(): number {
+    return this.#loop.commitIndex;
+  }
+  /** "3.7.0"; null before the cluster has one: the v3 API is not served until then. */
+  get clusterVersion(): string | null {
+    return this.#clusterVersion;
+  }
+  get alarms(): readonly ActiveAlarm[] {
+    return this.#alarms;
+  }
+  get members(): readonly Member[] {
+    return this.#members;
+  }
+  /** Resolves once this member's attributes are known to the cluster and it may serve clients. */
+  get ready(): Promise<void> {
+    return this.#publisher.published;
+  }
+  /** Counters for metrics. */
+  get counters(): {
+    leaderChanges: number;
+    proposalsFailed: number;
+    proposalsPending: number;
+    slowReads: number;
+    failedReads: number;
+  } {
+    return {
+      leaderChanges: this.#leaderChanges,
+      proposalsFailed: this.#proposals.failedCount,
+      proposalsPending: this.#proposals.waiters.open,
+      slowReads: this.#reads.slowCount,
+      failedReads: this.#reads.failedCount,
+    };
+  }
+  /** No more calls should be taken until `unblocked` is called. */
+  get blocked(): boolean {
+    const waiting = this.#proposals.leaderlessBytes + this.#reads.waitingBytes;
+    this.#wasBlocked = waiting > waitingBytesMax || this.#loop.full;
+    return this.#wasBlocked;
+  }
+
+  /**
+   * Takes a request into the log: `bytes[start, end)` is the message of InternalRaftRequest's `field`.
+   * Returns the error that the caller gets at once, or null: apply will answer `callId`.
+   */
+  propose(
+    field: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    callId: number,
+    identity: Identity,
+  ): EtcdError | null {
+    if (this.#loop.commitIndex > this.#surroundings.apply.progress.appliedIndex + applyGapMax)
+      return new ErrTooManyRequests();
+    return this.#proposals.add(field, bytes, start, end, callId, identity) ? null : new ErrRequestTooLarge();
+  }
+
+  /** Takes a read, the whole call-batch record `bytes[start, end)`, which is answered after a ReadIndex. */
+  readLinearizable(bytes: Uint8Array, start: number, end: number): void {
+    this.#reads.add(bytes, start, end);
+  }
+
+  /** Hands call-batch records to apply, which answers from what it has. */
+  readSerializable(records: Uint8Array, length: number): void {
+    this.#handReads(0, records, length);
+  }
+
+  /** The end of a wake-up: everything gathered goes on its way. */
+  flush(): void {
+    const now = this.#surroundings.nowMs();
+    this.#proposals.flush(now, this.#softState.lead !== none);
+    this.#reads.flush(now);
+    this.#loop.pump();
+    this.#surroundings.replies.flush();
+  }
+
+  /** Starts: what Raft wants done at once, and an election where nobody else could lead. */
+  begin(): void {
+    this.#loop.pump();
+    this.#campaignAlone();
+  }
+
+  /** Hands the log what no append has taken along; to be called before the log is closed. */
+  end(): void {
+    this.#loop.writeCommit();
+  }
+
+  /** 5 s and two election timeouts (etcd's ReqTimeout). */
+  get #requestTimeoutMs(): number {
+    return 5000 + 2 * this.#surroundings.config.electionTimeout;
+  }
+
+  #makeNode({ log, ready }: MemberState): RawNode {
+    const { config, identity, logger, prng } = this.#surroundings;
+    return new RawNode({
+      id: identity.memberId,
+      electionTicks: Math.floor(config.electionTimeout / config.heartbeatInterval),
+      heartbeatTicks: 1,
+      preVote: config.preVote,
+      checkQuorum: true,
+      maxSizePerMessage,
+      maxInflightMessages,
+      maxUncommittedSize: Number.POSITIVE_INFINITY,
+      maxApplyingSize: waitingBytesMax,
+      asyncStorageWrites: true,
+      prng,
+      logger: logger.named("raft"),
+      snapshot: () => null,
+      initialState: {
+        hardState: log.hardState,
+        confState: ready.confState ?? log.mark.confState,
+        prevIndex: log.mark.index,
+        prevTerm: log.mark.term,
+        entries: log.batches,
+        applied: ready.consistentIndex,
+      },
+    });
+  }
+
+  /** The sole voter need not wait for an election timeout: nobody else could lead. */
+  #campaignAlone(): void {
+    if (this.#softState.lead !== none || this.#softState.role !== Role.Follower) return;
+    const { voters } = this.#loop.node.confState;
+    if (voters.length !== 1 || voters[0] !== this.#surroundings.identity.memberId) return;
+    this.#loop.node.campaign();
+    this.#loop.pump();
+  }
+
+  /** One heartbeat interval has passed. */
+  tick(): void {
+    const now = this.#surroundings.nowMs();
+    this.#loop.node.tick();
+    this.#loop.pump();
+    this.#loop.writeCommit();
+    this.#reads.tick(now);
+    this.#proposals.expire(now);
+    this.#publisher.tick(now);
+    this.#surroundings.replies.flush();
+    this.#checkUnblocked();
+  }
+
+  /** A request of the server itself, for which no call waits. */
+  #proposeOwn(field: number, message: Uint8Array): void {
+    this.#proposals.add(field, message, 0, message.length, 0, anonymous);
+    this.flush();
+  }
+
+  #handReads(minAppliedIndex: number, records: Uint8Array, length: number): void {
+    const header = {
+      raftTerm: this.#loop.term,
+      minAppliedIndex,
+      commitIndex: this.#loop.commitIndex,
+      leaderId: this.leader,
+    };
+    this.#surroundings.apply.reads(header, records, length);
+  }
+
+  /** The WAL has made everything up to `token` durable. */
+  onDurable(token: number): void {
+    this.#loop.durable(token);
+    this.#surroundings.replies.flush();
+  }
+
+  /** Apply has progressed. */
+  onProgress(): void {
+    this.#loop.applied();
+    this.#campaignAlone();
+    this.#checkUnblocked();
+  }
+
+  /** The disk has no room to prepare the log's next segment, or has again. */
+  onDiskSpace(low: boolean): void {
+    const isRaised = this.#alarms.some(
+      ({ memberId, alarm }) => memberId === this.#surroundings.identity.memberId && alarm === alarmNoSpace,
+    );
+    this.#publisher.diskSpace(low, isRaised);
+  }
+
+  #checkUnblocked(): void {
+    if (this.#wasBlocked && !this.blocked) this.#surroundings.unblocked();
+  }
+
+  #onSoftState(state: SoftState): void {
+    const before = this.#softState;
+    this.#softState = state;
+    if (state.lead === before.lead) return;
+    this.#surroundings.stateChanged();
+    if (state.lead !== none) this.#leaderChanges++;
+    if (state.lead === none) return;
+    this.#proposals.leaderElected();
+    this.#reads.askAgain(this.#surroundings.nowMs());
+    this.#publisher.leaderElected(this.isLeader);
+    queueMicrotask(() => this.#publisher.tick(this.#surroundings.nowMs()));
+  }
+
+  /** Apply tells of what it has applied. */
+  onApplyEvent(event: ApplyEvent): void {
+    switch (event.type) {
+      case "confChange":
+        this.#members = event.members;
+        this.#loop.confChangeApplied(event.index, (node) => node.applyConfChange(confChangeOf(event), event.index));
+        break;
+      case "clusterVersion":
+        this.#clusterVersion = event.version;
+        this.#surroundings.stateChanged();
+        this.#publisher.clusterVersionSet(event.version);
+        break;
+      case "members":
+        this.#members = event.members;
+        this.#publisher.membersChanged(event.members, this.#surroundings.nowMs());
+        break;
+      case "alarms":
+        this.#alarms = event.alarms;
+        this.#surroundings.stateChanged();
+        break;
+      case "noSpace":
+        this.#publisher.raiseNoSpace();
+        break;
+    }
+    this.#surroundings.replies.flush();
+  }
+}
+
+/** A change that apply has refused reaches Raft without a node, so that it does nothing. */
+function confChangeOf({ accepted, nodeId, changeType }: Extract<ApplyEvent, { type: "confChange" }>): ConfChangeV2 {
+  const type = changeType as ConfChangeType;
+  return { transition: ConfChangeTransition.Auto, changes: [{ type, nodeId: accepted ? nodeId : none }] };
+}
+
+/** ReadIndex contexts are 8 bytes; ours count up. */
+function contextBytes(context: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setFloat64(0, context);
+  return bytes;
+}
+
+function contextNumber(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getFloat64(0);
+}
