@@ -96,6 +96,8 @@ export function allSuites(): readonly Suite[] {
     node("unit", testFiles("src"), { budgetS: 240, quick: true, concurrency: 2 }),
     node("scenario", testFiles("test/scenario"), { budgetS: 120, quick: true }),
     { ...command("etcd", 480, script("test/suites/prepare-etcd.js")), quick: false },
+    node("fuzz", testFiles("test/fuzz"), { budgetS: 80 }),
+    node("gateway", testFiles("test/gateway"), { budgetS: 40 }),
     node("e2e", testFiles("test/e2e"), { budgetS: 360 }),
     node("conformance", testFiles("test/conformance"), { budgetS: 360 }),
   ];
