@@ -84,7 +84,11 @@ pub struct Call {
     pub awaits_grant: bool,
     /// What the client lets us send, less its initial window.
     pub send_offset: i64,
-    /// Message bytes received so far, gRPC prefix included.
+    /// The client compresses its messages with gzip.
+    pub gzip: bool,
+    /// A whole message that waits until the call may be dispatched.
+    pub kept: Vec<u8>,
+    /// Bytes of a message received so far, gRPC prefix included.
     pub assembly: Vec<u8>,
     /// Encoded for the call record.
     pub metadata: Vec<u8>,
@@ -103,17 +107,23 @@ impl Call {
     }
 
     fn clear(&mut self) {
-        let mut buffers =
-            [&mut self.assembly, &mut self.metadata, &mut self.pending].map(std::mem::take);
+        let mut buffers = [
+            &mut self.assembly,
+            &mut self.kept,
+            &mut self.metadata,
+            &mut self.pending,
+        ]
+        .map(std::mem::take);
         for buffer in &mut buffers {
             buffer.clear();
             if buffer.capacity() > BUFFER_BYTES_KEPT {
                 *buffer = Vec::new();
             }
         }
-        let [assembly, metadata, pending] = buffers;
+        let [assembly, kept, metadata, pending] = buffers;
         *self = Call {
             assembly,
+            kept,
             metadata,
             pending,
             ..Call::default()

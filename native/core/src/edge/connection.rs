@@ -336,7 +336,7 @@ impl Connection {
                 ))
             };
         }
-        if payload.len() % 6 != 0 {
+        if !payload.len().is_multiple_of(6) {
             return Err(Fatal::new(Reason::FrameSize, "SETTINGS of a wrong size"));
         }
         self.settings_count += 1;
@@ -355,10 +355,10 @@ impl Connection {
 
     fn setting(&mut self, id: u16, value: u32, context: &mut Context) -> Result<(), Fatal> {
         match id {
-            setting::HEADER_TABLE_SIZE if (value as usize) < TABLE_BYTES_MAX => {
-                if self.encoder != Encoder::Disabled {
-                    self.encoder = Encoder::Disabling;
-                }
+            setting::HEADER_TABLE_SIZE
+                if (value as usize) < TABLE_BYTES_MAX && self.encoder != Encoder::Disabled =>
+            {
+                self.encoder = Encoder::Disabling;
             }
             setting::ENABLE_PUSH if value > 1 => {
                 return Err(Fatal::new(
@@ -456,7 +456,7 @@ impl Connection {
             context.counters.ended(call.method, ended_as);
         }
         self.streams.remove(&call.stream);
-        self.assembly_bytes -= call.assembly.len();
+        self.assembly_bytes -= call.assembly.len() + call.kept.len();
         self.pending_bytes -= call.pending_bytes();
         self.in_flight -= usize::from(call.in_flight);
         let granted = std::mem::take(&mut call.granted);

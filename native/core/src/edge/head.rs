@@ -1,5 +1,6 @@
 //! A request's header fields: what each means to the edge, and the sum of them.
 
+use super::base64;
 use super::grpc::{self, TimeoutFault};
 use super::hpack::Sink;
 use std::collections::HashMap;
@@ -24,9 +25,7 @@ pub enum Field {
     },
     /// Nanoseconds.
     Timeout(Result<u64, TimeoutFault>),
-    Encoding {
-        identity: bool,
-    },
+    Encoding(Coding),
     /// `connection`, which makes a request malformed.
     Connection,
     HasLeader {
@@ -36,8 +35,18 @@ pub enum Field {
     Token,
     Authorization,
     ClientApiVersion,
+    /// The value of a `-bin` field is not base64.
+    BadBinary,
     /// A name or a value that HTTP/2 forbids, or a pseudo-header that no request has.
     Malformed,
+}
+
+/// How a client says it compresses messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    Identity,
+    Gzip,
+    Unknown,
 }
 
 /// The path names no method of the table.
@@ -103,9 +112,7 @@ fn classify(paths: &Paths, name: &[u8], value: &[u8]) -> Field {
             plain: value == b"application/grpc",
         },
         b"grpc-timeout" => Field::Timeout(grpc::parse_timeout(value)),
-        b"grpc-encoding" => Field::Encoding {
-            identity: value.is_empty() || value == b"identity",
-        },
+        b"grpc-encoding" => Field::Encoding(coding(value)),
         b"connection" => Field::Connection,
         b"hasleader" => Field::HasLeader {
             required: value == b"true",
@@ -114,8 +121,17 @@ fn classify(paths: &Paths, name: &[u8], value: &[u8]) -> Field {
         b"token" => Field::Token,
         b"authorization" => Field::Authorization,
         b"client-api-version" => Field::ClientApiVersion,
-        _ if valid_name(name) => Field::Other,
-        _ => Field::Malformed,
+        _ if !valid_name(name) => Field::Malformed,
+        _ if name.ends_with(b"-bin") && base64::check(value).is_err() => Field::BadBinary,
+        _ => Field::Other,
+    }
+}
+
+fn coding(value: &[u8]) -> Coding {
+    match value {
+        b"" | b"identity" => Coding::Identity,
+        b"gzip" => Coding::Gzip,
+        _ => Coding::Unknown,
     }
 }
 
@@ -140,7 +156,7 @@ pub struct Head {
     pub grpc: bool,
     pub plain_content_type: bool,
     pub timeout: Option<Result<u64, TimeoutFault>>,
-    pub identity: bool,
+    pub coding: Coding,
     pub connection_header: bool,
     pub authorities: u32,
     pub hosts: u32,
@@ -158,6 +174,9 @@ pub struct Head {
     pub encoding: Vec<u8>,
     pub token: Vec<u8>,
     pub client_version: Vec<u8>,
+    /// The last `-bin` field that is not base64; without one the name is empty.
+    pub bad_binary_name: Vec<u8>,
+    pub bad_binary: Vec<u8>,
     pseudo_seen: u8,
     regular_seen: bool,
     bytes: usize,
@@ -179,7 +198,7 @@ impl Head {
             grpc: false,
             plain_content_type: false,
             timeout: None,
-            identity: true,
+            coding: Coding::Identity,
             connection_header: false,
             authorities: 0,
             hosts: 0,
@@ -195,6 +214,8 @@ impl Head {
             encoding: Vec::new(),
             token: Vec::new(),
             client_version: Vec::new(),
+            bad_binary_name: Vec::new(),
+            bad_binary: Vec::new(),
             pseudo_seen: 0,
             regular_seen: false,
             bytes: 0,
@@ -208,7 +229,7 @@ impl Head {
         self.grpc = false;
         self.plain_content_type = false;
         self.timeout = None;
-        self.identity = true;
+        self.coding = Coding::Identity;
         self.connection_header = false;
         self.authorities = 0;
         self.hosts = 0;
@@ -224,6 +245,8 @@ impl Head {
         self.encoding.clear();
         self.token.clear();
         self.client_version.clear();
+        self.bad_binary_name.clear();
+        self.bad_binary.clear();
         self.pseudo_seen = 0;
         self.regular_seen = false;
         self.bytes = 0;
@@ -234,7 +257,7 @@ impl Head {
         self.bytes > LIST_BYTES_MAX
     }
 
-    fn apply(&mut self, field: Field, value: &[u8]) {
+    fn apply(&mut self, field: Field, name: &[u8], value: &[u8]) {
         match field {
             Field::Other | Field::Scheme => {}
             Field::Method { post } => {
@@ -258,8 +281,8 @@ impl Head {
                     set(&mut self.timeout_text, value);
                 }
             }
-            Field::Encoding { identity } => {
-                self.identity = identity;
+            Field::Encoding(coding) => {
+                self.coding = coding;
                 set(&mut self.encoding, value);
             }
             Field::Connection => self.connection_header = true,
@@ -274,6 +297,10 @@ impl Head {
                 set(&mut self.client_version, value);
             }
             Field::ClientApiVersion => {}
+            Field::BadBinary => {
+                set(&mut self.bad_binary_name, name);
+                set(&mut self.bad_binary, value);
+            }
             Field::Malformed => self.malformed = true,
         }
     }
@@ -336,7 +363,7 @@ impl Sink for HeadSink<'_> {
         head.bytes += name.len() + value.len() + 32;
         head.check_order(field);
         if !head.too_large() {
-            head.apply(field, value);
+            head.apply(field, name, value);
         }
     }
 }
@@ -370,10 +397,8 @@ mod tests {
     #[test]
     fn an_ordinary_request() {
         let head = head(&PLAIN);
-        assert_eq!(
-            (head.method, head.post, head.grpc, head.identity),
-            (1, true, true, true)
-        );
+        assert_eq!((head.method, head.post, head.grpc), (1, true, true));
+        assert_eq!(head.coding, Coding::Identity);
         assert!(!head.malformed);
     }
 

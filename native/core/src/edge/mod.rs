@@ -10,6 +10,7 @@
 //! Bounds: calls for JavaScript wait in a queue of 8 MiB, beyond which no socket is read; see `context::Limits`
 //! for what one connection may hold.
 
+mod base64;
 mod batch;
 mod call_table;
 mod connection;
@@ -22,6 +23,7 @@ mod head;
 mod health;
 mod hpack;
 mod huffman;
+mod inflate;
 mod receive;
 mod request;
 mod send;

@@ -6,9 +6,13 @@
 use super::batch::call_kind;
 use super::call_table::MethodKind;
 use super::connection::{Connection, unpadded};
-use super::context::Context;
+use super::context::{Context, Limits};
 use super::frame::{self, Fatal, Header, Reason, flag};
 use super::grpc::{PREFIX_BYTES, code};
+use super::inflate::{self, gunzip};
+
+/// A call keeps so much of the memory in which its last message was assembled.
+const ASSEMBLY_BYTES_KEPT: usize = 4096;
 
 /// What is wrong with a call's messages: gRPC status and text.
 struct Fault(u8, String);
@@ -71,18 +75,14 @@ impl Connection {
     ) -> Result<(), Fault> {
         while !data.is_empty() {
             let call = context.calls.at(id);
-            if call.message_complete {
-                // A unary call's further bytes are nobody's; a server stream's break its promise of one message.
-                return match call.kind {
-                    MethodKind::Unary => Ok(()),
-                    _ => Err(too_many_messages()),
-                };
+            if call.message_complete && call.kind == MethodKind::Unary {
+                // The call is under way; what else its client sends is nobody's.
+                return Ok(());
             }
             if call.assembly.is_empty() && data.len() >= PREFIX_BYTES {
-                let length = message_length(data, context)?;
+                let length = message_length(data, &context.limits)?;
                 if let Some(message) = data.get(PREFIX_BYTES..PREFIX_BYTES + length) {
-                    check_flag(data[0])?;
-                    self.message(id, message, context);
+                    self.message(id, data[0], message, context)?;
                     data = &data[PREFIX_BYTES + length..];
                     continue;
                 }
@@ -99,94 +99,116 @@ impl Connection {
         data: &'a [u8],
         context: &mut Context,
     ) -> Result<&'a [u8], Fault> {
-        let receive_bytes_max = context.limits.receive_bytes_max;
         let call = context.calls.at(id);
-        let had = call.assembly.len();
-        let mut taken = 0;
-        if had < PREFIX_BYTES {
-            taken = data.len().min(PREFIX_BYTES - had);
-            call.assembly.extend_from_slice(&data[..taken]);
-            self.assembly_bytes += taken;
-            if had + taken < PREFIX_BYTES {
-                return Ok(&data[taken..]);
-            }
+        let prefix_missing = PREFIX_BYTES.saturating_sub(call.assembly.len());
+        let (prefix, rest) = data.split_at(prefix_missing.min(data.len()));
+        call.assembly.extend_from_slice(prefix);
+        self.assembly_bytes += prefix.len();
+        if prefix.len() < prefix_missing {
+            return Ok(rest);
         }
-        let length = length_in_prefix(&call.assembly);
-        if length > receive_bytes_max {
-            return Err(too_large(length, receive_bytes_max));
-        }
+        let length = message_length(&call.assembly, &context.limits)?;
         let missing = PREFIX_BYTES + length - call.assembly.len();
-        let rest = &data[taken..];
-        let more = rest.len().min(missing);
-        call.assembly.extend_from_slice(&rest[..more]);
-        self.assembly_bytes += more;
-        if more == missing {
-            return self.assembled(id, context).map(|()| &rest[more..]);
+        let (more, rest) = rest.split_at(missing.min(rest.len()));
+        call.assembly.extend_from_slice(more);
+        self.assembly_bytes += more.len();
+        if more.len() == missing {
+            self.assembled(id, context)?;
+        } else if self.assembly_bytes > context.limits.assembly_bytes_max {
+            let text = "grpc: too much data of incomplete messages";
+            return Err(Fault(code::RESOURCE_EXHAUSTED, text.into()));
+        } else {
+            self.ask_grant(id, (missing - more.len()) as i64, context);
         }
-        if self.assembly_bytes > context.limits.assembly_bytes_max {
-            return Err(Fault(
-                code::RESOURCE_EXHAUSTED,
-                "grpc: too much data of incomplete messages".into(),
-            ));
-        }
-        self.ask_grant(id, (missing - more) as i64, context);
-        Ok(&[])
+        Ok(rest)
     }
 
     /// The message in a call's `assembly` is whole.
     fn assembled(&mut self, id: u32, context: &mut Context) -> Result<(), Fault> {
-        let call = context.calls.at(id);
-        check_flag(call.assembly[0])?;
-        let whole = std::mem::take(&mut call.assembly);
+        let mut whole = std::mem::take(&mut context.calls.at(id).assembly);
         self.assembly_bytes -= whole.len();
-        self.message(id, &whole[PREFIX_BYTES..], context);
-        // The call may have kept the message in a buffer of its own; otherwise it gets this one back.
-        if let Some(call) = context.calls.get(id)
-            && call.assembly.is_empty()
-            && whole.len() <= 4096
-        {
-            call.assembly = whole;
-            call.assembly.clear();
-        }
+        self.message(id, whole[0], &whole[PREFIX_BYTES..], context)?;
+        whole.clear();
+        whole.shrink_to(ASSEMBLY_BYTES_KEPT);
+        context.calls.at(id).assembly = whole;
         Ok(())
     }
 
-    /// One whole message has come.
-    fn message(&mut self, id: u32, message: &[u8], context: &mut Context) {
+    /// One whole message has come; `flag` tells whether it is compressed.
+    fn message(
+        &mut self,
+        id: u32,
+        flag: u8,
+        message: &[u8],
+        context: &mut Context,
+    ) -> Result<(), Fault> {
+        self.credit(id, PREFIX_BYTES + message.len(), context);
+        match flag {
+            0 => self.plain_message(id, message, context),
+            1 if context.calls.at(id).gzip => {
+                let message = gunzip(message, context.limits.receive_bytes_max)?;
+                self.plain_message(id, &message, context)
+            }
+            1 => {
+                let text = "grpc: compressed flag set with identity or empty encoding";
+                Err(Fault(code::INTERNAL, text.into()))
+            }
+            other => {
+                let text = format!("grpc: received unexpected payload format {other}");
+                Err(Fault(code::INTERNAL, text))
+            }
+        }
+    }
+
+    /// One whole message, not compressed any more.
+    fn plain_message(
+        &mut self,
+        id: u32,
+        message: &[u8],
+        context: &mut Context,
+    ) -> Result<(), Fault> {
         let call = context.calls.at(id);
+        if call.message_complete {
+            let text = "cardinality violation: received multiple request messages for non-client-streaming RPC";
+            return Err(Fault(code::INTERNAL, text.into()));
+        }
         context.counters.received(call.method, message.len());
-        let granted = std::mem::take(&mut call.granted);
+        call.message_complete = !call.kind.client_streams();
         match call.kind {
             MethodKind::Unary => {
-                call.message_complete = true;
                 self.start(id, context);
                 self.dispatch_or_defer(id, message, context);
             }
             MethodKind::ServerStream => {
-                call.message_complete = true;
-                self.keep(id, message, context);
                 self.start(id, context);
+                self.keep(id, message, context);
             }
             MethodKind::ClientStream | MethodKind::Bidi => {
-                let bytes = (PREFIX_BYTES + message.len()) as u32;
-                call.receive_credit += bytes.saturating_sub(granted);
-                let credit = call.receive_credit;
-                if credit >= context.limits.stream_window / 2 {
-                    call.receive_credit = 0;
-                    call.receive_window += i64::from(credit);
-                    frame::put_window_update(&mut self.out.bytes, call.stream, credit);
-                }
                 context.put_record(id, self.id, call_kind::MESSAGE, message);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back to a stream's window what a message has taken, and to the connection what it was granted.
+    fn credit(&mut self, id: u32, bytes: usize, context: &mut Context) {
+        let call = context.calls.at(id);
+        let granted = std::mem::take(&mut call.granted);
+        if call.kind.client_streams() {
+            call.receive_credit += (bytes as u32).saturating_sub(granted);
+            let credit = call.receive_credit;
+            if credit >= context.limits.stream_window / 2 {
+                call.receive_credit = 0;
+                call.receive_window += i64::from(credit);
+                frame::put_window_update(&mut self.out.bytes, call.stream, credit);
             }
         }
         self.ungrant(granted, context);
     }
 
-    /// Keeps a whole message until the call may be dispatched; here it is without its prefix.
+    /// Keeps a whole message until the call may be dispatched.
     fn keep(&mut self, id: u32, message: &[u8], context: &mut Context) {
-        let call = context.calls.at(id);
-        call.assembly.clear();
-        call.assembly.extend_from_slice(message);
+        context.calls.at(id).kept.extend_from_slice(message);
         self.assembly_bytes += message.len();
     }
 
@@ -231,7 +253,7 @@ impl Connection {
     }
 
     fn dispatch_kept(&mut self, id: u32, context: &mut Context) {
-        let message = std::mem::take(&mut context.calls.at(id).assembly);
+        let message = std::mem::take(&mut context.calls.at(id).kept);
         self.assembly_bytes -= message.len();
         self.dispatch(id, &message, context);
     }
@@ -240,7 +262,8 @@ impl Connection {
     pub(super) fn end_of_stream(&mut self, id: u32, context: &mut Context) {
         let call = context.calls.at(id);
         call.remote_closed = true;
-        let partial = !call.message_complete && !call.assembly.is_empty();
+        // A prefix cut short counts as none, as in grpc-go.
+        let partial = call.assembly.len() >= PREFIX_BYTES;
         match call.kind {
             MethodKind::Unary if call.message_complete => {}
             MethodKind::Unary => {
@@ -282,6 +305,7 @@ impl Connection {
     fn grant_next(&mut self, context: &mut Context) {
         while let Some(&id) = self.awaiting_grant.front() {
             let call = context.calls.at(id);
+            debug_assert!(call.awaits_grant && call.assembly.len() >= PREFIX_BYTES);
             let missing = PREFIX_BYTES + length_in_prefix(&call.assembly) - call.assembly.len();
             let more = (missing as i64 - call.receive_window).max(0) as u32;
             if self.granted_bytes > 0
@@ -301,42 +325,26 @@ impl Connection {
     }
 }
 
-fn message_length(data: &[u8], context: &Context) -> Result<usize, Fault> {
+/// The length of the message whose prefix is at the start of `data`, if such a message may come.
+fn message_length(data: &[u8], limits: &Limits) -> Result<usize, Fault> {
     let length = length_in_prefix(data);
-    let max = context.limits.receive_bytes_max;
+    let max = limits.receive_bytes_max;
     if length > max {
-        Err(too_large(length, max))
-    } else {
-        Ok(length)
+        let text = format!("grpc: received message larger than max ({length} vs. {max})");
+        return Err(Fault(code::RESOURCE_EXHAUSTED, text));
     }
+    Ok(length)
 }
 
 fn length_in_prefix(prefix: &[u8]) -> usize {
     frame::read_u32(&prefix[1..]) as usize
 }
 
-fn too_large(length: usize, max: usize) -> Fault {
-    let text = format!("grpc: received message larger than max ({length} vs. {max})");
-    Fault(code::RESOURCE_EXHAUSTED, text)
-}
-
-fn too_many_messages() -> Fault {
-    let text =
-        "cardinality violation: received multiple request messages for non-client-streaming RPC";
-    Fault(code::INTERNAL, text.into())
-}
-
-/// The first byte of a message's prefix must say that it is not compressed.
-fn check_flag(flag: u8) -> Result<(), Fault> {
-    match flag {
-        0 => Ok(()),
-        1 => Err(Fault(
-            code::INTERNAL,
-            "grpc: compressed flag set with identity or empty encoding".into(),
-        )),
-        other => Err(Fault(
-            code::INTERNAL,
-            format!("grpc: received unexpected payload format {other}"),
-        )),
+impl From<inflate::Fault> for Fault {
+    fn from(fault: inflate::Fault) -> Fault {
+        match fault {
+            inflate::Fault::TooLarge(text) => Fault(code::RESOURCE_EXHAUSTED, text),
+            inflate::Fault::Corrupt(text) => Fault(code::INTERNAL, text),
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! From a header block to a call, in the order in which grpc-go 1.82 makes its checks.
 
+use super::base64::{self, IllegalAt};
 use super::batch::{call_flag, call_kind, put_metadata, tag};
 use super::call_table::MethodKind;
 use super::connection::Connection;
 use super::context::Context;
 use super::frame::{self, Fatal, Reason};
 use super::grpc::{self, code};
-use super::head::{Head, HeadSink, TokenFrom, UNKNOWN_METHOD};
+use super::head::{Coding, Head, HeadSink, TokenFrom, UNKNOWN_METHOD};
 
 /// Why a request does not become a call.
 enum Refusal {
@@ -39,7 +40,7 @@ impl Connection {
         if let Some(&id) = self.streams.get(&stream) {
             return self.trailers(id, stream, ends_stream, context);
         }
-        if stream % 2 == 0 || stream <= self.last_stream {
+        if stream.is_multiple_of(2) || stream <= self.last_stream {
             return Err(Fatal::new(
                 Reason::Protocol,
                 "received an illegal stream id",
@@ -110,6 +111,9 @@ impl Connection {
             let text = grpc::timeout_fault_text(fault, &head.timeout_text);
             return answer(400, code::INTERNAL, text);
         }
+        if !head.bad_binary_name.is_empty() {
+            return answer(400, code::INTERNAL, bad_binary_text(head));
+        }
         if self.streams.len() >= context.limits.concurrent_streams_max as usize {
             return Err(Refusal::Reset(Reason::RefusedStream));
         }
@@ -120,7 +124,8 @@ impl Connection {
             return answer(405, code::INTERNAL, text);
         }
         let timeout = head.timeout.and_then(Result::ok);
-        if timeout == Some(0) {
+        // What is shorter than the clock's step has passed by now.
+        if timeout.is_some_and(|nanoseconds| nanoseconds < 1000) {
             return answer(
                 200,
                 code::DEADLINE_EXCEEDED,
@@ -134,7 +139,7 @@ impl Connection {
                 context.paths.unknown_text(&head.path),
             );
         }
-        if !head.identity {
+        if head.coding == Coding::Unknown {
             let quoted = grpc::go_quoted(&head.encoding);
             let text = format!("grpc: Decompressor is not installed for grpc-encoding {quoted}");
             return answer(200, code::UNIMPLEMENTED, text);
@@ -161,6 +166,7 @@ impl Connection {
         call.receive_window = i64::from(context.limits.stream_window);
         call.subtype = subtype(head).map(Into::into);
         call.flags = flags(head);
+        call.gzip = head.coding == Coding::Gzip;
         if head.token_from != TokenFrom::Nothing {
             put_metadata(&mut call.metadata, tag::TOKEN, &head.token);
         }
@@ -199,6 +205,15 @@ impl Connection {
         context.put_record(id, self.id, call_kind::CALL, message);
         context.calls.at(id).dispatched = true;
     }
+}
+
+fn bad_binary_text(head: &Head) -> String {
+    let name = grpc::go_quoted(&head.bad_binary_name);
+    let value = grpc::go_quoted(&head.bad_binary);
+    let at = base64::check(&head.bad_binary).map_or_else(|IllegalAt(at)| at, |()| 0);
+    format!(
+        "malformed binary metadata {value} in header {name}: illegal base64 data at input byte {at}"
+    )
 }
 
 /// What the answer's content type has after "application/grpc+".
