@@ -77,7 +77,8 @@ function followsOn(m: Message): boolean {
   let index = m.index;
   let term = m.logTerm;
   for (const batch of m.entries) {
-    if (batch.firstIndex !== index + 1 || batch.term < term || !isPosition(batch.lastIndex)) return false;
+    if (batch.firstIndex !== index + 1 || !isPosition(batch.lastIndex)) return false;
+    if (!isPosition(batch.term) || batch.term === 0 || batch.term < term) return false;
     index = batch.lastIndex;
     term = batch.term;
   }

@@ -126,7 +126,6 @@ export class Cluster {
   appliedMax = 0;
   readsAnswered = 0;
   snapshotsInstalled = 0;
-  refusedChanges = 0;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
@@ -290,7 +289,6 @@ export class Cluster {
       return node.applyConfChange(decodeConfChange(type, data), index);
     } catch (error) {
       if (!(error instanceof ConfChangeError)) throw error;
-      this.refusedChanges += 1;
       const changes = [{ type: 0 as const, nodeId: none }];
       // In a joint configuration even that does not fit; then the configuration just stays.
       if (node.confState.votersOutgoing.length > 0) return node.confState;

@@ -249,7 +249,7 @@ class Run {
 }
 
 test(`${seeds} random runs keep Raft's promises (§5.2, §5.3, §5.4.3, thesis §6.4)`, () => {
-  const totals = { applied: 0, reads: 0, snapshots: 0, refused: 0, terms: 0 };
+  const totals = { applied: 0, reads: 0, snapshots: 0, terms: 0 };
   for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
     try {
       const run = new Run(seed);
@@ -260,7 +260,6 @@ test(`${seeds} random runs keep Raft's promises (§5.2, §5.3, §5.4.3, thesis �
       totals.applied += run.cluster.appliedMax;
       totals.reads += run.cluster.readsAnswered;
       totals.snapshots += run.cluster.snapshotsInstalled;
-      totals.refused += run.cluster.refusedChanges;
       totals.terms += Math.max(...run.cluster.members.map((m) => m.node.term));
     } catch (error) {
       throw new Error(`RAFT_SEED=${seed}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
@@ -270,5 +269,5 @@ test(`${seeds} random runs keep Raft's promises (§5.2, §5.3, §5.4.3, thesis �
   assert.ok(totals.applied > seeds * 20, JSON.stringify(totals));
   assert.ok(totals.reads > seeds, JSON.stringify(totals));
   assert.ok(totals.terms > seeds * 2, JSON.stringify(totals));
-  if (seeds >= 60) assert.ok(totals.snapshots > 0 && totals.refused > 0, JSON.stringify(totals));
+  if (seeds >= 60) assert.ok(totals.snapshots > 0, JSON.stringify(totals));
 });
