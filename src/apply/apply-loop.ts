@@ -24,6 +24,12 @@ const inboxBytesMax = 1 << 30;
 /** Entries that wait behind a long delete; beyond, nothing more is received. */
 const heldBytesMax = 16 << 20;
 
+/**
+ * Main hears of progress after so many entries, and at each flush of the backend (within --backend-batch-interval):
+ * no client waits for it, and a wake-up of main for every turn would cost as much as the turn.
+ */
+const progressEntries = 256;
+
 /** The side of a mailbox that receives. */
 export interface Inbox {
   receive(into: Uint8Array): number;
@@ -119,8 +125,8 @@ export class ApplyLoop {
     reads.applied(applier.appliedIndex);
     reads.work();
     this.#sendReplies();
-    const readsChanged = reads.pendingCalls !== this.#progress.pendingReads;
-    if (received > 0 || readsChanged || this.#progressDue) this.#sendProgress();
+    const isFarBehind = applier.appliedIndex - this.#progress.appliedIndex >= progressEntries;
+    if (isFarBehind || this.#progressDue) this.#sendProgress();
     if (backend.isFull && !this.#full) this.#waitForRoom();
     if (received > 0 || this.#suspended || this.#held.length > 0 || reads.hasWork) this.wake();
     else if (!this.#full) this.#drained?.();
@@ -200,7 +206,7 @@ export class ApplyLoop {
   }
 
   #sendProgress(): void {
-    const { applier, backend, store, reads, toMain } = this.#options;
+    const { applier, backend, store, toMain } = this.#options;
     const progress = this.#progress;
     const sizes = backend.sizes();
     progress.appliedIndex = applier.appliedIndex;
@@ -209,8 +215,6 @@ export class ApplyLoop {
     progress.compactRevision = store.compactRevision;
     progress.dbSize = sizes.total;
     progress.dbSizeInUse = sizes.inUse;
-    progress.pendingReads = reads.pendingCalls;
-    progress.pendingReadBytes = reads.pendingBytes;
     writeProgress(this.#progressView, progress);
     // Should main not keep up, the next turn tells it.
     this.#progressDue = !toMain.send(this.#progressBytes, progressMessageBytes);

@@ -6,7 +6,7 @@ import type { Logger } from "../base/index.js";
 import { MembershipStore } from "../membership/index.js";
 import type { Registry } from "../metrics/index.js";
 import { ReplyBatchWriter } from "../native/index.js";
-import { LmdbBackend, lmdbBackendDefaults } from "../storage/backend/index.js";
+import { LmdbBackend, lmdbBackendDefaults, type Backend, type CommitReport } from "../storage/backend/index.js";
 import { MvccStore } from "../storage/mvcc/index.js";
 import { AlarmStore } from "./alarm-store.js";
 import { Applier } from "./applier.js";
@@ -30,11 +30,21 @@ export interface ApplySurroundings {
   readonly clock: Clock;
   readonly registry: Registry;
   readonly logger: Logger;
+  /** Opens the state in place of LMDB: a simulation's, in memory. */
+  readonly openBackend?: (events: BackendEvents) => Backend;
+}
+
+/** What a backend tells the thread that has opened it. */
+export interface BackendEvents {
+  /** The disk has failed: nothing more may be applied. Called once. */
+  readonly onFatal: (error: Error) => void;
+  /** A transaction has ended, or been flushed. */
+  readonly onCommit: (report: CommitReport) => void;
 }
 
 export class ApplyThread {
   readonly #surroundings: ApplySurroundings;
-  readonly #backend: LmdbBackend;
+  readonly #backend: Backend;
   readonly #loop: ApplyLoop;
   #failed = false;
 
@@ -42,12 +52,8 @@ export class ApplyThread {
   static async start(init: ApplyInit, surroundings: ApplySurroundings): Promise<ApplyThread> {
     const metrics = new ApplyMetrics(surroundings.registry);
     let thread: ApplyThread | null = null;
-    const backend = LmdbBackend.open({
-      ...lmdbBackendDefaults,
-      directory: init.backendPath,
-      batchIntervalMs: init.backendBatchIntervalMs,
-      batchChangesMax: init.backendBatchLimit,
-      quotaBytes: init.quotaBackendBytes > 0 ? init.quotaBackendBytes : defaultQuotaBytes,
+    const openBackend = surroundings.openBackend ?? ((events) => openLmdb(init, events));
+    const backend = openBackend({
       onFatal: (error) => (thread === null ? postFatal(surroundings, error, true) : thread.#fail(error, true)),
       onCommit: (report) => {
         metrics.committed(report);
@@ -66,7 +72,7 @@ export class ApplyThread {
   private constructor(
     init: ApplyInit,
     surroundings: ApplySurroundings,
-    opened: { backend: LmdbBackend; store: MvccStore; metrics: ApplyMetrics },
+    opened: { backend: Backend; store: MvccStore; metrics: ApplyMetrics },
   ) {
     const { memberId: localId, clusterId, quotaBackendBytes, warningApplyDurationMs, methods } = init;
     const { post, clock, logger, schedule, reply } = surroundings;
@@ -168,6 +174,17 @@ export class ApplyThread {
     this.#loop.end();
     postFatal(this.#surroundings, error, kill);
   }
+}
+
+function openLmdb(init: ApplyInit, events: BackendEvents): Backend {
+  return LmdbBackend.open({
+    ...lmdbBackendDefaults,
+    directory: init.backendPath,
+    batchIntervalMs: init.backendBatchIntervalMs,
+    batchChangesMax: init.backendBatchLimit,
+    quotaBytes: init.quotaBackendBytes > 0 ? init.quotaBackendBytes : defaultQuotaBytes,
+    ...events,
+  });
 }
 
 /** Tells main why the member must end. */

@@ -2,10 +2,12 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { registry } from "../metrics/index.js";
 import { crc32c, Mailbox, replyBatch } from "../native/index.js";
+import { nameThread } from "../base/index.js";
 import { ApplyThread, postFatal } from "./apply-thread.js";
 import type { ApplyInit, FromApply, ToApply } from "./control.js";
 import { PortLogger } from "./port-logger.js";
 
+nameThread("apply");
 const init = workerData as ApplyInit;
 const port = parentPort!;
 const fromMain = Mailbox.attach(init.toApply);

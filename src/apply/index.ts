@@ -17,4 +17,4 @@ export {
   type ReadsHeader,
 } from "./messages.js";
 export type { ActiveAlarm, ApplyInit, FromApply, Refusal, ToApply } from "./control.js";
-export { ApplyThread, type ApplySurroundings } from "./apply-thread.js";
+export { ApplyThread, type ApplySurroundings, type BackendEvents } from "./apply-thread.js";

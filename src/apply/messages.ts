@@ -10,7 +10,7 @@
  *     call-batch records as they came (each a multiple of 8 bytes)
  *   PROGRESS apply → main: the newest one counts, older ones may be lost
  *     u32 kind = 3, u32 0, then f64 each: appliedIndex, flushedIndex, revision, compactRevision,
- *     dbSize, dbSizeInUse, pendingReads, pendingReadBytes
+ *     dbSize, dbSizeInUse
  *
  * Thread: encoders run on the sending thread, each into its own reused buffer, without an object a record.
  */
@@ -21,7 +21,7 @@ export type ApplyMessageKind = (typeof ApplyMessageKind)[keyof typeof ApplyMessa
 
 const entriesHeaderBytes = 32;
 const readsHeaderBytes = 40;
-export const progressMessageBytes = 72;
+export const progressMessageBytes = 56;
 const bufferBytesMin = 1 << 16;
 /** A writer's buffer goes back to this size after a larger message. */
 const bufferBytesKept = 4 << 20;
@@ -214,9 +214,6 @@ export interface ApplyProgress {
   compactRevision: number;
   dbSize: number;
   dbSizeInUse: number;
-  /** Reads that apply holds (waiting for an index or being sliced), and their bytes. */
-  pendingReads: number;
-  pendingReadBytes: number;
 }
 
 /** A progress of nothing yet. */
@@ -228,8 +225,6 @@ export function emptyProgress(): ApplyProgress {
     compactRevision: -1,
     dbSize: 0,
     dbSizeInUse: 0,
-    pendingReads: 0,
-    pendingReadBytes: 0,
   };
 }
 
@@ -243,8 +238,6 @@ export function writeProgress(into: DataView, progress: ApplyProgress): number {
   into.setFloat64(32, progress.compactRevision, true);
   into.setFloat64(40, progress.dbSize, true);
   into.setFloat64(48, progress.dbSizeInUse, true);
-  into.setFloat64(56, progress.pendingReads, true);
-  into.setFloat64(64, progress.pendingReadBytes, true);
   return progressMessageBytes;
 }
 
@@ -257,6 +250,4 @@ export function readProgress(from: DataView, start: number, into: ApplyProgress)
   into.compactRevision = from.getFloat64(start + 32, true);
   into.dbSize = from.getFloat64(start + 40, true);
   into.dbSizeInUse = from.getFloat64(start + 48, true);
-  into.pendingReads = from.getFloat64(start + 56, true);
-  into.pendingReadBytes = from.getFloat64(start + 64, true);
 }

@@ -3,9 +3,16 @@
  * Thread: main. Invariants: an answer leaves only after its entry is durable here and committed; what cannot go
  * on ends the process; nothing that was acknowledged is dropped.
  */
-export { BootstrapError } from "./bootstrap.js";
+export { BootstrapError, encodeIdentity, firstEntries, ReplayedLog, type MemberIdentity } from "./bootstrap.js";
 export { DataDirError } from "./data-dir.js";
 export { EtcdServer, type ServerSurroundings } from "./etcd-server.js";
+export {
+  MemberCore,
+  type ErrorSink,
+  type MemberApply,
+  type MemberState,
+  type MemberSurroundings,
+} from "./member-core.js";
 export { addServerMetrics } from "./metrics.js";
 export { anonymous, type Identity } from "./proposal-builder.js";
 export { Replies } from "./replies.js";

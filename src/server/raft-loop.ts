@@ -75,6 +75,8 @@ export class RaftLoop {
   readonly #applies: Outstanding[] = [];
   /** Indexes of conf changes that are with apply, whose outcome Raft must hear of first. */
   readonly #confChanges: number[] = [];
+  /** Everything up to the conf change that came back last has been applied, whether apply has said so yet or not. */
+  #confChangedIndex = 0;
   #token = 0;
   #durableToken = 0;
   #vote = none;
@@ -139,7 +141,8 @@ export class RaftLoop {
   /** Apply has progressed. */
   applied(): void {
     const { appliedIndex, flushedIndex } = this.#options.apply.progress;
-    const until = Math.min(appliedIndex, (this.#confChanges[0] ?? Infinity) - 1);
+    const known = Math.max(appliedIndex, this.#confChangedIndex);
+    const until = Math.min(known, (this.#confChanges[0] ?? Infinity) - 1);
     let done = 0;
     while (done < this.#applies.length && this.#applies[done]!.until <= until) this.#deliver(this.#applies[done++]!);
     this.#applies.splice(0, done);
@@ -151,6 +154,7 @@ export class RaftLoop {
   confChangeApplied(index: number, apply: (node: RawNode) => ConfState): void {
     assert(this.#confChanges[0] === index, "conf changes come back out of order");
     this.#confChanges.shift();
+    this.#confChangedIndex = index;
     const confState = apply(this.#node);
     this.#options.truncation.confChanged(index, confState);
     this.applied();

@@ -255,7 +255,7 @@ test("a record below the last one is refused, also by LMDB itself", async (t) =>
 });
 
 test("sizes grow with what is stored and count used pages", async (t) => {
-  const backend = openIn(temporaryFolder(t));
+  const backend = openIn(temporaryFolder(t), { sizesAgeMsMax: 0 });
   const before = backend.sizes();
   for (let i = 0; i < 100; i++) writeRecord(backend, 2 + i, 0, false, new Uint8Array(10_000));
   for (let i = 0; i < 1000; i++) backend.put(Bucket.Lease, Uint8Array.of(i >> 8, i & 255), new Uint8Array(1000));

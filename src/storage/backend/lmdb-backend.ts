@@ -59,6 +59,9 @@ export class LmdbBackend implements Backend {
   #failure: Error | undefined;
   #waiters: Waiter[] = [];
   #sizes: BackendSizes | undefined;
+  /** There has been a transaction since. */
+  #sizesStale = false;
+  #sizesMs = 0;
 
   // The record begun last.
   #recordMain = 0;
@@ -275,7 +278,7 @@ export class LmdbBackend implements Backend {
     // Reads must see the transaction before its records leave the memory.
     this.#stores.root.resetReadTxn();
     this.#overlay.drop(this.#queue.release(flushed.segments));
-    this.#sizes = undefined;
+    this.#sizesStale = true;
     this.#options.onCommit?.({ ...flushed, flushedIndex: this.#flushedIndex });
     this.#wake();
   }
@@ -311,7 +314,13 @@ export class LmdbBackend implements Backend {
   }
 
   sizes(): BackendSizes {
-    return (this.#sizes ??= this.#stores.sizes());
+    const now = performance.now();
+    if (this.#sizes === undefined || (this.#sizesStale && now - this.#sizesMs >= this.#options.sizesAgeMsMax)) {
+      this.#sizes = this.#stores.sizes();
+      this.#sizesStale = false;
+      this.#sizesMs = now;
+    }
+    return this.#sizes;
   }
 
   async close(): Promise<void> {

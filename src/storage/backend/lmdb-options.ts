@@ -24,6 +24,8 @@ export interface LmdbBackendOptions {
   readonly overlayBytesMax: number;
   /** --quota-backend-bytes; the map is made far larger, so that LMDB itself is never full. */
   readonly quotaBytes: number;
+  /** Sizes are counted anew at most so often: that walks all databases' headers, and transactions are many. */
+  readonly sizesAgeMsMax: number;
   /**
    * The commit or flush failed: the member must stop, without exit handlers (SIGKILL), since lmdb's would
    * flush again and confirm what is lost. Called once.
@@ -41,4 +43,5 @@ export const lmdbBackendDefaults = {
   transactionBytesMax: 8 << 20,
   overlayBytesMax: 64 << 20,
   quotaBytes: 2 * 1024 ** 3,
+  sizesAgeMsMax: 100,
 } as const;
