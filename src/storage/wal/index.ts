@@ -14,6 +14,7 @@ export {
   type SnapshotMark,
   type WalAppend,
   type WalCut,
+  type WalDoors,
   type WalOptions,
 } from "./wal.js";
 export { type HardState } from "./record.js";

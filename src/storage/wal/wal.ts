@@ -48,6 +48,14 @@ export interface WalOptions {
   readonly onSpace?: (low: boolean) => void;
 }
 
+/** Where the log's bytes go: files, by way of Rust, or a simulation's disk. */
+export interface WalDoors {
+  readonly create: typeof createWalDoor;
+  readonly open: typeof openWalDoor;
+}
+
+const diskDoors: WalDoors = { create: createWalDoor, open: openWalDoor };
+
 /** The members, as Raft knows them. */
 export interface ConfState {
   readonly voters: readonly bigint[];
@@ -106,17 +114,17 @@ export class Wal {
   }
 
   /** Makes a log that begins at entry 1; `metadata` is kept with it. Throws WalError. */
-  static async create(options: WalOptions, metadata: Uint8Array): Promise<Wal> {
+  static async create(options: WalOptions, metadata: Uint8Array, doors: WalDoors = diskDoors): Promise<Wal> {
     const wal = new Wal(options);
-    wal.#attach(await createWalDoor(doorOptions(options), metadata, () => wal.#poll()));
+    wal.#attach(await doors.create(doorOptions(options), metadata, () => wal.#poll()));
     wal.#ready = true;
     return wal;
   }
 
   /** Opens a log; `replay` must follow. Throws WalError, WalCorruptError with the place among them. */
-  static async open(options: WalOptions): Promise<Wal> {
+  static async open(options: WalOptions, doors: WalDoors = diskDoors): Promise<Wal> {
     const wal = new Wal(options);
-    wal.#attach(await openWalDoor(doorOptions(options), () => wal.#poll()));
+    wal.#attach(await doors.open(doorOptions(options), () => wal.#poll()));
     return wal;
   }
 
