@@ -20,10 +20,13 @@ import {
   Role,
   type ConfChangeType,
   type ConfChangeV2,
+  type Message,
   type SoftState,
+  type StepResult,
 } from "../raft/index.js";
 import type { ApplyEvent, ApplyReady } from "./apply-client.js";
 import type { MemberIdentity, ReplayedLog } from "./bootstrap.js";
+import { ConfChanges, type ConfChangeDone, type ConfChangeProposal } from "./conf-changes.js";
 import { LogTruncation } from "./log-truncation.js";
 import { anonymous, type Identity } from "./proposal-builder.js";
 import { Proposals } from "./proposals.js";
@@ -52,7 +55,7 @@ export interface MemberApply extends Applier {
 }
 
 /** Where errors of calls go; apply answers the rest. */
-export interface ErrorSink {
+export interface ReplySink {
   error(callId: number, error: EtcdError): void;
   flush(): void;
 }
@@ -64,7 +67,7 @@ export interface MemberSurroundings {
   readonly wal: LogWriter;
   readonly apply: MemberApply;
   readonly transport: Transport;
-  readonly replies: ErrorSink;
+  readonly replies: ReplySink;
   readonly logger: Logger;
   readonly prng: Prng;
   /** Milliseconds that never go back. */
@@ -86,6 +89,7 @@ export interface MemberState {
 export class MemberCore {
   readonly #surroundings: MemberSurroundings;
   readonly #proposals: Proposals;
+  readonly #confChanges: ConfChanges;
   readonly #reads: ReadIndexQueue;
   readonly #loop: RaftLoop;
   readonly #publisher: Publisher;
@@ -110,6 +114,7 @@ export class MemberCore {
       propose: (batch) => this.#loop.node.propose(batch),
       fail: (callId, error) => surroundings.replies.error(callId, error),
     });
+    this.#confChanges = new ConfChanges(ids, (type, data) => this.#loop.node.proposeConfChange(type, data));
     this.#reads = new ReadIndexQueue(this.#requestTimeoutMs, {
       request: (context) => this.#loop.node.readIndex(contextBytes(context)),
       release: (index, records, length) => this.#handReads(index, records, length),
@@ -227,6 +232,25 @@ export class MemberCore {
   /** Hands call-batch records to apply, which answers from what it has. */
   readSerializable(records: Uint8Array, length: number): void {
     this.#handReads(0, records, length);
+  }
+
+  /**
+   * Takes a change of membership into the log; `done` hears of its outcome once it is applied.
+   * Returns what ends the wait; the change itself is not withdrawn by that.
+   */
+  configure(change: ConfChangeProposal, done: ConfChangeDone): () => void {
+    this.flush();
+    const giveUp = this.#confChanges.propose(change, done);
+    this.flush();
+    return giveUp;
+  }
+
+  /** Takes a message from another member. */
+  receive(message: Message): StepResult {
+    const result = this.#loop.node.step(message);
+    this.#loop.pump();
+    this.#surroundings.replies.flush();
+    return result;
   }
 
   /** The end of a wake-up: everything gathered goes on its way. */
@@ -363,6 +387,7 @@ export class MemberCore {
       case "confChange":
         this.#members = event.members;
         this.#loop.confChangeApplied(event.index, (node) => node.applyConfChange(confChangeOf(event), event.index));
+        this.#confChanges.applied(event);
         break;
       case "clusterVersion":
         this.#clusterVersion = event.version;
