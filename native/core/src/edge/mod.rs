@@ -31,6 +31,8 @@ mod server;
 mod shared;
 mod socket;
 mod splice;
+#[cfg(test)]
+mod tests;
 
 pub use call_table::MethodKind;
 pub use context::{Limits, Method};

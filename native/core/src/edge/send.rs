@@ -65,7 +65,7 @@ impl Connection {
         );
     }
 
-    /// Frames the message, or keeps it until it may be.
+    /// Frames the message, or keeps it until `pump` may.
     fn send_message(&mut self, id: u32, message: &[u8], context: &mut Context) {
         let room = self.out.waiting() < context.limits.out_bytes_max;
         let call = context.calls.at(id);
@@ -86,7 +86,6 @@ impl Connection {
         self.pending_bytes += total as usize;
         if call.sending == Sending::Idle {
             self.queue(id, context);
-            self.pump(context);
         }
     }
 
