@@ -55,7 +55,7 @@ export interface MemberApply extends Applier {
 }
 
 /** Where errors of calls go; apply answers the rest. */
-export interface ReplySink {
+export interface ErrorSink {
   error(callId: number, error: EtcdError): void;
   flush(): void;
 }
@@ -67,7 +67,7 @@ export interface MemberSurroundings {
   readonly wal: LogWriter;
   readonly apply: MemberApply;
   readonly transport: Transport;
-  readonly replies: ReplySink;
+  readonly replies: ErrorSink;
   readonly logger: Logger;
   readonly prng: Prng;
   /** Milliseconds that never go back. */
