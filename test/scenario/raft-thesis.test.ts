@@ -328,6 +328,32 @@ test("several reads ride on one heartbeat, and are answered in order (§6.4)", (
   assert.deepEqual([...cluster.member(1n).answered], ["a", "b", "c"]);
 });
 
+test("a leader that leads again counts and is asked anew (figure 2, §6.4)", () => {
+  const cluster = three(noPreVote);
+  cluster.propose(1n, "a");
+  cluster.settle();
+  const { node } = cluster.member(1n);
+  const matches = (): number[] => node.status().progress.map((p) => p.match);
+  assert.deepEqual(matches(), [2, 2, 2]);
+  isolate(cluster, 1n);
+  cluster.read(cluster.member(1n), "of term 1");
+  cluster.settle();
+  cluster.loses = () => false;
+  cluster.elect(2n);
+  assert.equal(cluster.leader?.id, 2n);
+  cluster.loses = (m) => m.type === MessageType.AppResp;
+  cluster.elect(1n);
+  assert.deepEqual([node.role, node.term], [Role.Leader, 3]);
+  assert.deepEqual(matches(), [4, 0, 0]);
+  node.tick();
+  cluster.processReady(cluster.member(1n));
+  const heartbeats = cluster.network.filter((m) => m.type === MessageType.Heartbeat);
+  assert.deepEqual(
+    heartbeats.map((m) => m.context),
+    [null, null],
+  );
+});
+
 test("a leader commits by its followers' disks before its own (§10.2.1)", () => {
   const cluster = three();
   const leader = cluster.member(1n);
