@@ -79,13 +79,14 @@ export class HttpServer {
   #accept(response: UwsResponse, request: UwsRequest): void {
     const exchange = new UwsExchange(response, request);
     const chunks: Uint8Array[] = [];
+    const { bodyBytesMax, messageBytesMax } = this.#options;
     let length = 0;
     response.onData((chunk, isLast) => {
-      if (exchange.isOver) return;
       length += chunk.byteLength;
-      if (length > this.#options.bodyBytesMax) {
-        const error = messageTooLargeError(length, this.#options.messageBytesMax);
-        exchange.answer(errorResponse(error), true);
+      if (length > bodyBytesMax) {
+        // Read to its end and dropped: a client that still sends would not see an answer, only a broken connection.
+        chunks.length = 0;
+        if (isLast) exchange.answer(errorResponse(messageTooLargeError(length, messageBytesMax)), false);
         return;
       }
       if (!isLast) {
