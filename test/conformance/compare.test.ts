@@ -49,6 +49,14 @@ test("of a cut answer only the last group may hold other ties", () => {
   assert.equal(differ(byVersion, etcd, { kvs: [kv("a", "1"), kv("b", "2"), kv("c", "2")] }), true);
 });
 
+test("an answer cut to one key may hold any of the ties", () => {
+  const byVersion = { sort_target: 1, limit: "1" };
+  const etcd = { more: true, kvs: [kv("a", "1")] };
+  assert.equal(differ(byVersion, etcd, { more: true, kvs: [kv("b", "1")] }), false);
+  assert.equal(differ(byVersion, etcd, { more: true, kvs: [kv("b", "2")] }), true);
+  assert.equal(differ(byVersion, { kvs: [kv("a", "1")] }, { kvs: [kv("b", "1")] }), true);
+});
+
 test("ties inside a txn are found by the branch that was taken", () => {
   const range = (kvs: JsonObject[]): JsonObject => ({ succeeded: true, responses: [{ response_range: { kvs } }] });
   const operation: RequestOperation = {

@@ -52,7 +52,7 @@ const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 
 const withoutTieOrder = (request: JsonObject, response: JsonObject): JsonObject => {
   const field = sortField(request);
   const kvs = asList(response["kvs"]).filter(isJsonObject);
-  if (field === null || kvs.length < 2) return response;
+  if (field === null) return response;
   const cut = response["more"] === true;
   if (field === "value" && request["keys_only"] === true) {
     const texts = kvs.map((kv) => JSON.stringify(kv)).toSorted(compareText);

@@ -8,10 +8,11 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { chooseSeed, etcdBinaries, ourCommand, packageRoot, Prng } from "../support/index.js";
+import { chooseSeed, etcdBinaries, ourCommand, packageRoot, Prng, type JsonObject } from "../support/index.js";
 import { report, runOperations, runSeed, shrink, type Programs, type RunResult } from "./drive.js";
 import { everyHttp } from "./generate-http.js";
 import { everyRaw } from "./generate-raw.js";
+import type { Operation, RpcName } from "./operation.js";
 import { Pair } from "./session.js";
 
 interface RegressionSeed {
@@ -32,9 +33,9 @@ const programs = (): Programs => {
   return { etcd: [cache.binaries.etcd], other: ours };
 };
 
-const withPair = async <T>(body: (pair: Pair) => Promise<T>): Promise<T> => {
+const withPair = async <T>(body: (pair: Pair) => Promise<T>, flags: readonly string[] = []): Promise<T> => {
   const { etcd, other: command } = programs();
-  const pair = await Pair.start(etcd, command);
+  const pair = await Pair.start(etcd, command, flags);
   try {
     return await body(pair);
   } finally {
@@ -72,9 +73,59 @@ const checkSeed = async (t: TestContext, seed: number, operations: number): Prom
   assert.fail(`SEED=${seed} OPERATIONS=${operations}: ${result.mismatches.length} distinct mismatches, listed above`);
 };
 
+/** Writes over the quota of one byte, by every path, with the alarm that they raise and its end. */
+const quotaOperations = async (pair: Pair): Promise<Operation[]> => {
+  const memberID = await pair.memberId();
+  const call = (rpc: RpcName, request: JsonObject): Operation => ({ kind: "grpc", rpc, request });
+  const get = (path: string): Operation => ({
+    kind: "http",
+    method: "GET",
+    path,
+    headers: {},
+    body: "",
+    note: "quota",
+  });
+  const key = "YQ==";
+  const writes = [
+    call("etcdserverpb.KV/Txn", { success: [{ request_delete_range: { key } }] }),
+    call("etcdserverpb.KV/Txn", { success: [{ request_range: { key } }] }),
+    call("etcdserverpb.KV/Put", { key }),
+    call("etcdserverpb.KV/Put", {}),
+    call("etcdserverpb.KV/Txn", { failure: [{ request_put: { key } }] }),
+    call("etcdserverpb.KV/Txn", { success: [{ request_txn: { success: [{ request_put: { key } }] } }] }),
+    call("etcdserverpb.KV/DeleteRange", { key }),
+    call("etcdserverpb.KV/Range", { key }),
+    call("etcdserverpb.Maintenance/Alarm", {}),
+    call("etcdserverpb.Maintenance/Status", {}),
+    call("etcdserverpb.Maintenance/HashKV", {}),
+    get("/health"),
+    get("/health?exclude=NOSPACE"),
+  ];
+  const disarm = call("etcdserverpb.Maintenance/Alarm", { action: 2, memberID, alarm: 1 });
+  return [...writes.slice(0, 2), get("/health"), ...writes, disarm, ...writes, { kind: "restart" }, ...writes];
+};
+
 test("every kind of bad input is answered as etcd does", { skip }, async () => {
   const operations = [...everyHttp(), ...everyRaw({ prng: new Prng(1), current: 1 })];
   const mismatches = await withPair((pair) => runOperations(pair, operations));
+  assert.equal(mismatches.length, 0, mismatches.map(report).join("\n"));
+});
+
+test("other limits are kept as etcd keeps them", { skip }, async (t) => {
+  const limits = { requestBytes: 20_000, txnOps: 5 };
+  const seed = chooseSeed();
+  process.stdout.write(`conformance, other limits: SEED=${seed}\n`);
+  const flags = [`--max-request-bytes=${limits.requestBytes}`, `--max-txn-ops=${limits.txnOps}`];
+  const result = await withPair((pair) => runSeed(pair, seed, 1000, limits), flags);
+  t.diagnostic(`etcd answered ${JSON.stringify(result.statuses)}`);
+  assert.equal(result.mismatches.length, 0, `SEED=${seed}\n${result.mismatches.map(report).join("\n")}`);
+});
+
+test("a quota that is used up is refused, raised and lifted as by etcd", { skip }, async () => {
+  const mismatches = await withPair(
+    (pair) => quotaOperations(pair).then((operations) => runOperations(pair, operations)),
+    ["--quota-backend-bytes=1"],
+  );
   assert.equal(mismatches.length, 0, mismatches.map(report).join("\n"));
 });
 

@@ -5,7 +5,7 @@
  */
 import { isJsonList, isJsonObject } from "../support/index.js";
 import type { Difference } from "./compare.js";
-import { Generator, opening } from "./generator.js";
+import { defaultLimits, Generator, opening, type Limits } from "./generator.js";
 import { describe, type Operation, type Outcome } from "./operation.js";
 import { Pair, type Mismatch } from "./session.js";
 
@@ -92,8 +92,13 @@ const operationAt = (i: number, count: number): Operation | null => {
 };
 
 /** Runs the fixed opening and then random operations until `count` were executed. */
-export const runSeed = async (pair: Pair, seed: number, count: number): Promise<RunResult> => {
-  const generator = new Generator(seed, await pair.memberId());
+export const runSeed = async (
+  pair: Pair,
+  seed: number,
+  count: number,
+  limits: Limits = defaultLimits,
+): Promise<RunResult> => {
+  const generator = new Generator(seed, await pair.memberId(), limits);
   const fixed = opening();
   const operations: Operation[] = [];
   const findings = new Findings();

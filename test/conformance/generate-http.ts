@@ -207,7 +207,19 @@ const headerVariants: readonly (readonly [string, Readonly<Record<string, string
   ["method override", { "X-HTTP-Method-Override": "GET" }],
 ];
 
+/** The same body in chunks, right and wrong. */
+const chunkedBodies: readonly (readonly [string, string])[] = [
+  ["one chunk", 'e\r\n{"key":"YQ=="}\r\n0\r\n\r\n'],
+  ["three chunks", '3\r\n{"k\r\n8\r\ney":"YQ=\r\n3\r\n="}\r\n0\r\n\r\n'],
+  ["length in capitals", 'E\r\n{"key":"YQ=="}\r\n0\r\n\r\n'],
+  ["no chunk at all", "0\r\n\r\n"],
+];
+
+const chunked = (note: string, body: string): HttpOperation =>
+  http(`chunked: ${note}`, "POST", rangePath, body, { "Transfer-Encoding": "chunked" });
+
 const oddHeaders = (prng: Prng): HttpOperation => {
+  if (prng.oneIn(4)) return chunked(...prng.pick(chunkedBodies));
   const [note, headers] = prng.pick(headerVariants);
   return http(note, "POST", rangePath, '{"key":"YQ=="}', headers);
 };
@@ -237,5 +249,6 @@ export const everyHttp = (): HttpOperation[] => [
   ...rangeBodies.map((body) => http("range body", "POST", rangePath, body)),
   ...txnBodies.map((body) => http("txn body", "POST", "/v3/kv/txn", body)),
   ...paths.map(([method, path]) => http("path", method, path)),
+  ...chunkedBodies.map(([note, body]) => chunked(note, body)),
   ...headerVariants.map(([note, headers]) => http(note, "POST", rangePath, '{"key":"YQ=="}', headers)),
 ];

@@ -4,7 +4,7 @@
  */
 import { Prng, type JsonObject } from "../support/index.js";
 import { someHttp } from "./generate-http.js";
-import { someDelete, somePut, someRange, someTxn, type Context } from "./generate-kv.js";
+import { bulkTxn, someDelete, somePut, someRange, someTxn, type Context } from "./generate-kv.js";
 import { someRaw } from "./generate-raw.js";
 import { spell } from "./json-style.js";
 import type { GatewayOperation, Operation, RpcName } from "./operation.js";
@@ -21,8 +21,17 @@ const gatewayPaths: Readonly<Partial<Record<RpcName, string>>> = {
   "etcdserverpb.Cluster/MemberList": "/v3/cluster/member/list",
 };
 
-const requestLimit = 1_572_864;
-const receiveLimit = requestLimit + 524_288;
+/** The limits that the members were started with. */
+export interface Limits {
+  readonly requestBytes: number;
+  readonly txnOps: number;
+}
+
+/** etcd's defaults. */
+export const defaultLimits: Limits = { requestBytes: 1_572_864, txnOps: 128 };
+
+/** What gRPC receives above the limit of a request. */
+const receiveExtraBytes = 524_288;
 
 interface AlarmPair {
   readonly memberID: string;
@@ -33,11 +42,13 @@ interface AlarmPair {
 export class Generator {
   readonly #prng: Prng;
   readonly #memberId: string;
+  readonly #limits: Limits;
   readonly #active: AlarmPair[] = [];
   #sinceAlarm = 0;
 
   /** `memberId`: the member's ID, for alarms about itself. */
-  constructor(seed: number, memberId: string) {
+  constructor(seed: number, memberId: string, limits: Limits) {
+    this.#limits = limits;
     this.#prng = new Prng(seed);
     this.#memberId = memberId;
   }
@@ -82,7 +93,7 @@ export class Generator {
   }
 
   #kv(context: Context): Operation {
-    switch (this.#prng.weighted({ put: 34, range: 34, remove: 10, txn: 26 })) {
+    switch (this.#prng.weighted({ put: 340, range: 340, remove: 100, txn: 260, bulk: 12 })) {
       case "put":
         return this.#call("etcdserverpb.KV/Put", somePut(context));
       case "range":
@@ -91,6 +102,8 @@ export class Generator {
         return this.#call("etcdserverpb.KV/DeleteRange", someDelete(context));
       case "txn":
         return this.#call("etcdserverpb.KV/Txn", someTxn(context));
+      case "bulk":
+        return this.#call("etcdserverpb.KV/Txn", bulkTxn(context, this.#limits.txnOps));
     }
   }
 
@@ -147,6 +160,8 @@ export class Generator {
   /** Values around the limit of a request and of what gRPC receives, and far beyond. */
   #oversize(): Operation {
     const prng = this.#prng;
+    const requestLimit = this.#limits.requestBytes;
+    const receiveLimit = requestLimit + receiveExtraBytes;
     const padValue = prng.pick([
       requestLimit - prng.below(80),
       requestLimit + prng.between(1, 1000),

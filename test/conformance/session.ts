@@ -33,10 +33,14 @@ const startSide = async (options: MemberOptions): Promise<Side> => {
   return { member, target: new Target(options.clientPort) };
 };
 
-const sideOptions = async (command: readonly string[], dataDir: string): Promise<MemberOptions> => {
+const sideOptions = async (
+  command: readonly string[],
+  dataDir: string,
+  flags: readonly string[],
+): Promise<MemberOptions> => {
   const [clientPort = 0, peerPort = 0] = await freePorts(2);
   const advertised = { advertisePeerUrl: "http://127.0.0.1:7", advertiseClientUrl: "http://127.0.0.1:9" };
-  return { command, dataDir, clientPort, peerPort, ...advertised };
+  return { command, dataDir, clientPort, peerPort, flags, ...advertised };
 };
 
 /** Kills a member and starts it again on its data. */
@@ -58,11 +62,16 @@ export class Pair {
     this.#removeFolder = removeFolder;
   }
 
-  static async start(etcdCommand: readonly string[], otherCommand: readonly string[]): Promise<Pair> {
+  /** `flags` are given to both. */
+  static async start(
+    etcdCommand: readonly string[],
+    otherCommand: readonly string[],
+    flags: readonly string[] = [],
+  ): Promise<Pair> {
     const folder = await temporaryFolder();
     const sides = await Promise.allSettled([
-      sideOptions(etcdCommand, join(folder.path, "etcd")).then(startSide),
-      sideOptions(otherCommand, join(folder.path, "other")).then(startSide),
+      sideOptions(etcdCommand, join(folder.path, "etcd"), flags).then(startSide),
+      sideOptions(otherCommand, join(folder.path, "other"), flags).then(startSide),
     ]);
     const [etcd, other] = sides;
     if (etcd?.status === "fulfilled" && other?.status === "fulfilled") {

@@ -46,6 +46,11 @@ const oddKeys: readonly Buffer[] = [
 
 const zero = base64(bytes(0));
 
+const bulkCount = 3000;
+
+/** One of many keys that only bulk writes make: long ranges are read over them. */
+export const bulkKey = (n: number): string => base64(`bulk/${String(n % bulkCount).padStart(4, "0")}`);
+
 /** One key; an odd one now and then, one that does not exist yet rarely. */
 export const someKey = (prng: Prng): string => {
   if (prng.oneIn(40)) return base64(`new/${prng.below(1000)}`);
@@ -66,7 +71,7 @@ const prefixEnd = (key: Buffer): Buffer => {
 /** A key and a range_end of every form: single, prefix, two keys in either order, open, all. */
 export const someInterval = (prng: Prng): { key: string; range_end?: string } => {
   const key = someKey(prng);
-  switch (prng.weighted({ single: 30, prefix: 20, two: 25, open: 8, all: 14, equal: 2, random: 2 })) {
+  switch (prng.weighted({ single: 30, prefix: 20, two: 25, open: 8, all: 14, equal: 2, random: 2, bulk: 2 })) {
     case "single":
       return { key };
     case "prefix":
@@ -81,6 +86,11 @@ export const someInterval = (prng: Prng): { key: string; range_end?: string } =>
       return { key, range_end: key };
     case "random":
       return { key, range_end: base64(prng.bytes(prng.between(1, 4))) };
+    case "bulk":
+      return {
+        key: bulkKey(prng.below(bulkCount)),
+        range_end: prng.oneIn(2) ? base64("bulk0") : bulkKey(prng.below(bulkCount)),
+      };
   }
 };
 

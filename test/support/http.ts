@@ -25,8 +25,9 @@ const empty = Buffer.alloc(0);
 const serialize = (request: HttpRequest): Buffer => {
   const body = request.body ?? empty;
   const headers: Record<string, string> = { Host: "127.0.0.1" };
-  if (body.length > 0 || request.method === "POST") headers["Content-Length"] = String(body.length);
   Object.assign(headers, request.headers);
+  const needsLength = body.length > 0 || request.method === "POST";
+  if (needsLength && headers["Transfer-Encoding"] === undefined) headers["Content-Length"] ??= String(body.length);
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   return Buffer.concat([Buffer.from(`${request.method} ${request.path} HTTP/1.1\r\n${lines.join("")}\r\n`), body]);
 };
