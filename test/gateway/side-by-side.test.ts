@@ -3,6 +3,7 @@
  * headers and bodies compared. Each request reads or fails, so that both sides see one state.
  */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { after, before, test } from "node:test";
 import { join } from "node:path";
 import {
@@ -62,13 +63,18 @@ function plain(method: string, path: string, headers: Record<string, string> = {
 /** Of transport, or told by one server alone. */
 const headersAside = new Set(["date", "content-length", "transfer-encoding", "connection", "uwebsockets"]);
 
-/** What must be alike. Numbers that move by themselves, and Go's no-break spaces, are levelled. */
+/** Go's no-break spaces and spaces after commas come and go with the build, by intention. */
+function level(text: string): string {
+  return text.replaceAll("\u00a0", " ").replace(/, (?=["{[\d])/g, ",");
+}
+
+/** What must be alike. Numbers that move by themselves are levelled. */
 function essence(reply: HttpReply): object {
   const headers = Object.entries(reply.headers).filter(([name]) => !headersAside.has(name));
-  const body = reply.body
-    .toString("utf8")
-    .replaceAll("\u00a0", " ")
-    .replace(/"(dbSize|dbSizeInUse|raftIndex|raftAppliedIndex)":"[0-9]+"/g, '"$1":"n"');
+  const body = level(reply.body.toString("utf8")).replace(
+    /"(dbSize|dbSizeInUse|raftIndex|raftAppliedIndex)":"[0-9]+"/g,
+    '"$1":"n"',
+  );
   return { status: reply.status, headers: Object.fromEntries(headers.toSorted()), body };
 }
 
@@ -272,15 +278,19 @@ test("metrics: headers as etcd's, texts of all threads", needsEtcd, async () => 
 });
 
 test("replies larger than any buffer", needsEtcd, async () => {
+  const base64 = (text: string): string => Buffer.from(text).toString("base64");
   const value = Buffer.alloc(1_400_000, 7).toString("base64");
-  for (let i = 0; i < 8; i++)
-    await clients.theirs.send(post("/v3/kv/put", { key: Buffer.from(`big${i}`).toString("base64"), value }));
-  await compare(
-    post("/v3/kv/range", {
-      key: Buffer.from("big").toString("base64"),
-      range_end: Buffer.from("bih").toString("base64"),
-    }),
-  );
+  for (let i = 0; i < 5; i++) await clients.theirs.send(post("/v3/kv/put", { key: base64(`big${i}`), value }));
+  const body = JSON.stringify({ key: base64("big"), range_end: base64("bih") });
+  const ask = async (port: number): Promise<string> => {
+    const reply = await fetch(`http://127.0.0.1:${port}/v3/kv/range`, { method: "POST", body });
+    return createHash("sha256")
+      .update(level(await reply.text()))
+      .digest("hex");
+  };
+  const theirs = await ask(etcd.port);
+  assert.equal(await ask(main.port), theirs);
+  assert.equal(await ask(main.http.ports[0]!), theirs);
 });
 
 test("many requests at once, over many connections", needsEtcd, async () => {
