@@ -28,6 +28,8 @@ export const runProgram = (
         else resolve({ stdout, stderr, code: error === null ? 0 : Number(error.code) });
       },
     );
+    // A program may end before it reads.
+    child.stdin?.on("error", () => {});
     child.stdin?.end(options.stdin ?? "");
   });
 
