@@ -3,8 +3,8 @@
  * interrupted, the whole group is killed, servers that a test started included.
  */
 import { spawn, type ChildProcess, type StdioOptions } from "node:child_process";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { packageRoot } from "../../src/base/index.js";
 import { addCargoLine, type Counts, type Outcome } from "./tally.js";
 import type { Suite } from "./suites.js";
@@ -38,8 +38,11 @@ export function killRunning(): void {
 function commandOf(suite: Suite): { command: string; args: readonly string[]; stdio: StdioOptions } {
   switch (suite.kind) {
     case "node": {
-      const script = join(packageRoot(), "dist", "test", "suites", "node-suite.js");
-      const args = [script, String(suite.concurrency), ...suite.files];
+      const args = [
+        fileURLToPath(new URL("node-suite.js", import.meta.url)),
+        String(suite.concurrency),
+        ...suite.files,
+      ];
       return { command: process.execPath, args, stdio: ["ignore", "inherit", "inherit", "ipc"] };
     }
     case "cargo":
@@ -103,7 +106,9 @@ export async function runSuite(suite: Suite): Promise<SuiteResult> {
   const counts: Counts = { passed: 0, failed: 0, skipped: 0 };
   const start = performance.now();
   const { command, args, stdio } = commandOf(suite);
-  const child = spawn(command, args, { cwd: packageRoot(), stdio, detached: true });
+  // A run inside a test, as this runner's own tests are, must not take itself for a part of that test's file.
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+  const child = spawn(command, args, { cwd: packageRoot(), env, stdio, detached: true });
   running.add(child);
   count(suite, child, counts);
   const end = await watch(child, suite.budgetS);
