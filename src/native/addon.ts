@@ -20,7 +20,7 @@ function load(): unknown {
   } catch (cause) {
     throw new Error(
       `the native part of etcd-ts for ${addonPlatform()} is missing: neither ${file} nor the package ${name} is there. ` +
-        "In a clone of the repository, `npm run build:native` makes it and needs Rust (https://rustup.rs). " +
+        "In a clone of the repository, `npm run build` makes it and needs Rust (https://rustup.rs). " +
         "In an installed package, install again without --omit=optional.",
       { cause },
     );

@@ -4,7 +4,8 @@ use super::batch::{CallRecord, call_kind};
 use super::call_table::{Call, CallTable, MethodKind};
 use super::counters::Counters;
 use super::deadlines::Deadlines;
-use super::head::{Head, Paths};
+use super::field::Paths;
+use super::head::Head;
 use std::sync::Arc;
 
 /// One served method.

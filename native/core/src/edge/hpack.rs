@@ -3,7 +3,7 @@
 //! Every entry of the dynamic table carries what `classify` made of it, so that a field which a client repeats
 //! by its index costs a table look-up and neither an allocation nor a comparison.
 
-use super::head::Field;
+use super::field::Field;
 use super::huffman;
 use std::collections::VecDeque;
 

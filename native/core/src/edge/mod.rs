@@ -3,7 +3,7 @@
 //! Calls leave it in batches for JavaScript (`batch.rs`), replies come back in batches from any JavaScript
 //! thread. Anything that is not HTTP/2 on the same port is spliced to the HTTP server (`splice.rs`).
 //!
-//! From the outside in: `server.rs` (the loop over sockets) → `connection.rs` with `request.rs`, `receive.rs`,
+//! From the outside in: `server.rs` and `traffic.rs` (the loop over sockets) → `connection.rs` with `settings.rs`, `request.rs`, `receive.rs`,
 //! `send.rs` and `health.rs` (HTTP/2 and gRPC without I/O) → `hpack.rs`, `frame.rs`, `grpc.rs` (formats).
 //! `shared.rs` is all that JavaScript's threads touch.
 //!
@@ -17,6 +17,7 @@ mod connection;
 mod context;
 mod counters;
 mod deadlines;
+mod field;
 mod frame;
 mod grpc;
 mod head;
@@ -28,11 +29,13 @@ mod receive;
 mod request;
 mod send;
 mod server;
+mod settings;
 mod shared;
 mod socket;
 mod splice;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 pub use call_table::MethodKind;
 pub use context::{Limits, Method};

@@ -5,9 +5,10 @@ use super::batch::{call_flag, call_kind, put_metadata, tag};
 use super::call_table::MethodKind;
 use super::connection::Connection;
 use super::context::Context;
+use super::field::{Coding, UNKNOWN_METHOD};
 use super::frame::{self, Fatal, Reason};
 use super::grpc::{self, code};
-use super::head::{Coding, Head, HeadSink, TokenFrom, UNKNOWN_METHOD};
+use super::head::{Head, HeadSink, TokenFrom};
 
 /// Why a request does not become a call.
 enum Refusal {

@@ -4,14 +4,13 @@
 //! take the replies; write each connection's bytes with one system call. Sockets are registered once,
 //! edge-triggered, so a connection is in `readable` until a read has found it empty.
 
-use super::batch::{ReplyRecord, call_kind, put_metadata, tag};
-use super::connection::Connection;
+use super::batch::call_kind;
 use super::context::Context;
-use super::frame::PREFACE;
 use super::health::Verdict;
 use super::shared::{self, Shared};
-use super::socket::{Listener, Received, Socket, read_some, write_some};
-use super::splice::Splice;
+use super::socket::{Listener, Socket};
+use super::splice::Side;
+use super::traffic::{BUFFER_BYTES, Client, Peer};
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 use std::path::PathBuf;
@@ -20,12 +19,6 @@ use std::time::{Duration, Instant};
 
 pub const WAKER_TOKEN: Token = Token(0);
 const EVENTS_MAX: usize = 1024;
-/// Read at once from one socket, so that one client cannot keep the others waiting.
-const READ_BYTES: usize = 64 << 10;
-/// The start of a frame that the last read cut off.
-const LEFTOVER_BYTES_MAX: usize = 16 << 10 | 16;
-/// Calls are handed over when this much has gathered, even within a turn.
-const RECORDS_BYTES_MAX: usize = 256 << 10;
 /// A client must say within this what it speaks.
 const PREFACE_WITHIN: u64 = 120_000_000;
 /// After a GOAWAY for an error, a client may read it for this long.
@@ -33,65 +26,42 @@ const LINGER: u64 = 1_000_000;
 const TICK: u64 = 1_000_000;
 /// Accepted at once; more wait a turn.
 const ACCEPTS_MAX: usize = 256;
-/// When the process has no file descriptor left, accepting is tried again after this.
-const ACCEPT_AGAIN_AFTER: u64 = 50_000;
-
-/// What a client speaks.
-enum Peer {
-    /// Not known yet; these are the bytes so far.
-    Unknown(Vec<u8>),
-    Http2(Box<Connection>),
-    Http1(Box<Splice>),
-    /// It has been sent a GOAWAY for an error and is only listened to.
-    Lingering {
-        since: u64,
-        out: super::connection::Out,
-    },
-}
-
-struct Client {
-    socket: Socket,
-    remote: String,
-    peer: Peer,
-    /// The start of a frame whose rest has not come.
-    leftover: Vec<u8>,
-    since: u64,
-    /// It is in `readable`.
-    readable: bool,
-    /// It is in `dirty`.
-    dirty: bool,
-    /// The socket takes no more bytes for now.
-    full: bool,
-}
+/// When the process has no file descriptor left, or the HTTP server's backlog is full, this is tried again
+/// after so long.
+const AGAIN_AFTER: u64 = 20_000;
 
 /// See the module.
 pub struct Server {
-    poll: Poll,
+    pub(super) poll: Poll,
     listeners: Vec<Listener>,
-    clients: Vec<Option<Client>>,
+    pub(super) clients: Vec<Option<Client>>,
     free: Vec<u32>,
     /// Freed in this turn; events of it may still name them.
     freed: Vec<u32>,
-    readable: Vec<u32>,
-    dirty: Vec<u32>,
-    context: Context,
-    shared: Arc<Shared>,
-    replies: Vec<u8>,
-    buffer: Vec<u8>,
-    http_path: Option<PathBuf>,
+    pub(super) readable: Vec<u32>,
+    pub(super) dirty: Vec<u32>,
+    pub(super) context: Context,
+    pub(super) shared: Arc<Shared>,
+    pub(super) replies: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
+    pub(super) http_path: Option<PathBuf>,
     started: Instant,
     clock_offset: u64,
-    next_connection: u32,
+    pub(super) next_connection: u32,
     next_tick: u64,
-    accept_again: Option<u64>,
-    close_at: Option<u64>,
+    /// When to accept again, and to connect again for the clients in `held`.
+    again: Option<u64>,
+    pub(super) held: Vec<u32>,
+    /// Tokens of clients start here.
+    client_tokens: usize,
+    pub(super) close_at: Option<u64>,
 }
 
 /// Who an event is for.
 enum Target {
     Waker,
     Listener(usize),
-    Client(u32),
+    Client(u32, Side),
 }
 
 impl Server {
@@ -105,6 +75,7 @@ impl Server {
         clock_offset: u64,
     ) -> Server {
         Server {
+            client_tokens: 1 + listeners.len(),
             poll,
             listeners,
             clients: Vec::new(),
@@ -115,13 +86,14 @@ impl Server {
             context,
             shared,
             replies: Vec::new(),
-            buffer: vec![0; LEFTOVER_BYTES_MAX + READ_BYTES],
+            buffer: vec![0; BUFFER_BYTES],
             http_path,
             started: Instant::now(),
             clock_offset,
             next_connection: 1,
             next_tick: 0,
-            accept_again: None,
+            again: None,
+            held: Vec::new(),
             close_at: None,
         }
     }
@@ -135,7 +107,7 @@ impl Server {
             for event in &events {
                 self.event(event);
             }
-            self.retry_accept();
+            self.retry();
             self.read_all();
             self.hand_over();
             self.take_replies();
@@ -184,7 +156,7 @@ impl Server {
         let times = [
             tick,
             self.context.deadlines.next(),
-            self.accept_again,
+            self.again,
             self.close_at,
         ];
         let at = times.into_iter().flatten().min()?;
@@ -193,46 +165,64 @@ impl Server {
     }
 
     fn target(&self, token: Token) -> Target {
-        match token.0.checked_sub(1) {
-            None => Target::Waker,
-            Some(index) if index < self.listeners.len() => Target::Listener(index),
-            // A client's own socket and, for HTTP/1.1, its server's lead to the same place.
-            Some(index) => Target::Client(((index - self.listeners.len()) / 2) as u32),
+        match token.0.checked_sub(self.client_tokens) {
+            Some(index) => {
+                let side = if index % 2 == 0 {
+                    Side::Client
+                } else {
+                    Side::Server
+                };
+                Target::Client((index / 2) as u32, side)
+            }
+            None => token
+                .0
+                .checked_sub(1)
+                .map_or(Target::Waker, Target::Listener),
         }
     }
 
-    fn token(&self, slot: u32, side: usize) -> Token {
-        Token(1 + self.listeners.len() + slot as usize * 2 + side)
+    /// Names a client's own socket or, for HTTP/1.1, the one to the HTTP server.
+    pub(super) fn token(&self, slot: u32, side: Side) -> Token {
+        Token(self.client_tokens + slot as usize * 2 + usize::from(side == Side::Server))
     }
 
     fn event(&mut self, event: &Event) {
         match self.target(event.token()) {
             Target::Waker => {}
             Target::Listener(index) => self.accept(index),
-            Target::Client(slot) => {
+            Target::Client(slot, side) => {
                 let Some(client) = self.clients[slot as usize].as_mut() else {
                     return;
                 };
-                if event.is_readable() || event.is_error() {
-                    mark(&mut client.readable, &mut self.readable, slot);
+                if let Peer::Http1(splice) = &mut client.peer {
+                    splice.ready(side);
                 }
                 if event.is_writable() {
                     client.full = false;
                     mark(&mut client.dirty, &mut self.dirty, slot);
-                    // What was held back because of it may be read now.
-                    mark(&mut client.readable, &mut self.readable, slot);
                 }
+                // What was held back because the socket was full may be read now, too.
+                mark(&mut client.readable, &mut self.readable, slot);
             }
         }
     }
 
-    fn retry_accept(&mut self) {
-        if self.accept_again.is_some_and(|at| self.context.now >= at) {
-            self.accept_again = None;
-            for index in 0..self.listeners.len() {
-                self.accept(index);
-            }
+    /// Tries again what could not be done for want of descriptors or of room in a backlog.
+    fn retry(&mut self) {
+        if self.again.is_none_or(|at| self.context.now < at) {
+            return;
         }
+        self.again = None;
+        for index in 0..self.listeners.len() {
+            self.accept(index);
+        }
+        for slot in std::mem::take(&mut self.held) {
+            self.connect_again(slot);
+        }
+    }
+
+    pub(super) fn try_again_later(&mut self) {
+        self.again = Some(self.context.now + AGAIN_AFTER);
     }
 
     fn accept(&mut self, index: usize) {
@@ -250,7 +240,7 @@ impl Server {
                 },
             }
         }
-        self.accept_again = Some(self.context.now + ACCEPT_AGAIN_AFTER);
+        self.try_again_later();
     }
 
     fn admit(&mut self, mut socket: Socket, remote: String) {
@@ -259,7 +249,7 @@ impl Server {
             self.clients.len() as u32 - 1
         });
         if socket
-            .register(self.poll.registry(), self.token(slot, 0))
+            .register(self.poll.registry(), self.token(slot, Side::Client))
             .is_err()
         {
             return self.free.push(slot);
@@ -277,171 +267,12 @@ impl Server {
         self.count_clients();
     }
 
-    fn read_all(&mut self) {
-        let mut again = std::mem::take(&mut self.readable);
-        let count = again.len();
-        for place in 0..count {
-            let slot = again[place];
-            if !self.shared.may_read() {
-                // They stay readable; the drain of the calls wakes this thread.
-                self.readable.extend_from_slice(&again[place..count]);
-                break;
-            }
-            self.read(slot);
-            if self.context.records.len() > RECORDS_BYTES_MAX {
-                self.hand_over();
-            }
-        }
-        if self.readable.is_empty() {
-            again.clear();
-            self.readable = again;
-        }
-    }
-
-    fn read(&mut self, slot: u32) {
-        let Some(client) = self.clients[slot as usize].as_mut() else {
-            return;
-        };
-        client.readable = false;
-        if let Peer::Http1(splice) = &mut client.peer {
-            if !splice.run(&mut client.socket, &mut self.buffer) {
-                self.drop_client(slot);
-            }
-            return;
-        }
-        if client.full {
-            // It takes no replies, so it may send nothing more. Writable events mark it again.
-            return;
-        }
-        let kept = client.leftover.len();
-        self.buffer[..kept].copy_from_slice(&client.leftover);
-        let end = kept + READ_BYTES;
-        match read_some(&mut client.socket, &mut self.buffer[kept..end]) {
-            Received::Nothing => {}
-            Received::End => self.drop_client(slot),
-            Received::Bytes(count) => {
-                if kept + count == end {
-                    mark(&mut client.readable, &mut self.readable, slot);
-                }
-                self.received(slot, kept + count);
-            }
-        }
-    }
-
-    /// `length` bytes of a client are in `buffer`.
-    fn received(&mut self, slot: u32, length: usize) {
-        let client = self.clients[slot as usize]
-            .as_mut()
-            .expect("it was read from");
-        client.leftover.clear();
-        match &mut client.peer {
-            Peer::Unknown(head) => {
-                head.extend_from_slice(&self.buffer[..length]);
-                self.recognize(slot);
-            }
-            Peer::Http2(connection) => {
-                match connection.receive(&self.buffer[..length], &mut self.context) {
-                    Ok(taken) => client
-                        .leftover
-                        .extend_from_slice(&self.buffer[taken..length]),
-                    Err(_) => self.linger(slot),
-                }
-                self.mark_dirty(slot);
-            }
-            Peer::Http1(_) => unreachable!("spliced connections are not parsed"),
-            Peer::Lingering { .. } => {}
-        }
-    }
-
-    /// Tells HTTP/2 with prior knowledge from anything else by the first bytes.
-    fn recognize(&mut self, slot: u32) {
-        let client = self.clients[slot as usize]
-            .as_mut()
-            .expect("it was read from");
-        let Peer::Unknown(head) = &mut client.peer else {
-            return;
-        };
-        let head = std::mem::take(head);
-        let compared = head.len().min(PREFACE.len());
-        if head[..compared] != PREFACE[..compared] {
-            return self.splice(slot, &head);
-        }
-        if compared < PREFACE.len() {
-            client.peer = Peer::Unknown(head);
-            return;
-        }
-        let id = self.next_connection;
-        self.next_connection = self.next_connection.wrapping_add(1).max(1);
-        let mut connection = Box::new(Connection::new(slot, id, &self.context));
-        if self.close_at.is_some() {
-            connection.announce_end(&self.context);
-        }
-        client.peer = Peer::Http2(connection);
-        let mut metadata = Vec::new();
-        put_metadata(&mut metadata, tag::REMOTE_ADDRESS, client.remote.as_bytes());
-        self.context
-            .put_connection_record(id, call_kind::CONNECT, &metadata);
-        let rest = head.len() - PREFACE.len();
-        self.buffer[..rest].copy_from_slice(&head[PREFACE.len()..]);
-        self.received(slot, rest);
-    }
-
-    fn splice(&mut self, slot: u32, head: &[u8]) {
-        let token = self.token(slot, 1);
-        let opened = self
-            .http_path
-            .as_deref()
-            .and_then(|path| Splice::open(path, head).ok());
-        let Some(mut splice) = opened else {
-            return self.drop_client(slot);
-        };
-        if splice
-            .server()
-            .register(self.poll.registry(), token)
-            .is_err()
-        {
-            return self.drop_client(slot);
-        }
-        let client = self.clients[slot as usize]
-            .as_mut()
-            .expect("it was read from");
-        client.peer = Peer::Http1(Box::new(splice));
-        mark(&mut client.readable, &mut self.readable, slot);
-    }
-
     /// Gives the calls of this turn to JavaScript.
-    fn hand_over(&mut self) {
+    pub(super) fn hand_over(&mut self) {
         if !self.context.records.is_empty() {
             self.shared.calls.append(&mut self.context.records);
             self.shared.calls.wake_if_due();
         }
-    }
-
-    fn take_replies(&mut self) {
-        let mut replies = std::mem::take(&mut self.replies);
-        self.shared.take_replies(&mut replies);
-        let mut rest = replies.as_slice();
-        while let Some(record) = ReplyRecord::read(rest) {
-            rest = &rest[record.length..];
-            let Some(call) = self.context.calls.get(record.call_id) else {
-                continue;
-            };
-            let slot = call.connection;
-            let client = self.clients[slot as usize]
-                .as_mut()
-                .expect("a call's connection is there");
-            let Peer::Http2(connection) = &mut client.peer else {
-                continue;
-            };
-            connection.reply(record.call_id, &record, &mut self.context);
-            mark(&mut client.dirty, &mut self.dirty, slot);
-        }
-        assert!(rest.is_empty(), "a reply batch is cut short");
-        replies.clear();
-        if replies.capacity() > 4 << 20 {
-            replies = Vec::new();
-        }
-        self.replies = replies;
     }
 
     fn keep_time(&mut self) {
@@ -477,7 +308,7 @@ impl Server {
             let gone = match &mut client.peer {
                 Peer::Unknown(_) => now >= client.since + PREFACE_WITHIN,
                 Peer::Lingering { since, .. } => now >= *since + LINGER,
-                Peer::Http1(_) => false,
+                Peer::Http1(_) | Peer::Held(_) => false,
                 Peer::Http2(connection) => {
                     connection.second_passed();
                     connection.tick(&mut self.context) == Verdict::Close
@@ -501,7 +332,7 @@ impl Server {
             match &mut client.peer {
                 Peer::Http2(connection) => connection.announce_end(&self.context),
                 Peer::Http1(_) => {}
-                Peer::Unknown(_) | Peer::Lingering { .. } => {
+                Peer::Unknown(_) | Peer::Held(_) | Peer::Lingering { .. } => {
                     self.drop_client(slot);
                     continue;
                 }
@@ -510,89 +341,13 @@ impl Server {
         }
     }
 
-    fn mark_dirty(&mut self, slot: u32) {
+    pub(super) fn mark_dirty(&mut self, slot: u32) {
         if let Some(client) = self.clients[slot as usize].as_mut() {
             mark(&mut client.dirty, &mut self.dirty, slot);
         }
     }
 
-    fn write_all(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for slot in dirty.drain(..) {
-            self.write(slot);
-        }
-        if self.dirty.is_empty() {
-            self.dirty = dirty;
-        }
-        // Writing may have let waiting calls go.
-        self.hand_over();
-    }
-
-    fn write(&mut self, slot: u32) {
-        let Some(client) = self.clients[slot as usize].as_mut() else {
-            return;
-        };
-        client.dirty = false;
-        let (out, connection) = match &mut client.peer {
-            Peer::Http2(connection) => {
-                if connection.drained() && connection.out.waiting() == 0 {
-                    return self.drop_client(slot);
-                }
-                (None, Some(connection))
-            }
-            Peer::Lingering { out, .. } => (Some(out), None),
-            _ => return,
-        };
-        let mut connection = connection;
-        let mut out = out;
-        while !client.full {
-            let waiting = match (&mut connection, &mut out) {
-                (Some(connection), _) => {
-                    connection.pump(&mut self.context);
-                    &mut connection.out
-                }
-                (_, Some(out)) => out,
-                _ => return,
-            };
-            if waiting.waiting() == 0 {
-                break;
-            }
-            match write_some(&mut client.socket, &waiting.bytes[waiting.start..]) {
-                None => return self.drop_client(slot),
-                Some(count) => {
-                    client.full = count < waiting.waiting();
-                    waiting.taken(count);
-                }
-            }
-        }
-        if out.is_some_and(|out| out.waiting() == 0) {
-            client.socket.shutdown_write();
-        } else if connection
-            .is_some_and(|connection| connection.drained() && connection.out.waiting() == 0)
-        {
-            self.drop_client(slot);
-        }
-    }
-
-    /// The connection has failed and its GOAWAY must still reach the client.
-    fn linger(&mut self, slot: u32) {
-        let client = self.clients[slot as usize]
-            .as_mut()
-            .expect("it was read from");
-        let Peer::Http2(connection) = &mut client.peer else {
-            return;
-        };
-        let id = connection.id;
-        let out = std::mem::take(&mut connection.out);
-        client.peer = Peer::Lingering {
-            since: self.context.now,
-            out,
-        };
-        self.context
-            .put_connection_record(id, call_kind::DISCONNECT, &[]);
-    }
-
-    fn drop_client(&mut self, slot: u32) {
+    pub(super) fn drop_client(&mut self, slot: u32) {
         let Some(mut client) = self.clients[slot as usize].take() else {
             return;
         };
@@ -614,7 +369,7 @@ impl Server {
 }
 
 /// Puts a client into a list once.
-fn mark(marked: &mut bool, list: &mut Vec<u32>, slot: u32) {
+pub(super) fn mark(marked: &mut bool, list: &mut Vec<u32>, slot: u32) {
     if !std::mem::replace(marked, true) {
         list.push(slot);
     }

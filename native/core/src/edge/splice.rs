@@ -1,6 +1,7 @@
 //! An HTTP/1.1 connection on the gRPC port: its bytes go to the HTTP server's Unix socket and back as they are.
 //!
 //! Invariant: in each direction at most one buffer of bytes waits; until it is gone its source is not read.
+//! A source is read only after an event has said that it has something, until a read has found it empty.
 
 use super::socket::{Received, Socket, read_some, write_some};
 use mio::net::UnixStream;
@@ -10,6 +11,8 @@ use std::path::Path;
 /// One direction.
 #[derive(Default)]
 struct Pipe {
+    /// The source may have bytes.
+    ready: bool,
     /// Bytes that the target has not taken yet.
     waiting: Vec<u8>,
     /// The source has ended.
@@ -25,16 +28,23 @@ pub struct Splice {
     to_client: Pipe,
 }
 
+/// One of the two sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Server,
+}
+
 impl Splice {
     /// Connects to the HTTP server; `head` is what the client has sent so far.
     pub fn open(path: &Path, head: &[u8]) -> io::Result<Splice> {
-        let server = Socket::Unix(UnixStream::connect(path)?);
         let to_server = Pipe {
             waiting: head.to_vec(),
+            ready: true,
             ..Pipe::default()
         };
         Ok(Splice {
-            server,
+            server: Socket::Unix(UnixStream::connect(path)?),
             to_server,
             to_client: Pipe::default(),
         })
@@ -43,6 +53,14 @@ impl Splice {
     /// The HTTP server's socket, to be registered.
     pub fn server(&mut self) -> &mut Socket {
         &mut self.server
+    }
+
+    /// This side may have bytes, or has ended.
+    pub fn ready(&mut self, side: Side) {
+        match side {
+            Side::Client => self.to_server.ready = true,
+            Side::Server => self.to_client.ready = true,
+        }
     }
 
     /// Moves what can be moved both ways. `false`: the connection is over.
@@ -60,11 +78,10 @@ impl Pipe {
             if !self.waiting.is_empty() {
                 match write_some(target, &self.waiting) {
                     None => return false,
-                    Some(count) if count < self.waiting.len() => {
-                        self.waiting.drain(..count);
-                        return true;
-                    }
-                    Some(_) => self.waiting.clear(),
+                    Some(count) => drop(self.waiting.drain(..count)),
+                }
+                if !self.waiting.is_empty() {
+                    return true;
                 }
             }
             if self.ended {
@@ -74,18 +91,20 @@ impl Pipe {
                 }
                 return true;
             }
+            if !self.ready {
+                return true;
+            }
             match read_some(source, buffer) {
-                Received::Nothing => return true,
+                Received::Nothing => self.ready = false,
                 Received::End => self.ended = true,
-                Received::Bytes(count) => match write_some(target, &buffer[..count]) {
-                    None => return false,
-                    Some(written) if written < count => {
-                        self.waiting.extend_from_slice(&buffer[written..count]);
-                    }
+                Received::Bytes(count) => {
                     // A short read means that the source is empty now; its next bytes raise an event.
-                    Some(_) if count < buffer.len() => return true,
-                    Some(_) => {}
-                },
+                    self.ready = count == buffer.len();
+                    match write_some(target, &buffer[..count]) {
+                        None => return false,
+                        Some(written) => self.waiting.extend_from_slice(&buffer[written..count]),
+                    }
+                }
             }
         }
     }
