@@ -1,7 +1,7 @@
 //! Conversions for `etcd_core::wal`, and the checksum. `src/native/wal.ts` has the same names.
 
 use crate::wake::{Wake, wake_function};
-use etcd_core::wal::{OsDisk, Options, Recovered, Replay, Wal, WalError};
+use etcd_core::wal::{Options, OsDisk, Recovered, Replay, Wal, WalError};
 use napi::bindgen_prelude::{
     AsyncTask, BigInt, Env, Error, Float64ArraySlice, Function, Result, Task, Uint8Array, Unknown,
 };
@@ -108,7 +108,11 @@ fn to_js(error: &WalError) -> Error {
 
 fn describe(error: &WalError) -> String {
     let (segment, offset, reason) = match error {
-        WalError::Corrupt { segment, offset, reason } => (segment.as_str(), *offset, reason.as_str()),
+        WalError::Corrupt {
+            segment,
+            offset,
+            reason,
+        } => (segment.as_str(), *offset, reason.as_str()),
         _ => ("", 0, ""),
     };
     format!(
@@ -175,10 +179,18 @@ impl Task for OpenTask {
         });
         let (disk, options) = (Arc::new(OsDisk), self.options.clone());
         let opened = match &self.metadata {
-            Some(metadata) => Wal::create(disk, options, metadata, notify)
-                .map(|(wal, recovered)| Opened { wal, recovered, replay: None }),
-            None => Wal::open(disk, options, notify)
-                .map(|(wal, recovered, replay)| Opened { wal, recovered, replay: Some(replay) }),
+            Some(metadata) => {
+                Wal::create(disk, options, metadata, notify).map(|(wal, recovered)| Opened {
+                    wal,
+                    recovered,
+                    replay: None,
+                })
+            }
+            None => Wal::open(disk, options, notify).map(|(wal, recovered, replay)| Opened {
+                wal,
+                recovered,
+                replay: Some(replay),
+            }),
         };
         opened.map_err(|error| to_js(&error))
     }
@@ -207,7 +219,11 @@ pub fn wal_create(
     on_wake: Function<'_, (), Unknown<'static>>,
 ) -> Result<AsyncTask<OpenTask>> {
     let wake = shared_wake(&env, on_wake)?;
-    Ok(AsyncTask::new(OpenTask { options: options.to_core(), metadata: Some(metadata.to_vec()), wake }))
+    Ok(AsyncTask::new(OpenTask {
+        options: options.to_core(),
+        metadata: Some(metadata.to_vec()),
+        wake,
+    }))
 }
 
 /// Opens the log in `options.dir`.
@@ -218,7 +234,11 @@ pub fn wal_open(
     on_wake: Function<'_, (), Unknown<'static>>,
 ) -> Result<AsyncTask<OpenTask>> {
     let wake = shared_wake(&env, on_wake)?;
-    Ok(AsyncTask::new(OpenTask { options: options.to_core(), metadata: None, wake }))
+    Ok(AsyncTask::new(OpenTask {
+        options: options.to_core(),
+        metadata: None,
+        wake,
+    }))
 }
 
 /// An open log.
@@ -241,14 +261,17 @@ impl WalDoor {
     /// Entries records, the next piece; empty at the end.
     #[napi]
     pub fn next_chunk(&self) -> AsyncTask<ReplayTask> {
-        AsyncTask::new(ReplayTask { replay: self.replay.clone() })
+        AsyncTask::new(ReplayTask {
+            replay: self.replay.clone(),
+        })
     }
 
     /// Queues the records in `records[0, length)`; returns the bytes that wait to be written.
     #[napi]
     pub fn append(&self, records: &[u8], length: u32, token: f64) -> f64 {
         // 0 stands for nothing yet.
-        self.wal.append(&records[..length as usize], token as u64 + 1) as f64
+        self.wal
+            .append(&records[..length as usize], token as u64 + 1) as f64
     }
 
     #[napi]
@@ -282,7 +305,10 @@ impl WalDoor {
     /// Writes what is queued and gives everything back.
     #[napi]
     pub fn close(&self) -> AsyncTask<CloseTask> {
-        AsyncTask::new(CloseTask { wal: self.wal.clone(), wake: self.wake.clone() })
+        AsyncTask::new(CloseTask {
+            wal: self.wal.clone(),
+            wake: self.wake.clone(),
+        })
     }
 }
 
@@ -298,7 +324,9 @@ impl Task for ReplayTask {
         let mut replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
         let mut chunk = Vec::new();
         if let Some(replay) = replay.as_mut() {
-            replay.next_chunk(REPLAY_CHUNK_BYTES, &mut chunk).map_err(|error| to_js(&error))?;
+            replay
+                .next_chunk(REPLAY_CHUNK_BYTES, &mut chunk)
+                .map_err(|error| to_js(&error))?;
         }
         if chunk.is_empty() {
             *replay = None;

@@ -11,7 +11,9 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use etcd_core::wal::{Access, AlignedBuffer, Disk, DiskFile, OsDisk, Options, STATS_NUMBERS, Wal, put_entries};
+use etcd_core::wal::{
+    Access, AlignedBuffer, Disk, DiskFile, Options, OsDisk, STATS_NUMBERS, Wal, put_entries,
+};
 
 const TURN: Duration = Duration::from_millis(200);
 const FLOOR_FILE_BYTES: u64 = 64 << 20;
@@ -47,7 +49,10 @@ struct Settings {
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    let number = |i: usize, default: u64| args.get(i).map_or(default, |text| text.parse().expect("a number"));
+    let number = |i: usize, default: u64| {
+        args.get(i)
+            .map_or(default, |text| text.parse().expect("a number"))
+    };
     let settings = Settings {
         seconds: number(2, 5),
         spin_us: number(3, 0),
@@ -58,9 +63,24 @@ fn main() {
     let _ = std::fs::remove_dir_all(&dir);
     let waker = Arc::new(Waker::default());
     let notify = waker.clone();
-    let options = Options { spin: Duration::from_micros(settings.spin_us), ..Options::new(&dir) };
-    let (wal, recovered) = Wal::create(Arc::new(OsDisk), options, b"bench", Box::new(move || notify.wake())).expect("log");
-    let mut load = Load { wal: &wal, waker: &waker, settings: &settings, token: 0, latencies: Vec::new() };
+    let options = Options {
+        spin: Duration::from_micros(settings.spin_us),
+        ..Options::new(&dir)
+    };
+    let (wal, recovered) = Wal::create(
+        Arc::new(OsDisk),
+        options,
+        b"bench",
+        Box::new(move || notify.wake()),
+    )
+    .expect("log");
+    let mut load = Load {
+        wal: &wal,
+        waker: &waker,
+        settings: &settings,
+        token: 0,
+        latencies: Vec::new(),
+    };
     let mut floor = Floor::new(&dir);
     // The first spare is made meanwhile.
     std::thread::sleep(Duration::from_millis(300));
@@ -73,7 +93,13 @@ fn main() {
     wal.stats().read(&mut stats);
     let latencies = load.latencies;
     wal.close();
-    report(latencies, floor.latencies, &settings, recovered.direct, &stats);
+    report(
+        latencies,
+        floor.latencies,
+        &settings,
+        recovered.direct,
+        &stats,
+    );
     std::fs::remove_dir_all(&dir).expect("remove");
 }
 
@@ -95,17 +121,27 @@ impl Floor {
             file.write_at(zeros.as_ref(), at).expect("write");
         }
         file.sync_data().expect("sync");
-        let file = OsDisk.open(&path, Access::Direct).or_else(|_| OsDisk.open(&path, Access::Buffered)).expect("file");
+        let file = OsDisk
+            .open(&path, Access::Direct)
+            .or_else(|_| OsDisk.open(&path, Access::Buffered))
+            .expect("file");
         let mut block = AlignedBuffer::new(BLOCK_BYTES);
         block.extend(&[7; BLOCK_BYTES]);
-        Self { file, block, offset: 0, latencies: Vec::new() }
+        Self {
+            file,
+            block,
+            offset: 0,
+            latencies: Vec::new(),
+        }
     }
 
     fn turn(&mut self) {
         let begin = Instant::now();
         while begin.elapsed() < TURN {
             let start = Instant::now();
-            self.file.write_at(self.block.as_ref(), self.offset).expect("write");
+            self.file
+                .write_at(self.block.as_ref(), self.offset)
+                .expect("write");
             self.file.sync_data().expect("sync");
             self.latencies.push(start.elapsed().as_nanos() as u64);
             self.offset = (self.offset + BLOCK_BYTES as u64) % FLOOR_FILE_BYTES;
@@ -132,7 +168,14 @@ impl Load<'_> {
             while more && started.len() < self.settings.outstanding {
                 self.token += 1;
                 records.clear();
-                put_entries(&mut records, 1, self.token, &[data.len() as u32], &[0], &data);
+                put_entries(
+                    &mut records,
+                    1,
+                    self.token,
+                    &[data.len() as u32],
+                    &[0],
+                    &data,
+                );
                 started.push_back((self.token, Instant::now()));
                 self.wal.append(&records, self.token);
             }
@@ -179,13 +222,27 @@ struct Percentiles {
 impl Percentiles {
     fn of(mut nanoseconds: Vec<u64>) -> Self {
         nanoseconds.sort_unstable();
-        let at = |share: f64| nanoseconds[((nanoseconds.len() - 1) as f64 * share) as usize] as f64 / 1000.0;
+        let at = |share: f64| {
+            nanoseconds[((nanoseconds.len() - 1) as f64 * share) as usize] as f64 / 1000.0
+        };
         let mean = nanoseconds.iter().sum::<u64>() as f64 / nanoseconds.len() as f64 / 1000.0;
-        Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), mean }
+        Self {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            mean,
+        }
     }
 
     fn json(&self) -> String {
-        let Self { p50, p90, p99, p999, mean } = self;
+        let Self {
+            p50,
+            p90,
+            p99,
+            p999,
+            mean,
+        } = self;
         format!(
             "{{\"p50Us\":{p50:.1},\"p90Us\":{p90:.1},\"p99Us\":{p99:.1},\"p999Us\":{p999:.1},\"meanUs\":{mean:.1}}}"
         )

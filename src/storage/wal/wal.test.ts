@@ -236,7 +236,7 @@ describe("wal", () => {
     const fsyncs = stats.fsyncCounts.reduce((sum, count) => sum + count, 0);
     assert.ok(fsyncs >= 1 && fsyncs < 200, `${fsyncs} syncs`);
     assert.ok(stats.fsyncSeconds > 0 && stats.writeSeconds > 0);
-    assert.ok(stats.writtenBytes > 2000 * 64 && stats.writtenBytes % 4096 === 0);
+    assert.ok(stats.writtenBytes > 2000 * 56 && stats.writtenBytes % 4096 === 0);
     assert.equal(stats.fsyncCounts.length, walBuckets.length + 1);
     await session.wal.close();
   });

@@ -18,7 +18,12 @@ impl AlignedBuffer {
         let store = vec![0; capacity + BLOCK_BYTES];
         let start = store.as_ptr().align_offset(BLOCK_BYTES);
         assert!(start < BLOCK_BYTES, "memory cannot be aligned");
-        Self { store, start, capacity, length: 0 }
+        Self {
+            store,
+            start,
+            capacity,
+            length: 0,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -79,7 +84,13 @@ mod tests {
             buffer.extend(&i.to_le_bytes());
             assert_eq!(buffer.as_ref().as_ptr() as usize % BLOCK_BYTES, 0);
         }
-        assert!(buffer.as_ref().chunks_exact(4).enumerate().all(|(i, word)| word == (i as u32).to_le_bytes()));
+        assert!(
+            buffer
+                .as_ref()
+                .chunks_exact(4)
+                .enumerate()
+                .all(|(i, word)| word == (i as u32).to_le_bytes())
+        );
         assert_eq!(buffer.capacity() % BLOCK_BYTES, 0);
     }
 }

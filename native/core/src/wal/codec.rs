@@ -160,12 +160,18 @@ pub struct Record<'a> {
 
 /// Reads the record at `at` of `bytes` without looking at its CRC.
 pub fn record_at(bytes: &[u8], at: usize) -> Result<Record<'_>, Malformed> {
-    let rest = bytes.get(at..).ok_or(Malformed("record outside its batch"))?;
+    let rest = bytes
+        .get(at..)
+        .ok_or(Malformed("record outside its batch"))?;
     if rest.len() < HEADER_BYTES {
         return Err(Malformed("record header cut short"));
     }
     let length = u32_at(rest, 4) as usize;
-    if length < HEADER_BYTES || length > rest.len() || length > RECORD_BYTES_MAX || !length.is_multiple_of(8) {
+    if length < HEADER_BYTES
+        || length > rest.len()
+        || length > RECORD_BYTES_MAX
+        || !length.is_multiple_of(8)
+    {
         return Err(Malformed("record length"));
     }
     let kind = Kind::from_u8(rest[8]).ok_or(Malformed("record kind"))?;
@@ -178,7 +184,14 @@ pub fn record_at(bytes: &[u8], at: usize) -> Result<Record<'_>, Malformed> {
         return Err(Malformed("record index"));
     }
     let data = &rest[HEADER_BYTES..length - padding];
-    Ok(Record { kind, flags: u16_at(rest, 10), index, data, at, length })
+    Ok(Record {
+        kind,
+        flags: u16_at(rest, 10),
+        index,
+        data,
+        at,
+        length,
+    })
 }
 
 /// Appends a record whose CRC is filled in when its batch is sealed.
@@ -200,30 +213,68 @@ pub fn put_record(out: &mut Vec<u8>, kind: Kind, flags: u16, index: u64, parts: 
 }
 
 pub fn put_hard_state(out: &mut Vec<u8>, state: &HardState) {
-    let parts = [state.term.to_le_bytes(), state.vote.to_le_bytes(), state.commit.to_le_bytes()];
-    put_record(out, Kind::HardState, 0, 0, &[&parts[0], &parts[1], &parts[2]]);
+    let parts = [
+        state.term.to_le_bytes(),
+        state.vote.to_le_bytes(),
+        state.commit.to_le_bytes(),
+    ];
+    put_record(
+        out,
+        Kind::HardState,
+        0,
+        0,
+        &[&parts[0], &parts[1], &parts[2]],
+    );
 }
 
 pub fn put_snapshot_mark(out: &mut Vec<u8>, mark: &SnapshotMark) {
     let flags = if mark.install { FLAG_INSTALL } else { 0 };
-    put_record(out, Kind::SnapshotMark, flags, mark.index, &[&mark.term.to_le_bytes(), &mark.conf_state]);
+    put_record(
+        out,
+        Kind::SnapshotMark,
+        flags,
+        mark.index,
+        &[&mark.term.to_le_bytes(), &mark.conf_state],
+    );
 }
 
 /// The head of a segment of `segment_bytes`; `last_index` is the log's last index before it.
 pub fn put_segment_head(out: &mut Vec<u8>, segment_bytes: u64, last_index: u64) {
     let parts = [FORMAT_VERSION.to_le_bytes(), segment_bytes.to_le_bytes()];
-    put_record(out, Kind::SegmentHead, 0, last_index, &[&parts[0], &parts[1]]);
+    put_record(
+        out,
+        Kind::SegmentHead,
+        0,
+        last_index,
+        &[&parts[0], &parts[1]],
+    );
 }
 
 /// Appends an entries record. `ends` are positions in `bytes`, as in EntryBatch.
-pub fn put_entries(out: &mut Vec<u8>, term: u64, first_index: u64, ends: &[u32], types: &[u8], bytes: &[u8]) {
-    assert!(!ends.is_empty() && ends.len() == types.len(), "entries: ends and types");
+pub fn put_entries(
+    out: &mut Vec<u8>,
+    term: u64,
+    first_index: u64,
+    ends: &[u32],
+    types: &[u8],
+    bytes: &[u8],
+) {
+    assert!(
+        !ends.is_empty() && ends.len() == types.len(),
+        "entries: ends and types"
+    );
     let mut head = [0; ENTRIES_HEAD_BYTES];
     head[..8].copy_from_slice(&term.to_le_bytes());
     head[8..12].copy_from_slice(&(ends.len() as u32).to_le_bytes());
     head[12..].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
     let ends: Vec<u8> = ends.iter().flat_map(|end| end.to_le_bytes()).collect();
-    put_record(out, Kind::Entries, 0, first_index, &[&head, &ends, types, bytes]);
+    put_record(
+        out,
+        Kind::Entries,
+        0,
+        first_index,
+        &[&head, &ends, types, bytes],
+    );
 }
 
 /// The data of an entries record, checked.
@@ -243,17 +294,30 @@ impl<'a> Entries<'a> {
         if data.len() < ENTRIES_HEAD_BYTES {
             return Err(Malformed("entries cut short"));
         }
-        let (term, count, size) = (u64_at(data, 0), u32_at(data, 8) as usize, u32_at(data, 12) as usize);
+        let (term, count, size) = (
+            u64_at(data, 0),
+            u32_at(data, 8) as usize,
+            u32_at(data, 12) as usize,
+        );
         let rest = &data[ENTRIES_HEAD_BYTES..];
         if count == 0 || count > rest.len() / 5 || rest.len() != count * 5 + size {
             return Err(Malformed("entries count"));
         }
-        if term > SAFE_INTEGER_MAX || record.index == 0 || record.index + count as u64 > SAFE_INTEGER_MAX {
+        if term > SAFE_INTEGER_MAX
+            || record.index == 0
+            || record.index + count as u64 > SAFE_INTEGER_MAX
+        {
             return Err(Malformed("entries term or index"));
         }
         let (ends, rest) = rest.split_at(count * 4);
         let (types, bytes) = rest.split_at(count);
-        let entries = Self { term, first_index: record.index, ends, types, bytes };
+        let entries = Self {
+            term,
+            first_index: record.index,
+            ends,
+            types,
+            bytes,
+        };
         let mut last = 0;
         for i in 0..count {
             let end = entries.end(i);
@@ -290,10 +354,20 @@ impl<'a> Entries<'a> {
 
     /// Appends the entries `first..=last` as a record of their own.
     pub fn put_slice(&self, out: &mut Vec<u8>, first: u64, last: u64) {
-        let (lo, hi) = ((first - self.first_index) as usize, (last - self.first_index) as usize + 1);
+        let (lo, hi) = (
+            (first - self.first_index) as usize,
+            (last - self.first_index) as usize + 1,
+        );
         let start = if lo == 0 { 0 } else { self.end(lo - 1) };
         let ends: Vec<u32> = (lo..hi).map(|i| (self.end(i) - start) as u32).collect();
-        put_entries(out, self.term, first, &ends, &self.types[lo..hi], &self.bytes[start..self.end(hi - 1)]);
+        put_entries(
+            out,
+            self.term,
+            first,
+            &ends,
+            &self.types[lo..hi],
+            &self.bytes[start..self.end(hi - 1)],
+        );
     }
 }
 
@@ -301,8 +375,11 @@ pub fn read_hard_state(record: &Record<'_>) -> Result<HardState, Malformed> {
     if record.data.len() != 24 {
         return Err(Malformed("hard state length"));
     }
-    let state =
-        HardState { term: u64_at(record.data, 0), vote: u64_at(record.data, 8), commit: u64_at(record.data, 16) };
+    let state = HardState {
+        term: u64_at(record.data, 0),
+        vote: u64_at(record.data, 8),
+        commit: u64_at(record.data, 16),
+    };
     if state.term > SAFE_INTEGER_MAX || state.commit > SAFE_INTEGER_MAX {
         return Err(Malformed("hard state term or commit"));
     }
@@ -318,7 +395,12 @@ pub fn read_snapshot_mark(record: &Record<'_>) -> Result<SnapshotMark, Malformed
         return Err(Malformed("snapshot mark term"));
     }
     let install = record.flags & FLAG_INSTALL != 0;
-    Ok(SnapshotMark { index: record.index, term, install, conf_state: record.data[8..].to_vec() })
+    Ok(SnapshotMark {
+        index: record.index,
+        term,
+        install,
+        conf_state: record.data[8..].to_vec(),
+    })
 }
 
 /// A segment's size as its head says.
@@ -340,7 +422,9 @@ pub fn padded(length: usize) -> usize {
 /// Whether all bytes are zero. Ordinary data is known by its first byte, long zeros go by `memcmp`.
 pub fn is_zero(bytes: &[u8]) -> bool {
     static ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
-    bytes.chunks(BLOCK_BYTES).all(|chunk| chunk[0] == 0 && *chunk == ZEROS[..chunk.len()])
+    bytes
+        .chunks(BLOCK_BYTES)
+        .all(|chunk| chunk[0] == 0 && *chunk == ZEROS[..chunk.len()])
 }
 
 /// Completes a batch in place: `batch[..used]` holds room for the head and then records without CRC,
@@ -361,7 +445,10 @@ pub fn seal(batch: &mut [u8], used: usize, place: Place, chain: Chain) -> Chain 
     if has_zero_sector(batch) {
         crc = seal_masked(batch, used, place);
     }
-    Chain { number: chain.number + 1, crc }
+    Chain {
+        number: chain.number + 1,
+        crc,
+    }
 }
 
 fn put_batch_head(batch: &mut [u8], used: usize, chain: Chain) {
@@ -383,7 +470,10 @@ fn has_zero_sector(batch: &[u8]) -> bool {
 #[cold]
 fn seal_masked(batch: &mut [u8], used: usize, place: Place) -> u32 {
     let mut mask = 0x9e37_79b9_7f4a_7c15u64;
-    while batch[SECTOR_BYTES..].chunks_exact(SECTOR_BYTES).any(|sector| is_filled_with(sector, mask)) {
+    while batch[SECTOR_BYTES..]
+        .chunks_exact(SECTOR_BYTES)
+        .any(|sector| is_filled_with(sector, mask))
+    {
         mask = mask.wrapping_add(0x2545_f491_4f6c_dd1d);
     }
     batch[HEADER_BYTES + 16..HEADER_BYTES + 24].copy_from_slice(&mask.to_le_bytes());
@@ -429,7 +519,10 @@ impl BatchHead {
 /// Reads a batch's first sector. It is whole or not there at all, so an error is damage.
 pub fn read_batch_head(sector: &[u8], place: Place) -> Result<BatchHead, Malformed> {
     let record = record_at(&sector[..BATCH_HEAD_BYTES], 0)?;
-    if record.kind != Kind::BatchHead || record.length != BATCH_HEAD_BYTES || record.data.len() != 24 {
+    if record.kind != Kind::BatchHead
+        || record.length != BATCH_HEAD_BYTES
+        || record.data.len() != 24
+    {
         return Err(Malformed("no batch head"));
     }
     if crc32c::crc32c_append(place.seed(), &sector[4..BATCH_HEAD_BYTES]) != u32_at(sector, 0) {
@@ -442,8 +535,15 @@ pub fn read_batch_head(sector: &[u8], place: Place) -> Result<BatchHead, Malform
     if !(BATCH_HEAD_BYTES..=RECORD_BYTES_MAX).contains(&used) {
         return Err(Malformed("batch length"));
     }
-    let chain = Chain { number: record.index, crc: u32_at(record.data, 8) };
-    Ok(BatchHead { chain, used, mask: u64_at(record.data, 16) })
+    let chain = Chain {
+        number: record.index,
+        crc: u32_at(record.data, 8),
+    };
+    Ok(BatchHead {
+        chain,
+        used,
+        mask: u64_at(record.data, 16),
+    })
 }
 
 /// Whether a sector that belongs to the batch was never written.
@@ -470,7 +570,10 @@ pub fn open_batch(batch: &mut [u8], head: &BatchHead) -> Result<u32, (usize, Mal
         }
         at += record.length;
     }
-    match batch[head.used..].iter().position(|&byte| byte != PADDING_BYTE) {
+    match batch[head.used..]
+        .iter()
+        .position(|&byte| byte != PADDING_BYTE)
+    {
         Some(i) => Err((head.used + i, Malformed("batch padding"))),
         None => Ok(crc),
     }
@@ -497,7 +600,11 @@ where
 mod tests {
     use super::*;
 
-    const PLACE: Place = Place { segment_id: 7, sequence: 3, offset: 8192 };
+    const PLACE: Place = Place {
+        segment_id: 7,
+        sequence: 3,
+        offset: 8192,
+    };
 
     fn sealed(records: &[u8], place: Place, chain: Chain) -> (Vec<u8>, Chain) {
         let used = BATCH_HEAD_BYTES + records.len();
@@ -509,14 +616,28 @@ mod tests {
 
     fn entries_of(bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        put_entries(&mut out, 5, 10, &[2, 2, bytes.len() as u32], &[0, 1, 0], bytes);
+        put_entries(
+            &mut out,
+            5,
+            10,
+            &[2, 2, bytes.len() as u32],
+            &[0, 1, 0],
+            bytes,
+        );
         out
     }
 
     #[test]
     fn a_sealed_batch_reads_back() {
         let mut records = entries_of(b"abcdefgh!");
-        put_hard_state(&mut records, &HardState { term: 5, vote: u64::MAX, commit: 11 });
+        put_hard_state(
+            &mut records,
+            &HardState {
+                term: 5,
+                vote: u64::MAX,
+                commit: 11,
+            },
+        );
         let chain = Chain { number: 4, crc: 99 };
         let (mut batch, next) = sealed(&records, PLACE, chain);
         let head = read_batch_head(&batch[..SECTOR_BYTES], PLACE).unwrap();
@@ -525,9 +646,16 @@ mod tests {
         assert_eq!(open_batch(&mut batch, &head), Ok(next.crc));
         let record = record_at(&batch, BATCH_HEAD_BYTES).unwrap();
         let entries = Entries::read(&record).unwrap();
-        assert_eq!((entries.term, entries.first_index, entries.last_index()), (5, 10, 12));
-        assert_eq!((entries.entry(10), entries.entry(11), entries.entry(12)), (&b"ab"[..], &b""[..], &b"cdefgh!"[..]));
-        let state = read_hard_state(&record_at(&batch, BATCH_HEAD_BYTES + record.length).unwrap()).unwrap();
+        assert_eq!(
+            (entries.term, entries.first_index, entries.last_index()),
+            (5, 10, 12)
+        );
+        assert_eq!(
+            (entries.entry(10), entries.entry(11), entries.entry(12)),
+            (&b"ab"[..], &b""[..], &b"cdefgh!"[..])
+        );
+        let state =
+            read_hard_state(&record_at(&batch, BATCH_HEAD_BYTES + record.length).unwrap()).unwrap();
         assert_eq!(state.vote, u64::MAX);
     }
 
@@ -535,11 +663,23 @@ mod tests {
     fn a_batch_counts_only_at_its_place() {
         let (batch, _) = sealed(&entries_of(b"abc"), PLACE, Chain::default());
         for place in [
-            Place { segment_id: 8, ..PLACE },
-            Place { sequence: 4, ..PLACE },
-            Place { offset: 4096, ..PLACE },
+            Place {
+                segment_id: 8,
+                ..PLACE
+            },
+            Place {
+                sequence: 4,
+                ..PLACE
+            },
+            Place {
+                offset: 4096,
+                ..PLACE
+            },
         ] {
-            assert_eq!(read_batch_head(&batch, place), Err(Malformed("batch head checksum")));
+            assert_eq!(
+                read_batch_head(&batch, place),
+                Err(Malformed("batch head checksum"))
+            );
         }
     }
 
@@ -580,14 +720,22 @@ mod tests {
         let mut out = Vec::new();
         whole.put_slice(&mut out, 11, 12);
         let part = Entries::read(&record_at(&out, 0).unwrap()).unwrap();
-        assert_eq!((part.first_index, part.last_index(), part.term), (11, 12, 5));
+        assert_eq!(
+            (part.first_index, part.last_index(), part.term),
+            (11, 12, 5)
+        );
         assert_eq!((part.entry(11), part.entry(12)), (&b""[..], &b"cdefgh"[..]));
         assert_eq!(part.types, &[1, 0]);
     }
 
     #[test]
     fn marks_and_segment_heads_read_back() {
-        let mark = SnapshotMark { index: 9, term: 2, install: true, conf_state: b"voters".to_vec() };
+        let mark = SnapshotMark {
+            index: 9,
+            term: 2,
+            install: true,
+            conf_state: b"voters".to_vec(),
+        };
         let mut out = Vec::new();
         put_snapshot_mark(&mut out, &mark);
         assert_eq!(read_snapshot_mark(&record_at(&out, 0).unwrap()), Ok(mark));

@@ -58,14 +58,19 @@ impl Disk for OsDisk {
         if dir.is_dir() {
             return Ok(());
         }
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = dir
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         self.create_dir(parent)?;
         fs::DirBuilder::new().mode(0o700).create(dir)?;
         self.sync_dir(parent)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        fs::read_dir(dir)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
     }
 
     fn lock_dir(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>> {
@@ -75,7 +80,9 @@ impl Disk for OsDisk {
     }
 
     fn create(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(options(access).create_new(true).mode(0o600).open(path)?))
+        Ok(Box::new(
+            options(access).create_new(true).mode(0o600).open(path)?,
+        ))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {

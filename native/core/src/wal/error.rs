@@ -10,9 +10,18 @@ use super::disk::is_no_space;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WalError {
     /// The operating system refused.
-    Io { operation: &'static str, path: PathBuf, message: String, no_space: bool },
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        message: String,
+        no_space: bool,
+    },
     /// Bytes are not what was written. Nothing was changed.
-    Corrupt { segment: String, offset: u64, reason: String },
+    Corrupt {
+        segment: String,
+        offset: u64,
+        reason: String,
+    },
     /// Another process has the log open.
     Locked { dir: PathBuf },
     /// There is no log in the directory.
@@ -34,7 +43,11 @@ impl WalError {
     }
 
     pub(crate) fn corrupt(segment: &str, offset: u64, reason: impl Into<String>) -> Self {
-        Self::Corrupt { segment: segment.to_owned(), offset, reason: reason.into() }
+        Self::Corrupt {
+            segment: segment.to_owned(),
+            offset,
+            reason: reason.into(),
+        }
     }
 
     pub fn is_no_space(&self) -> bool {
@@ -57,11 +70,25 @@ impl WalError {
 impl fmt::Display for WalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { operation, path, message, .. } => write!(f, "wal: {operation} {}: {message}", path.display()),
-            Self::Corrupt { segment, offset, reason } => {
-                write!(f, "wal: segment {segment} is damaged at offset {offset}: {reason}")
+            Self::Io {
+                operation,
+                path,
+                message,
+                ..
+            } => write!(f, "wal: {operation} {}: {message}", path.display()),
+            Self::Corrupt {
+                segment,
+                offset,
+                reason,
+            } => {
+                write!(
+                    f,
+                    "wal: segment {segment} is damaged at offset {offset}: {reason}"
+                )
             }
-            Self::Locked { dir } => write!(f, "wal: {} is in use by another process", dir.display()),
+            Self::Locked { dir } => {
+                write!(f, "wal: {} is in use by another process", dir.display())
+            }
             Self::Absent { dir } => write!(f, "wal: no log in {}", dir.display()),
             Self::Exists { dir } => write!(f, "wal: {} holds a log already", dir.display()),
             Self::Invalid { reason } => write!(f, "wal: {reason}"),

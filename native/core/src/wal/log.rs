@@ -7,7 +7,9 @@ use std::thread::{self, JoinHandle};
 use super::codec::{BLOCK_BYTES, Chain, HardState, SnapshotMark, padded, seal};
 use super::disk::{Access, Disk};
 use super::error::WalError;
-use super::prepare::{self, OpenSegment, Plan, Spares, make_segment, open_for_writing, write_zeros};
+use super::prepare::{
+    self, OpenSegment, Plan, Spares, make_segment, open_for_writing, write_zeros,
+};
 use super::replay::Replay;
 use super::scan::{Cut, Scan, scan};
 use super::segment::TEMPORARY_SUFFIX;
@@ -57,12 +59,21 @@ impl Wal {
         disk.create_dir(dir).map_err(WalError::io("create", dir))?;
         let guard = lock_dir(disk.as_ref(), &options)?;
         let names = disk.list(dir).map_err(WalError::io("list", dir))?;
-        if names.iter().any(|name| name.ends_with(".seg") || name.ends_with(".wal")) {
+        if names
+            .iter()
+            .any(|name| name.ends_with(".seg") || name.ends_with(".wal"))
+        {
             return Err(WalError::Exists { dir: dir.clone() });
         }
-        let temporary: Vec<_> = names.into_iter().filter(|name| name.ends_with(TEMPORARY_SUFFIX)).collect();
+        let temporary: Vec<_> = names
+            .into_iter()
+            .filter(|name| name.ends_with(TEMPORARY_SUFFIX))
+            .collect();
         remove_files(disk.as_ref(), &options, &temporary)?;
-        let state = LogState { metadata: metadata.to_vec(), ..LogState::default() };
+        let state = LogState {
+            metadata: metadata.to_vec(),
+            ..LogState::default()
+        };
         let (current, offset, chain) = first_segment(disk.as_ref(), &options, &state)?;
         let recovered = Recovered {
             metadata: metadata.to_vec(),
@@ -76,7 +87,15 @@ impl Wal {
         spares.next_sequence = current.segment.sequence + 1;
         let shared = Arc::new(Shared::new(disk, options, spares, notify));
         let older = VecDeque::new();
-        let writer = Writer { shared: shared.clone(), current, offset, max_index: 0, older, chain, state };
+        let writer = Writer {
+            shared: shared.clone(),
+            current,
+            offset,
+            max_index: 0,
+            older,
+            chain,
+            state,
+        };
         Ok((Self::start(shared, writer, guard)?, recovered))
     }
 
@@ -117,15 +136,28 @@ impl Wal {
         Ok((Self::start(shared, writer, guard)?, recovered, replay))
     }
 
-    fn start(shared: Arc<Shared>, writer: Writer, guard: Box<dyn Send + Sync>) -> Result<Self, WalError> {
+    fn start(
+        shared: Arc<Shared>,
+        writer: Writer,
+        guard: Box<dyn Send + Sync>,
+    ) -> Result<Self, WalError> {
         let dir = shared.options.dir.clone();
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
         let for_preparer = shared.clone();
         let preparer = spawn("wal-prepare")
             .spawn(move || prepare::run(&for_preparer))
             .map_err(WalError::io("start thread for", &dir))?;
-        let writer = spawn("wal").spawn(move || writer.run()).map_err(WalError::io("start thread for", &dir))?;
-        Ok(Self { shared, threads: Mutex::new(Some(Threads { writer, preparer, _lock: guard })) })
+        let writer = spawn("wal")
+            .spawn(move || writer.run())
+            .map_err(WalError::io("start thread for", &dir))?;
+        Ok(Self {
+            shared,
+            threads: Mutex::new(Some(Threads {
+                writer,
+                preparer,
+                _lock: guard,
+            })),
+        })
     }
 
     /// Queues whole records (see `codec.rs`; CRCs are filled in later), which go to disk in one batch.
@@ -186,7 +218,8 @@ fn remove_files(disk: &dyn Disk, options: &Options, names: &[String]) -> Result<
         disk.remove(&path).map_err(WalError::io("remove", &path))?;
     }
     if !names.is_empty() {
-        disk.sync_dir(&options.dir).map_err(WalError::io("sync", &options.dir))?;
+        disk.sync_dir(&options.dir)
+            .map_err(WalError::io("sync", &options.dir))?;
     }
     Ok(())
 }
@@ -202,21 +235,31 @@ fn first_segment(
     head.set_len(padded(used));
     let head = std::cell::RefCell::new(head);
     let chain = std::cell::Cell::new(Chain::default());
-    let made = make_segment(disk, &Plan {
-        dir: &options.dir,
-        sequence: 1,
-        size: options.segment_bytes,
-        direct: options.direct,
-        recycled: None,
-        stop: &|| false,
-        finish: &|open| {
-            let path = open.segment.path(&options.dir);
-            let mut head = head.borrow_mut();
-            chain.set(seal((*head).as_mut(), used, open.segment.place(0), Chain::default()));
-            open.file.write_at((*head).as_ref(), 0).map_err(WalError::io("write", &path))?;
-            open.file.sync_data().map_err(WalError::io("sync", &path))
+    let made = make_segment(
+        disk,
+        &Plan {
+            dir: &options.dir,
+            sequence: 1,
+            size: options.segment_bytes,
+            direct: options.direct,
+            recycled: None,
+            stop: &|| false,
+            finish: &|open| {
+                let path = open.segment.path(&options.dir);
+                let mut head = head.borrow_mut();
+                chain.set(seal(
+                    (*head).as_mut(),
+                    used,
+                    open.segment.place(0),
+                    Chain::default(),
+                ));
+                open.file
+                    .write_at((*head).as_ref(), 0)
+                    .map_err(WalError::io("write", &path))?;
+                open.file.sync_data().map_err(WalError::io("sync", &path))
+            },
         },
-    })?;
+    )?;
     let current = made.expect("nobody stops the first segment");
     Ok((current, padded(used) as u64, chain.get()))
 }
@@ -224,23 +267,40 @@ fn first_segment(
 /// Zeroes a torn batch, durably, before anything is written behind it.
 fn zero_cut(disk: &dyn Disk, options: &Options, cut: &Cut) -> Result<(), WalError> {
     let path = cut.segment.path(&options.dir);
-    let file = disk.open(&path, Access::Buffered).map_err(WalError::io("open", &path))?;
-    write_zeros(file.as_ref(), cut.from, cut.to, &|| false).map_err(WalError::io("write", &path))?;
+    let file = disk
+        .open(&path, Access::Buffered)
+        .map_err(WalError::io("open", &path))?;
+    write_zeros(file.as_ref(), cut.from, cut.to, &|| false)
+        .map_err(WalError::io("write", &path))?;
     file.sync_data().map_err(WalError::io("sync", &path))
 }
 
 /// Spares left by the last run are used, unless segments now have another size.
 fn open_spares(disk: &dyn Disk, options: &Options, scan: &mut Scan) -> Result<Spares, WalError> {
-    let good = scan.spares.iter().take_while(|&&(_, size)| size == options.segment_bytes).count();
+    let good = scan
+        .spares
+        .iter()
+        .take_while(|&&(_, size)| size == options.segment_bytes)
+        .count();
     for (segment, _) in scan.spares.drain(good..).rev() {
         remove_files(disk, options, &[segment.file_name()])?;
     }
     let mut spares = Spares::default();
     for &(segment, size) in &scan.spares {
-        let (file, direct) = open_for_writing(disk, &segment.path(&options.dir), options.direct, 0)?;
-        spares.ready.push_back(OpenSegment { segment, file, size, direct });
+        let (file, direct) =
+            open_for_writing(disk, &segment.path(&options.dir), options.direct, 0)?;
+        spares.ready.push_back(OpenSegment {
+            segment,
+            file,
+            size,
+            direct,
+        });
     }
-    let newest = spares.ready.back().map(|spare| spare.segment).or(scan.segments.last().map(|used| used.segment));
+    let newest = spares
+        .ready
+        .back()
+        .map(|spare| spare.segment)
+        .or(scan.segments.last().map(|used| used.segment));
     spares.next_sequence = newest.map_or(1, |segment| segment.sequence + 1);
     Ok(spares)
 }
@@ -251,7 +311,12 @@ fn open_newest(disk: &dyn Disk, options: &Options, scan: &Scan) -> Result<OpenSe
     // A full segment has no block for the trial write; nothing will be written to it either.
     let room = newest.end + BLOCK_BYTES as u64 <= newest.size;
     let (file, direct) = open_for_writing(disk, &path, options.direct && room, newest.end)?;
-    Ok(OpenSegment { segment: newest.segment, file, size: newest.size, direct: direct || !room })
+    Ok(OpenSegment {
+        segment: newest.segment,
+        file,
+        size: newest.size,
+        direct: direct || !room,
+    })
 }
 
 fn recovered(scan: &Scan, direct: bool) -> Recovered {
@@ -260,7 +325,10 @@ fn recovered(scan: &Scan, direct: bool) -> Recovered {
         hard_state: scan.state.hard_state,
         mark: scan.state.mark.clone(),
         last_index: scan.state.last_index,
-        cut: scan.cut.as_ref().map(|cut| (cut.segment.file_name(), cut.from, cut.to - cut.from)),
+        cut: scan
+            .cut
+            .as_ref()
+            .map(|cut| (cut.segment.file_name(), cut.from, cut.to - cut.from)),
         direct,
     }
 }

@@ -29,7 +29,8 @@ mod writer;
 
 pub use aligned::AlignedBuffer;
 pub use codec::{
-    HEADER_BYTES, HardState, Kind, SnapshotMark, put_entries, put_hard_state, put_record, put_snapshot_mark,
+    HEADER_BYTES, HardState, Kind, SnapshotMark, put_entries, put_hard_state, put_record,
+    put_snapshot_mark,
 };
 pub use disk::{Access, Disk, DiskFile, OsDisk};
 pub use error::WalError;

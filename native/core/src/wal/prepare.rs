@@ -79,7 +79,10 @@ impl Shared {
 
 enum Task {
     Release(Released),
-    Prepare { sequence: u64, recycled: Option<PathBuf> },
+    Prepare {
+        sequence: u64,
+        recycled: Option<PathBuf>,
+    },
 }
 
 /// The preparer's thread.
@@ -113,12 +116,17 @@ fn next_task(shared: &Shared) -> Option<Task> {
         let can_try = rested || !spares.pool.is_empty();
         if spares.ready.is_empty() && can_try {
             let sequence = spares.next_sequence;
-            return Some(Task::Prepare { sequence, recycled: spares.pool.pop() });
+            return Some(Task::Prepare {
+                sequence,
+                recycled: spares.pool.pop(),
+            });
         }
         if rested {
             spares = wait(&shared.spares_changed, spares);
         } else {
-            let waited = shared.spares_changed.wait_timeout(spares, shared.options.space_retry);
+            let waited = shared
+                .spares_changed
+                .wait_timeout(spares, shared.options.space_retry);
             let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             spares = guard;
             rested = timeout.timed_out();
@@ -130,10 +138,12 @@ fn next_task(shared: &Shared) -> Option<Task> {
 fn retire(shared: &Shared, released: &Released) -> Result<(), WalError> {
     let (disk, dir) = (shared.disk.as_ref(), &shared.options.dir);
     let path = released.segment.path(dir);
-    let keep = released.size == shared.options.segment_bytes && lock(&shared.spares).pool.len() < POOL_MAX;
+    let keep =
+        released.size == shared.options.segment_bytes && lock(&shared.spares).pool.len() < POOL_MAX;
     if keep {
         let temporary = temporary_path(dir, released.segment);
-        disk.rename(&path, &temporary).map_err(WalError::io("rename", &path))?;
+        disk.rename(&path, &temporary)
+            .map_err(WalError::io("rename", &path))?;
         lock(&shared.spares).pool.push(temporary);
     } else {
         disk.remove(&path).map_err(WalError::io("remove", &path))?;
@@ -141,16 +151,23 @@ fn retire(shared: &Shared, released: &Released) -> Result<(), WalError> {
     disk.sync_dir(dir).map_err(WalError::io("sync", dir))
 }
 
-fn prepare_spare(shared: &Shared, sequence: u64, recycled: Option<PathBuf>) -> Result<(), WalError> {
-    let made = make_segment(shared.disk.as_ref(), &Plan {
-        dir: &shared.options.dir,
-        sequence,
-        size: shared.options.segment_bytes,
-        direct: shared.options.direct,
-        recycled,
-        stop: &|| shared.closing(),
-        finish: &|_| Ok(()),
-    });
+fn prepare_spare(
+    shared: &Shared,
+    sequence: u64,
+    recycled: Option<PathBuf>,
+) -> Result<(), WalError> {
+    let made = make_segment(
+        shared.disk.as_ref(),
+        &Plan {
+            dir: &shared.options.dir,
+            sequence,
+            size: shared.options.segment_bytes,
+            direct: shared.options.direct,
+            recycled,
+            stop: &|| shared.closing(),
+            finish: &|_| Ok(()),
+        },
+    );
     let mut spares = lock(&shared.spares);
     match made {
         Ok(Some(spare)) => {
@@ -190,9 +207,15 @@ pub(crate) struct Plan<'a> {
 
 /// Makes a segment: zero all over and durable before it has its name. `None` if told to stop.
 /// Where it fails, it leaves no file behind, for the space is needed.
-pub(crate) fn make_segment(disk: &dyn Disk, plan: &Plan<'_>) -> Result<Option<OpenSegment>, WalError> {
+pub(crate) fn make_segment(
+    disk: &dyn Disk,
+    plan: &Plan<'_>,
+) -> Result<Option<OpenSegment>, WalError> {
     let id = disk.random().map_err(WalError::io("random", plan.dir))?;
-    let segment = SegmentId { sequence: plan.sequence, id };
+    let segment = SegmentId {
+        sequence: plan.sequence,
+        id,
+    };
     let temporary = temporary_path(plan.dir, segment);
     let filled = fill_temporary(disk, plan, segment, &temporary);
     if !matches!(filled, Ok(Some(_))) {
@@ -203,8 +226,10 @@ pub(crate) fn make_segment(disk: &dyn Disk, plan: &Plan<'_>) -> Result<Option<Op
         return Ok(None);
     };
     (plan.finish)(&open)?;
-    disk.rename(&temporary, &segment.path(plan.dir)).map_err(WalError::io("rename", &temporary))?;
-    disk.sync_dir(plan.dir).map_err(WalError::io("sync", plan.dir))?;
+    disk.rename(&temporary, &segment.path(plan.dir))
+        .map_err(WalError::io("rename", &temporary))?;
+    disk.sync_dir(plan.dir)
+        .map_err(WalError::io("sync", plan.dir))?;
     Ok(Some(open))
 }
 
@@ -218,7 +243,9 @@ fn fill_temporary(
     if let Some(recycled) = &plan.recycled {
         disk.rename(recycled, temporary).map_err(step("rename"))?;
     } else {
-        let file = disk.create(temporary, Access::Buffered).map_err(step("create"))?;
+        let file = disk
+            .create(temporary, Access::Buffered)
+            .map_err(step("create"))?;
         file.allocate(plan.size).map_err(step("allocate"))?;
     }
     let (file, direct) = open_for_writing(disk, temporary, plan.direct, 0)?;
@@ -226,7 +253,12 @@ fn fill_temporary(
         return Ok(None);
     }
     file.sync_data().map_err(step("sync"))?;
-    Ok(Some(OpenSegment { segment, file, size: plan.size, direct }))
+    Ok(Some(OpenSegment {
+        segment,
+        file,
+        size: plan.size,
+        direct,
+    }))
 }
 
 /// Opens past the page cache if that is wanted and works, else through it. Whether it works is only
@@ -244,17 +276,31 @@ pub(crate) fn open_for_writing(
             Err(error) => return Err(WalError::io("open", path)(error)),
         }
     }
-    Ok((disk.open(path, Access::Buffered).map_err(WalError::io("open", path))?, false))
+    Ok((
+        disk.open(path, Access::Buffered)
+            .map_err(WalError::io("open", path))?,
+        false,
+    ))
 }
 
 fn open_direct(disk: &dyn Disk, path: &Path, zero_at: u64) -> io::Result<Box<dyn DiskFile>> {
     let file = disk.open(path, Access::Direct)?;
-    write_zeros(file.as_ref(), zero_at, zero_at + super::codec::BLOCK_BYTES as u64, &|| false)?;
+    write_zeros(
+        file.as_ref(),
+        zero_at,
+        zero_at + super::codec::BLOCK_BYTES as u64,
+        &|| false,
+    )?;
     Ok(file)
 }
 
 /// Writes zeros to `[from, to)`, both multiples of 4096; false if told to stop.
-pub(crate) fn write_zeros(file: &dyn DiskFile, from: u64, to: u64, stop: &dyn Fn() -> bool) -> io::Result<bool> {
+pub(crate) fn write_zeros(
+    file: &dyn DiskFile,
+    from: u64,
+    to: u64,
+    stop: &dyn Fn() -> bool,
+) -> io::Result<bool> {
     let mut zeros = AlignedBuffer::new(ZERO_BYTES.min((to - from) as usize));
     zeros.set_len(zeros.capacity());
     let mut at = from;

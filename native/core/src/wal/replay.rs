@@ -30,15 +30,22 @@ impl Replay {
     /// It stops at a batch's end, so it may exceed `bytes` by one batch.
     pub fn next_chunk(&mut self, bytes: usize, into: &mut Vec<u8>) -> Result<(), WalError> {
         into.clear();
-        while into.len() < bytes && self.next_index <= self.last_index && self.ordinal < self.segments.len() {
+        while into.len() < bytes
+            && self.next_index <= self.last_index
+            && self.ordinal < self.segments.len()
+        {
             if self.offset >= self.segments[self.ordinal].end || !self.matters() {
-                (self.ordinal, self.offset, self.chain, self.reader) = (self.ordinal + 1, 0, None, None);
+                (self.ordinal, self.offset, self.chain, self.reader) =
+                    (self.ordinal + 1, 0, None, None);
                 continue;
             }
             self.next_batch(into)?;
         }
         if into.is_empty() && self.next_index <= self.last_index {
-            return Err(self.damaged(format!("entry {} was there and is not any more", self.next_index)));
+            return Err(self.damaged(format!(
+                "entry {} was there and is not any more",
+                self.next_index
+            )));
         }
         Ok(())
     }
@@ -61,12 +68,21 @@ impl Replay {
             None => SegmentReader::open(self.disk.as_ref(), &self.dir, segment)?,
         };
         match reader.read(self.offset, self.chain)? {
-            Found::Batch { bytes, next, length } => {
-                self.give(bytes, into).map_err(|Malformed(reason)| self.damaged(reason))?;
+            Found::Batch {
+                bytes,
+                next,
+                length,
+            } => {
+                self.give(bytes, into)
+                    .map_err(|Malformed(reason)| self.damaged(reason))?;
                 (self.offset, self.chain) = (self.offset + length, Some(next));
             }
-            Found::Damaged { at, reason } => return Err(WalError::corrupt(&segment.file_name(), at, reason)),
-            Found::End | Found::Torn { .. } => return Err(self.damaged("batch was there and is not any more")),
+            Found::Damaged { at, reason } => {
+                return Err(WalError::corrupt(&segment.file_name(), at, reason));
+            }
+            Found::End | Found::Torn { .. } => {
+                return Err(self.damaged("batch was there and is not any more"));
+            }
         }
         self.reader = Some(reader);
         Ok(())

@@ -7,7 +7,9 @@
 
 use std::path::Path;
 
-use super::codec::{BATCH_HEAD_BYTES, Chain, Kind, Malformed, Record, for_each_record, read_segment_head};
+use super::codec::{
+    BATCH_HEAD_BYTES, Chain, Kind, Malformed, Record, for_each_record, read_segment_head,
+};
 use super::disk::Disk;
 use super::error::WalError;
 use super::segment::{Found, SegmentId, SegmentReader, TEMPORARY_SUFFIX};
@@ -57,7 +59,11 @@ pub struct Rewrites(Vec<(Position, u64)>);
 
 impl Rewrites {
     fn push(&mut self, position: Position, rewrite: Rewrite) {
-        while self.0.last().is_some_and(|&(_, first)| first >= rewrite.first) {
+        while self
+            .0
+            .last()
+            .is_some_and(|&(_, first)| first >= rewrite.first)
+        {
             self.0.pop();
         }
         self.0.push((position, rewrite.first));
@@ -73,24 +79,41 @@ impl Rewrites {
 /// Reads the whole log in `dir`.
 pub fn scan(disk: &dyn Disk, dir: &Path) -> Result<Scan, WalError> {
     let (found, temporary) = list(disk, dir)?;
-    let mut scan = Scan { temporary, ..Scan::default() };
+    let mut scan = Scan {
+        temporary,
+        ..Scan::default()
+    };
     let used = used_count(disk, dir, &found)?;
     if used == 0 {
         return Err(match found.first() {
-            Some(segment) => WalError::corrupt(&segment.file_name(), 0, "the log's first segment is empty"),
-            None => WalError::Absent { dir: dir.to_path_buf() },
+            Some(segment) => {
+                WalError::corrupt(&segment.file_name(), 0, "the log's first segment is empty")
+            }
+            None => WalError::Absent {
+                dir: dir.to_path_buf(),
+            },
         });
     }
     for (i, segment) in found[..used].iter().enumerate() {
         let mut reader = SegmentReader::open(disk, dir, *segment)?;
-        SegmentScan { scan: &mut scan, ordinal: i, newest: i + 1 == used, segment: *segment }.run(&mut reader)?;
+        SegmentScan {
+            scan: &mut scan,
+            ordinal: i,
+            newest: i + 1 == used,
+            segment: *segment,
+        }
+        .run(&mut reader)?;
     }
     for segment in &found[used..] {
         let size = SegmentReader::open(disk, dir, *segment)?.size();
         scan.spares.push((*segment, size));
     }
     if scan.segments.is_empty() {
-        return Err(WalError::corrupt(&found[0].file_name(), 0, "the log's first segment is empty"));
+        return Err(WalError::corrupt(
+            &found[0].file_name(),
+            0,
+            "the log's first segment is empty",
+        ));
     }
     check_start(&scan)?;
     Ok(scan)
@@ -104,7 +127,11 @@ fn check_start(scan: &Scan) -> Result<(), WalError> {
             scan.state.mark_index() + 1,
             scan.first_index - 1
         );
-        return Err(WalError::corrupt(&scan.segments[0].segment.file_name(), 0, reason));
+        return Err(WalError::corrupt(
+            &scan.segments[0].segment.file_name(),
+            0,
+            reason,
+        ));
     }
     Ok(())
 }
@@ -112,15 +139,27 @@ fn check_start(scan: &Scan) -> Result<(), WalError> {
 /// The segments in order, and left-over temporary files.
 fn list(disk: &dyn Disk, dir: &Path) -> Result<(Vec<SegmentId>, Vec<String>), WalError> {
     let names = disk.list(dir).map_err(WalError::io("list", dir))?;
-    let mut segments: Vec<SegmentId> = names.iter().filter_map(|name| SegmentId::parse(name)).collect();
+    let mut segments: Vec<SegmentId> = names
+        .iter()
+        .filter_map(|name| SegmentId::parse(name))
+        .collect();
     segments.sort_unstable();
     for pair in segments.windows(2) {
         if pair[1].sequence != pair[0].sequence + 1 {
-            let reason = format!("the segment before it is missing, {:016x} is there", pair[0].sequence);
+            let reason = format!(
+                "the segment before it is missing, {:016x} is there",
+                pair[0].sequence
+            );
             return Err(WalError::corrupt(&pair[1].file_name(), 0, reason));
         }
     }
-    Ok((segments, names.into_iter().filter(|name| name.ends_with(TEMPORARY_SUFFIX)).collect()))
+    Ok((
+        segments,
+        names
+            .into_iter()
+            .filter(|name| name.ends_with(TEMPORARY_SUFFIX))
+            .collect(),
+    ))
 }
 
 /// How many segments hold anything; those behind must be all zero.
@@ -128,7 +167,11 @@ fn used_count(disk: &dyn Disk, dir: &Path, segments: &[SegmentId]) -> Result<usi
     for (i, segment) in segments.iter().enumerate().rev() {
         let mut reader = SegmentReader::open(disk, dir, *segment)?;
         if reader.size() == 0 {
-            return Err(WalError::corrupt(&segment.file_name(), 0, "segment is shorter than it was made"));
+            return Err(WalError::corrupt(
+                &segment.file_name(),
+                0,
+                "segment is shorter than it was made",
+            ));
         }
         if reader.first_nonzero(0)?.is_some() {
             return Ok(i + 1);
@@ -154,7 +197,11 @@ impl SegmentScan<'_> {
             let first_of_all = self.ordinal == 0 && offset == 0;
             let chain = (!first_of_all).then_some(self.scan.chain);
             match reader.read(offset, chain)? {
-                Found::Batch { bytes, next, length } => {
+                Found::Batch {
+                    bytes,
+                    next,
+                    length,
+                } => {
                     if offset == 0 {
                         self.head(bytes, size)?;
                     } else {
@@ -174,7 +221,12 @@ impl SegmentScan<'_> {
         if offset == 0 {
             self.scan.spares.push((self.segment, size));
         } else {
-            self.scan.segments.push(UsedSegment { segment: self.segment, size, end: offset, max_index });
+            self.scan.segments.push(UsedSegment {
+                segment: self.segment,
+                size,
+                end: offset,
+                max_index,
+            });
         }
         Ok(())
     }
@@ -190,7 +242,9 @@ impl SegmentScan<'_> {
             records.push(record);
             Ok::<(), Malformed>(())
         });
-        let head = read.and_then(|()| LogState::from_head(&records)).map_err(|Malformed(r)| self.corrupt(0, r))?;
+        let head = read
+            .and_then(|()| LogState::from_head(&records))
+            .map_err(|Malformed(r)| self.corrupt(0, r))?;
         if read_segment_head(&records[0]).map_err(|Malformed(r)| self.corrupt(0, r))? != size {
             return Err(self.corrupt(size, "segment has not the size that it was made with"));
         }
@@ -222,7 +276,12 @@ impl SegmentScan<'_> {
     }
 
     /// A sector of the batch at `offset` was never written: cut it if nothing can follow it.
-    fn torn(&mut self, reader: &mut SegmentReader, offset: u64, length: Option<u64>) -> Result<(), WalError> {
+    fn torn(
+        &mut self,
+        reader: &mut SegmentReader,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<(), WalError> {
         if !self.newest {
             return Err(self.corrupt(offset, "torn batch, but a later segment is in use"));
         }
@@ -237,7 +296,11 @@ impl SegmentScan<'_> {
         if follows {
             return Err(self.corrupt(offset, "torn batch, but more follows it"));
         }
-        self.scan.cut = Some(Cut { segment: self.segment, from: offset, to: survey.used_end });
+        self.scan.cut = Some(Cut {
+            segment: self.segment,
+            from: offset,
+            to: survey.used_end,
+        });
         Ok(())
     }
 }
@@ -252,7 +315,10 @@ mod tests {
         for (at, first) in [(10, 50), (20, 70), (30, 60), (40, 80)] {
             rewrites.push((0, at), Rewrite { first });
         }
-        assert_eq!(rewrites, Rewrites(vec![((0, 10), 50), ((0, 30), 60), ((0, 40), 80)]));
+        assert_eq!(
+            rewrites,
+            Rewrites(vec![((0, 10), 50), ((0, 30), 60), ((0, 40), 80)])
+        );
         assert_eq!(rewrites.last_valid((0, 0)), 49);
         assert_eq!(rewrites.last_valid((0, 10)), 59);
         assert_eq!(rewrites.last_valid((0, 35)), 79);

@@ -7,7 +7,8 @@
 use std::path::{Path, PathBuf};
 
 use super::codec::{
-    BLOCK_BYTES, BatchHead, Chain, Malformed, Place, SECTOR_BYTES, is_torn, is_zero, open_batch, read_batch_head,
+    BLOCK_BYTES, BatchHead, Chain, Malformed, Place, SECTOR_BYTES, is_torn, is_zero, open_batch,
+    read_batch_head,
 };
 use super::disk::{Access, Disk, DiskFile};
 use super::error::WalError;
@@ -35,13 +36,19 @@ impl SegmentId {
 
     pub fn parse(name: &str) -> Option<Self> {
         let (sequence, id) = name.strip_suffix(SUFFIX)?.split_once('-')?;
-        let parsed =
-            Self { sequence: u64::from_str_radix(sequence, 16).ok()?, id: u32::from_str_radix(id, 16).ok()? };
+        let parsed = Self {
+            sequence: u64::from_str_radix(sequence, 16).ok()?,
+            id: u32::from_str_radix(id, 16).ok()?,
+        };
         (parsed.file_name() == name).then_some(parsed)
     }
 
     pub fn place(&self, offset: u64) -> Place {
-        Place { segment_id: self.id, sequence: self.sequence, offset }
+        Place {
+            segment_id: self.id,
+            sequence: self.sequence,
+            offset,
+        }
     }
 }
 
@@ -49,7 +56,11 @@ impl SegmentId {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found<'a> {
     /// A whole, valid batch; `bytes` are its records with the head, without the padding.
-    Batch { bytes: &'a [u8], next: Chain, length: u64 },
+    Batch {
+        bytes: &'a [u8],
+        next: Chain,
+        length: u64,
+    },
     /// Zeros from here to the end.
     End,
     /// A batch of which at least one sector was never written; `length` is known if its head was.
@@ -71,9 +82,18 @@ pub struct SegmentReader {
 impl SegmentReader {
     pub fn open(disk: &dyn Disk, dir: &Path, segment: SegmentId) -> Result<Self, WalError> {
         let path = segment.path(dir);
-        let file = disk.open(&path, Access::Read).map_err(WalError::io("open", &path))?;
+        let file = disk
+            .open(&path, Access::Read)
+            .map_err(WalError::io("open", &path))?;
         let size = file.size().map_err(WalError::io("stat", &path))?;
-        Ok(Self { segment, path, file, size, window: Vec::new(), window_at: 0 })
+        Ok(Self {
+            segment,
+            path,
+            file,
+            size,
+            window: Vec::new(),
+            window_at: 0,
+        })
     }
 
     pub fn size(&self) -> u64 {
@@ -86,7 +106,9 @@ impl SegmentReader {
             let wanted = length.max(WINDOW_BYTES).min((self.size - at) as usize);
             self.window.resize(wanted, 0);
             self.window_at = at;
-            self.file.read_at(&mut self.window, at).map_err(WalError::io("read", &self.path))?;
+            self.file
+                .read_at(&mut self.window, at)
+                .map_err(WalError::io("read", &self.path))?;
         }
         let from = (at - self.window_at) as usize;
         Ok(&mut self.window[from..from + length])
@@ -99,23 +121,36 @@ impl SegmentReader {
             return Ok(Found::End);
         }
         if offset + BLOCK_BYTES as u64 > self.size {
-            return Ok(Found::Damaged { at: offset, reason: "segment ends within a block" });
+            return Ok(Found::Damaged {
+                at: offset,
+                reason: "segment ends within a block",
+            });
         }
         let place = self.segment.place(offset);
         let sector = self.view(offset, SECTOR_BYTES)?;
         if is_zero(sector) {
             let end = self.first_nonzero(offset)?.is_none();
-            return Ok(if end { Found::End } else { Found::Torn { length: None } });
+            return Ok(if end {
+                Found::End
+            } else {
+                Found::Torn { length: None }
+            });
         }
         let head = match read_batch_head(sector, place) {
             Ok(head) => head,
             Err(Malformed(reason)) => return Ok(Found::Damaged { at: offset, reason }),
         };
         if chain.is_some_and(|chain| chain != head.chain) {
-            return Ok(Found::Damaged { at: offset, reason: "batch does not follow the one before it" });
+            return Ok(Found::Damaged {
+                at: offset,
+                reason: "batch does not follow the one before it",
+            });
         }
         if offset + head.length() as u64 > self.size {
-            return Ok(Found::Damaged { at: offset, reason: "batch is longer than its segment" });
+            return Ok(Found::Damaged {
+                at: offset,
+                reason: "batch is longer than its segment",
+            });
         }
         self.read_body(offset, head)
     }
@@ -124,14 +159,26 @@ impl SegmentReader {
         let length = head.length() as u64;
         let bytes = self.view(offset, head.length())?;
         if is_torn(bytes) {
-            return Ok(Found::Torn { length: Some(length) });
+            return Ok(Found::Torn {
+                length: Some(length),
+            });
         }
         // The window must not be read again behind this: the batch is unmasked in place.
         let opened = open_batch(bytes, &head);
         let bytes = &bytes[..head.used];
         Ok(match opened {
-            Ok(crc) => Found::Batch { bytes, next: Chain { number: head.chain.number + 1, crc }, length },
-            Err((at, Malformed(reason))) => Found::Damaged { at: offset + at as u64, reason },
+            Ok(crc) => Found::Batch {
+                bytes,
+                next: Chain {
+                    number: head.chain.number + 1,
+                    crc,
+                },
+                length,
+            },
+            Err((at, Malformed(reason))) => Found::Damaged {
+                at: offset + at as u64,
+                reason,
+            },
         })
     }
 
@@ -141,7 +188,10 @@ impl SegmentReader {
         while at < self.size {
             let length = (WINDOW_BYTES as u64).min(self.size - at) as usize;
             let bytes = self.view(at, length)?;
-            if let Some(i) = bytes.chunks(SECTOR_BYTES).position(|sector| !is_zero(sector)) {
+            if let Some(i) = bytes
+                .chunks(SECTOR_BYTES)
+                .position(|sector| !is_zero(sector))
+            {
                 return Ok(Some(at + (i * SECTOR_BYTES) as u64));
             }
             at += length as u64;
@@ -152,7 +202,10 @@ impl SegmentReader {
     /// Looks at every block from `from` on: where the last one ends that is not all zero, and the first
     /// that opens with a valid batch head.
     pub fn survey(&mut self, from: u64) -> Result<Survey, WalError> {
-        let mut survey = Survey { used_end: from, valid_head: None };
+        let mut survey = Survey {
+            used_end: from,
+            valid_head: None,
+        };
         let mut at = from;
         while at < self.size {
             let length = (BLOCK_BYTES as u64).min(self.size - at) as usize;
@@ -160,7 +213,10 @@ impl SegmentReader {
             let block = self.view(at, length)?;
             if !is_zero(block) {
                 survey.used_end = at + length as u64;
-                if survey.valid_head.is_none() && length == BLOCK_BYTES && read_batch_head(block, place).is_ok() {
+                if survey.valid_head.is_none()
+                    && length == BLOCK_BYTES
+                    && read_batch_head(block, place).is_ok()
+                {
                     survey.valid_head = Some(at);
                 }
             }
@@ -183,10 +239,22 @@ mod tests {
 
     #[test]
     fn names_read_back() {
-        let segment = SegmentId { sequence: 0x1f, id: 0xdead_beef };
+        let segment = SegmentId {
+            sequence: 0x1f,
+            id: 0xdead_beef,
+        };
         assert_eq!(segment.file_name(), "000000000000001f-deadbeef.seg");
-        assert_eq!(SegmentId::parse("000000000000001f-deadbeef.seg"), Some(segment));
-        for name in ["", "1f-deadbeef.seg", "000000000000001F-deadbeef.seg", "000000000000001f-deadbeef.wal", "x.tmp"] {
+        assert_eq!(
+            SegmentId::parse("000000000000001f-deadbeef.seg"),
+            Some(segment)
+        );
+        for name in [
+            "",
+            "1f-deadbeef.seg",
+            "000000000000001F-deadbeef.seg",
+            "000000000000001f-deadbeef.wal",
+            "x.tmp",
+        ] {
             assert_eq!(SegmentId::parse(name), None, "{name}");
         }
     }

@@ -56,7 +56,9 @@ impl Options {
     pub(crate) fn check(&self) -> Result<(), WalError> {
         let whole = self.segment_bytes.is_multiple_of(BLOCK_BYTES as u64);
         if !whole || self.segment_bytes < 4 * BLOCK_BYTES as u64 {
-            return Err(WalError::Invalid { reason: "segment size must be a multiple of 4096, at least 16384" });
+            return Err(WalError::Invalid {
+                reason: "segment size must be a multiple of 4096, at least 16384",
+            });
         }
         Ok(())
     }
@@ -205,7 +207,9 @@ impl Shared {
 
     fn spin_until_change(&self, seen: u64) {
         let start = Instant::now();
-        while self.queue_version.load(Ordering::Acquire) == seen && start.elapsed() < self.options.spin {
+        while self.queue_version.load(Ordering::Acquire) == seen
+            && start.elapsed() < self.options.spin
+        {
             std::hint::spin_loop();
         }
     }
@@ -215,7 +219,9 @@ impl Shared {
         self.durable.store(chunk.token, Ordering::Release);
         self.wake_caller();
         let mut queue = lock(&self.queue);
-        if queue.free.len() < BUFFERS_KEPT_MAX && chunk.buffer.capacity() <= self.options.batch_bytes_max {
+        if queue.free.len() < BUFFERS_KEPT_MAX
+            && chunk.buffer.capacity() <= self.options.batch_bytes_max
+        {
             queue.free.push(chunk.buffer);
         }
     }
@@ -260,19 +266,29 @@ impl Shared {
     /// How far the log is; a change after this call leads to another wake-up.
     pub fn poll(&self) -> Progress {
         self.wake_pending.swap(false, Ordering::AcqRel);
-        Progress { durable: self.durable.load(Ordering::Acquire), flags: self.flags.load(Ordering::Acquire) }
+        Progress {
+            durable: self.durable.load(Ordering::Acquire),
+            flags: self.flags.load(Ordering::Acquire),
+        }
     }
 }
 
 impl Queue {
     fn push(&mut self, records: &[u8], token: u64, batch_bytes_max: usize) {
         let room = batch_bytes_max.saturating_sub(records.len());
-        if let Some(chunk) = self.chunks.back_mut().filter(|chunk| chunk.buffer.len() <= room) {
+        if let Some(chunk) = self
+            .chunks
+            .back_mut()
+            .filter(|chunk| chunk.buffer.len() <= room)
+        {
             chunk.buffer.extend(records);
             chunk.token = token;
         } else {
             let room = BATCH_HEAD_BYTES + records.len();
-            let mut buffer = self.free.pop().unwrap_or_else(|| AlignedBuffer::new(room.max(BUFFER_BYTES_MIN)));
+            let mut buffer = self
+                .free
+                .pop()
+                .unwrap_or_else(|| AlignedBuffer::new(room.max(BUFFER_BYTES_MIN)));
             buffer.set_len(BATCH_HEAD_BYTES);
             buffer.extend(records);
             self.chunks.push_back(Chunk { buffer, token });

@@ -2,8 +2,8 @@
 //! written and to fill segment heads; the scan keeps it to refuse what must not have been.
 
 use super::codec::{
-    Entries, HardState, Kind, Malformed, Record, SnapshotMark, put_hard_state, put_record, put_segment_head,
-    put_snapshot_mark, read_hard_state, read_snapshot_mark,
+    Entries, HardState, Kind, Malformed, Record, SnapshotMark, put_hard_state, put_record,
+    put_segment_head, put_snapshot_mark, read_hard_state, read_snapshot_mark,
 };
 
 /// The log's state behind some record.
@@ -36,7 +36,9 @@ impl LogState {
             Kind::Entries => return self.apply_entries(&Entries::read(record)?),
             Kind::HardState => self.apply_hard_state(read_hard_state(record)?)?,
             Kind::SnapshotMark => return self.apply_mark(read_snapshot_mark(record)?),
-            Kind::BatchHead | Kind::SegmentHead | Kind::Metadata => return Err(Malformed("record out of place")),
+            Kind::BatchHead | Kind::SegmentHead | Kind::Metadata => {
+                return Err(Malformed("record out of place"));
+            }
         }
         Ok(None)
     }
@@ -72,7 +74,9 @@ impl LogState {
         }
         let rewrite = if mark.install {
             self.last_index = mark.index;
-            Some(Rewrite { first: mark.index + 1 })
+            Some(Rewrite {
+                first: mark.index + 1,
+            })
         } else {
             None
         };
@@ -80,7 +84,10 @@ impl LogState {
             return Err(Malformed("snapshot mark beyond the log"));
         }
         // Only what is committed is ever marked, but the commit index may not have been written yet.
-        let state = self.hard_state.get_or_insert(HardState { term: mark.term, ..HardState::default() });
+        let state = self.hard_state.get_or_insert(HardState {
+            term: mark.term,
+            ..HardState::default()
+        });
         state.commit = state.commit.max(mark.index);
         self.mark = Some(mark);
         Ok(rewrite)
@@ -95,7 +102,13 @@ impl LogState {
         }
         if let Some(mark) = &self.mark {
             // A copy must not void the entries behind the original.
-            put_snapshot_mark(out, &SnapshotMark { install: false, ..mark.clone() });
+            put_snapshot_mark(
+                out,
+                &SnapshotMark {
+                    install: false,
+                    ..mark.clone()
+                },
+            );
         }
     }
 
@@ -107,7 +120,11 @@ impl LogState {
         if head.kind != Kind::SegmentHead || metadata.kind != Kind::Metadata {
             return Err(Malformed("no segment head"));
         }
-        let mut state = Self { metadata: metadata.data.to_vec(), last_index: head.index, ..Self::default() };
+        let mut state = Self {
+            metadata: metadata.data.to_vec(),
+            last_index: head.index,
+            ..Self::default()
+        };
         for record in rest {
             if record.kind == Kind::Entries {
                 return Err(Malformed("entries in a segment head"));
@@ -119,7 +136,12 @@ impl LogState {
 
     /// Whether a segment head's state is this one; an installed snapshot is a plain mark in the copy.
     pub fn is_head(&self, head: &Self) -> bool {
-        let mark = |state: &Self| state.mark.clone().map(|mark| SnapshotMark { install: false, ..mark });
+        let mark = |state: &Self| {
+            state.mark.clone().map(|mark| SnapshotMark {
+                install: false,
+                ..mark
+            })
+        };
         self.metadata == head.metadata
             && self.hard_state == head.hard_state
             && self.last_index == head.last_index

@@ -18,9 +18,12 @@ pub struct Histogram {
 impl Histogram {
     pub fn observe(&self, duration: Duration) {
         let limit = Duration::from_millis(1);
-        let bucket = (0..BUCKETS - 1).find(|&i| duration <= limit * (1 << i)).unwrap_or(BUCKETS - 1);
+        let bucket = (0..BUCKETS - 1)
+            .find(|&i| duration <= limit * (1 << i))
+            .unwrap_or(BUCKETS - 1);
         self.counts[bucket].fetch_add(1, Relaxed);
-        self.nanoseconds.fetch_add(duration.as_nanos() as u64, Relaxed);
+        self.nanoseconds
+            .fetch_add(duration.as_nanos() as u64, Relaxed);
     }
 
     fn read(&self, into: &mut [f64]) {
@@ -62,7 +65,10 @@ mod tests {
         stats.bytes.fetch_add(4096, Relaxed);
         let mut numbers = [0.0; STATS_NUMBERS];
         stats.read(&mut numbers);
-        assert_eq!((numbers[0], numbers[1], numbers[13], numbers[14]), (2.0, 2.0, 1.0, 1.0));
+        assert_eq!(
+            (numbers[0], numbers[1], numbers[13], numbers[14]),
+            (2.0, 2.0, 1.0, 1.0)
+        );
         assert!((numbers[15] - 16.388_012).abs() < 1e-6);
         assert_eq!(numbers[32], 4096.0);
     }

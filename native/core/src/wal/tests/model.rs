@@ -7,7 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
 
 use super::mem_disk::MemDisk;
 use super::random::Random;
-use crate::wal::codec::{Entries, HardState, SnapshotMark, for_each_record, put_entries, put_hard_state};
+use crate::wal::codec::{
+    Entries, HardState, SnapshotMark, for_each_record, put_entries, put_hard_state,
+};
 use crate::wal::codec::{Malformed, put_snapshot_mark};
 use crate::wal::disk::Disk;
 use crate::wal::error::WalError;
@@ -46,7 +48,8 @@ impl Model {
         for (i, entry) in data.iter().enumerate() {
             bytes.extend_from_slice(entry);
             ends.push(bytes.len() as u32);
-            self.entries.insert(first + i as u64, (term, types[i], entry.clone()));
+            self.entries
+                .insert(first + i as u64, (term, types[i], entry.clone()));
         }
         put_entries(records, term, first, &ends, &types, &bytes);
     }
@@ -62,7 +65,11 @@ impl Model {
             self.entries.clear();
         }
         self.entries = self.entries.split_off(&(mark.index + 1));
-        let state = self.hard_state.get_or_insert(HardState { term: mark.term, vote: 0, commit: 0 });
+        let state = self.hard_state.get_or_insert(HardState {
+            term: mark.term,
+            vote: 0,
+            commit: 0,
+        });
         state.commit = state.commit.max(mark.index);
         self.mark = Some(mark);
     }
@@ -76,7 +83,15 @@ impl Model {
                 let index = self.mark.as_ref().map_or(0, |mark| mark.index);
                 let index = index + random.below(self.last_index() - index + 1);
                 let conf_state = random.bytes(9);
-                self.put_mark(&mut records, SnapshotMark { index, term: self.term(), install: false, conf_state });
+                self.put_mark(
+                    &mut records,
+                    SnapshotMark {
+                        index,
+                        term: self.term(),
+                        install: false,
+                        conf_state,
+                    },
+                );
             }
             2 if random.below(8) == 0 => self.append_install(&mut records, random),
             _ => self.append_entries(&mut records, random, entry_bytes_max),
@@ -90,14 +105,25 @@ impl Model {
             .map(|_| {
                 let length = random.below(entry_bytes_max) as usize;
                 // Zeros are what torn batches are told by, so data is often full of them.
-                if random.below(3) == 0 { vec![0; length] } else { random.bytes(length) }
+                if random.below(3) == 0 {
+                    vec![0; length]
+                } else {
+                    random.bytes(length)
+                }
             })
             .collect();
         self.put_entries(records, self.term(), first, &data);
         if random.below(2) == 0 {
             let commit = self.commit() + random.below(self.last_index() - self.commit() + 1);
             let vote = random.next();
-            self.put_hard_state(records, HardState { term: self.term(), vote, commit });
+            self.put_hard_state(
+                records,
+                HardState {
+                    term: self.term(),
+                    vote,
+                    commit,
+                },
+            );
         }
     }
 
@@ -106,14 +132,33 @@ impl Model {
         let term = self.term() + 1;
         let first = self.commit() + 1 + random.below(self.last_index() - self.commit() + 1);
         self.put_entries(records, term, first, &[random.bytes(5), Vec::new()]);
-        self.put_hard_state(records, HardState { term, vote: random.next(), commit: self.commit() });
+        self.put_hard_state(
+            records,
+            HardState {
+                term,
+                vote: random.next(),
+                commit: self.commit(),
+            },
+        );
     }
 
     fn append_install(&mut self, records: &mut Vec<u8>, random: &mut Random) {
         let index = self.commit() + 1 + random.below(40);
-        let mark = SnapshotMark { index, term: self.term() + 1, install: true, conf_state: random.bytes(30) };
+        let mark = SnapshotMark {
+            index,
+            term: self.term() + 1,
+            install: true,
+            conf_state: random.bytes(30),
+        };
         self.put_mark(records, mark);
-        self.put_hard_state(records, HardState { term: self.term() + 1, vote: 0, commit: index });
+        self.put_hard_state(
+            records,
+            HardState {
+                term: self.term() + 1,
+                vote: 0,
+                commit: index,
+            },
+        );
     }
 }
 
@@ -137,8 +182,19 @@ pub fn model_of(recovered: &Recovered, replay: &mut Replay) -> Result<Model, Wal
         })
         .expect("replay gives well-formed records");
     }
-    assert_eq!(entries.keys().last().copied().unwrap_or(recovered.last_index), recovered.last_index);
-    Ok(Model { hard_state: recovered.hard_state, mark: recovered.mark.clone(), entries })
+    assert_eq!(
+        entries
+            .keys()
+            .last()
+            .copied()
+            .unwrap_or(recovered.last_index),
+        recovered.last_index
+    );
+    Ok(Model {
+        hard_state: recovered.hard_state,
+        mark: recovered.mark.clone(),
+        entries,
+    })
 }
 
 /// Models are compared with marks as plain ones: a segment head keeps only that.
@@ -170,7 +226,10 @@ pub fn read_log(disk: &MemDisk) -> Result<Model, WalError> {
         cut: None,
         direct: true,
     };
-    model_of(&recovered, &mut replay(Arc::new(disk.clone()), &options(), &mut scan))
+    model_of(
+        &recovered,
+        &mut replay(Arc::new(disk.clone()), &options(), &mut scan),
+    )
 }
 
 /// Follows a log's progress.
@@ -193,7 +252,9 @@ impl Follower {
     }
 
     pub fn attach(&self, wal: &Arc<Wal>) {
-        self.wal.set(Arc::downgrade(wal)).expect("one log a follower");
+        self.wal
+            .set(Arc::downgrade(wal))
+            .expect("one log a follower");
         self.poll();
     }
 

@@ -25,5 +25,8 @@ impl Random {
 
 /// The seed of a test run: `SEED` in the environment, else this one.
 pub fn seed(default: u64) -> u64 {
-    std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(default)
+    std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(default)
 }
