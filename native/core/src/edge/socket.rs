@@ -11,6 +11,7 @@ use std::time::Duration;
 
 const BACKLOG: i32 = 4096;
 /// How long TCP keeps sending to a client that does not acknowledge, as grpc-go sets it.
+#[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Go's own interval for probes of idle connections.
 const KEEPALIVE: Duration = Duration::from_secs(15);
