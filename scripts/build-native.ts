@@ -2,9 +2,9 @@
  * Builds the addon in release mode and puts it where src/native/addon.ts looks.
  * `node dist/scripts/build-native.js [cargo arguments]`; CARGO_TARGET_DIR is respected.
  *
- * The packages of other platforms are made with napi-rs: `npx napi create-npm-dirs`, then on each platform
- * `npx napi build --platform --release --manifest-path native/addon/Cargo.toml --output-dir native/addon`,
- * then `npx napi artifacts`.
+ * The packages of other platforms are made with napi-rs: `npx @napi-rs/cli create-npm-dirs`, then on each platform
+ * `npx @napi-rs/cli build --platform --release --manifest-path native/addon/Cargo.toml --output-dir native/addon`,
+ * then `npx @napi-rs/cli artifacts`.
  */
 import { spawnSync } from "node:child_process";
 import { copyFileSync, renameSync } from "node:fs";

@@ -37,8 +37,10 @@ pub struct Health {
     probe_sent: Option<u64>,
     last_ping: Option<u64>,
     strikes: u8,
-    /// Header or data frames went out since the last ping.
+    /// Header or data frames went out since the last ping: clients measure the network by pings when they get data.
     sent: bool,
+    /// Such frames wait for the socket.
+    waiting: bool,
     stage: Stage,
 }
 
@@ -50,6 +52,7 @@ impl Health {
             last_ping: None,
             strikes: 0,
             sent: false,
+            waiting: false,
             stage: Stage::Open,
         }
     }
@@ -59,9 +62,10 @@ impl Health {
         self.probe_sent = None;
     }
 
-    /// Header or data frames have gone out, which gives the client reason to ping.
+    /// Header or data frames have been framed.
     pub fn sent(&mut self) {
         self.sent = true;
+        self.waiting = true;
     }
 
     pub fn refuses_streams(&self) -> bool {
@@ -143,6 +147,12 @@ impl Connection {
             frame::put_ping(&mut self.out.bytes, false, &PROBE_PING);
         }
         verdict
+    }
+
+    /// The socket has taken some of what waited; as long as data is among it the client has reason to ping.
+    pub fn written(&mut self) {
+        self.health.sent |= self.health.waiting;
+        self.health.waiting &= self.out.waiting() > 0;
     }
 
     /// Asks the client to go elsewhere; its calls are finished.

@@ -245,43 +245,31 @@ impl Server {
             return;
         };
         client.dirty = false;
-        let (out, connection) = match &mut client.peer {
-            Peer::Http2(connection) => {
-                if connection.drained() && connection.out.waiting() == 0 {
-                    return self.drop_client(slot);
+        let over = match &mut client.peer {
+            Peer::Http2(connection) => loop {
+                connection.pump(&mut self.context);
+                if connection.out.waiting() == 0 {
+                    break connection.drained();
                 }
-                (None, Some(connection))
+                if client.full {
+                    break false;
+                }
+                match write_out(&mut client.socket, &mut connection.out) {
+                    None => break true,
+                    Some(all) => client.full = !all,
+                }
+                connection.written();
+            },
+            Peer::Lingering { out, .. } => {
+                let all = write_out(&mut client.socket, out);
+                if all == Some(true) {
+                    client.socket.shutdown_write();
+                }
+                all.is_none()
             }
-            Peer::Lingering { out, .. } => (Some(out), None),
-            _ => return,
+            _ => false,
         };
-        let mut connection = connection;
-        let mut out = out;
-        while !client.full {
-            let waiting = match (&mut connection, &mut out) {
-                (Some(connection), _) => {
-                    connection.pump(&mut self.context);
-                    &mut connection.out
-                }
-                (_, Some(out)) => out,
-                _ => return,
-            };
-            if waiting.waiting() == 0 {
-                break;
-            }
-            match write_some(&mut client.socket, &waiting.bytes[waiting.start..]) {
-                None => return self.drop_client(slot),
-                Some(count) => {
-                    client.full = count < waiting.waiting();
-                    waiting.taken(count);
-                }
-            }
-        }
-        if out.is_some_and(|out| out.waiting() == 0) {
-            client.socket.shutdown_write();
-        } else if connection
-            .is_some_and(|connection| connection.drained() && connection.out.waiting() == 0)
-        {
+        if over {
             self.drop_client(slot);
         }
     }
@@ -301,4 +289,13 @@ impl Server {
         self.context
             .put_connection_record(id, call_kind::DISCONNECT, &[]);
     }
+}
+
+/// Writes once; whether the socket took all, `None` when it has failed.
+fn write_out(socket: &mut Socket, out: &mut Out) -> Option<bool> {
+    if out.waiting() > 0 {
+        let count = write_some(socket, &out.bytes[out.start..])?;
+        out.taken(count);
+    }
+    Some(out.waiting() == 0)
 }
