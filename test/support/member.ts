@@ -39,9 +39,17 @@ const stopMsMax = 20_000;
 const logLinesMax = 5_000;
 
 const running = new Set<ChildProcessByStdio<null, Readable, Readable>>();
-process.once("exit", () => {
+const killAll = (): void => {
   for (const child of running) child.kill("SIGKILL");
-});
+};
+process.once("exit", killAll);
+// A signal ends a process without "exit": no member may outlive its test.
+for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+  process.once(signal, () => {
+    killAll();
+    process.kill(process.pid, signal);
+  });
+}
 
 /** `count` ports that were free a moment ago, all different. */
 export const freePorts = async (count: number): Promise<number[]> => {
