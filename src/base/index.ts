@@ -3,6 +3,13 @@ export { addonFile, addonName, addonPlatform, packageRoot } from "./addon-file.j
 export { assert, AssertionError, unreachable } from "./assert.js";
 export { EntryBatch, EntryType } from "./entry-batch.js";
 export { nameThread } from "./name-thread.js";
-export { createLogger, isLogLevel, type LogLevel, type LoggerOptions, type RootLogger } from "./pino-logger.js";
+export {
+  createLogger,
+  isLogLevel,
+  LogOutputError,
+  type LogLevel,
+  type LoggerOptions,
+  type RootLogger,
+} from "./pino-logger.js";
 export { silentLogger, type LogFields, type Logger } from "./logger.js";
 export { SeededPrng, type Prng } from "./prng.js";

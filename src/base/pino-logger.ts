@@ -7,8 +7,8 @@ import { basename, dirname } from "node:path";
 import pino from "pino";
 import type { LogFields, Logger } from "./logger.js";
 
-/** etcd's names of levels, and pino's for them. */
-const levels = { debug: "debug", info: "info", warn: "warn", error: "error", panic: "error", fatal: "fatal" } as const;
+/** etcd's names of levels, and pino's for them. Nothing here logs at panic: asking for it shows what is fatal. */
+const levels = { debug: "debug", info: "info", warn: "warn", error: "error", panic: "fatal", fatal: "fatal" } as const;
 export type LogLevel = keyof typeof levels;
 
 export function isLogLevel(text: string): text is LogLevel {
@@ -22,13 +22,18 @@ export interface LoggerOptions {
   readonly outputs: readonly string[];
 }
 
+/** An output that cannot be written to. */
+export class LogOutputError extends Error {
+  override readonly name = "LogOutputError";
+}
+
 /** Also logs at etcd's level fatal; the caller then ends the process. */
 export interface RootLogger extends Logger {
   fatal(message: string, fields?: LogFields): void;
 }
 
 /** Frames of this file and of pino lie between a call and the stack's top. */
-const ownFrames = /pino-logger|node_modules|node:internal/;
+const ownFrames = /pino-logger\.[jt]s:|node_modules|node:/;
 
 /** "folder/file.ts:12" of the code that logs. */
 function caller(): string {
@@ -44,23 +49,33 @@ function caller(): string {
   return "undefined";
 }
 
+/** The clock that has microseconds may drift from the one that is kept right by so much. */
+const driftMsMax = 5;
+let origin = performance.timeOrigin;
+
+/** Milliseconds since the epoch, with microseconds behind the point. */
+function nowMs(): number {
+  const precise = origin + performance.now();
+  const wall = Date.now();
+  if (Math.abs(precise - wall) <= driftMsMax) return precise;
+  origin = wall - performance.now();
+  return wall;
+}
+
 /** Microseconds in UTC, as zap prints them. */
 function timestamp(): string {
-  const now = performance.timeOrigin + performance.now();
+  const now = nowMs();
   const micros = Math.floor((now % 1) * 1000);
   return `,"ts":"${new Date(now).toISOString().slice(0, -1)}${String(micros).padStart(3, "0")}Z"`;
 }
 
-/** JSON cannot hold a bigint: IDs that reach a field unformatted print as decimals. */
+/** JSON cannot hold a bigint, and of an Error shows nothing: IDs print as decimals, errors as their message. */
 function printable(fields: LogFields): LogFields {
-  for (const value of Object.values(fields)) {
-    if (typeof value === "bigint") {
-      return Object.fromEntries(
-        Object.entries(fields).map(([name, each]) => [name, typeof each === "bigint" ? String(each) : each]),
-      );
-    }
-  }
-  return fields;
+  const isPlain = Object.values(fields).every((value) => typeof value !== "bigint" && !(value instanceof Error));
+  if (isPlain) return fields;
+  const plain = (value: unknown): unknown =>
+    typeof value === "bigint" ? String(value) : value instanceof Error ? value.message : value;
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, plain(value)]));
 }
 
 class PinoLogger implements RootLogger {
@@ -97,14 +112,20 @@ function consoleLine(line: string): string {
   return `${[ts, level, ...(logger === undefined ? [] : [logger]), place, msg, ...rest].join("\t")}\n`;
 }
 
-/** One sink an output; each takes whole lines and waits when the reader is slow. */
+/** One sink an output; each takes whole lines and waits when the reader is slow. Throws LogOutputError. */
 function sinkOf(output: string): (line: string) => void {
   const dest = output === "stdout" ? 1 : output === "default" || output === "stderr" ? 2 : output;
-  const destination = pino.destination({ dest, sync: true, mode: 0o600 });
-  return (line) => void destination.write(line);
+  try {
+    const destination = pino.destination({ dest, sync: true, append: true });
+    return (line) => void destination.write(line);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = code === "ENOENT" ? "no such file or directory" : message;
+    throw new LogOutputError(`open sink ${JSON.stringify(output)}: open ${output}: ${why}`);
+  }
 }
 
-/** Makes the process's logger. */
+/** Makes the process's logger. Throws LogOutputError. */
 export function createLogger(options: LoggerOptions): RootLogger {
   const sinks = options.outputs.map(sinkOf);
   const write = (line: string): void => {

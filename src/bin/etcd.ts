@@ -6,7 +6,7 @@
  */
 import { arch, platform } from "node:os";
 import { startApi, type Api } from "../api/index.js";
-import { createLogger, isLogLevel, type RootLogger } from "../base/index.js";
+import { createLogger, isLogLevel, LogOutputError, type RootLogger } from "../base/index.js";
 import {
   ConfigError,
   helpText,
@@ -50,12 +50,22 @@ function readCommandLine(): { config: Config; warnings: readonly ConfigWarning[]
       process.stderr.write(`${error.message}\n${usageText}`);
       process.exit(2);
     }
-    const logger = createLogger({ level: "info", format: "json", outputs: ["stderr"] });
-    if (error instanceof ConfigError) logger.warn("failed to verify flags", { error: error.message });
-    else if (error instanceof LoadError) logger.fatal(error.message, error.fields);
+    if (error instanceof ConfigError) refuse(error);
+    if (error instanceof LoadError) stderrLogger().fatal(error.message, error.fields);
     else throw error;
     process.exit(1);
   }
+}
+
+/** Until the outputs that are asked for are known. */
+function stderrLogger(): RootLogger {
+  return createLogger({ level: "info", format: "json", outputs: ["stderr"] });
+}
+
+/** The configuration can be read but not used. */
+function refuse(error: Error): never {
+  stderrLogger().warn("failed to verify flags", { error: error.message });
+  process.exit(1);
 }
 
 function makeLogger(config: Config): RootLogger {
@@ -66,7 +76,13 @@ function makeLogger(config: Config): RootLogger {
     );
     process.exit(2);
   }
-  return createLogger({ level: logLevel, format: logFormat === "console" ? "console" : "json", outputs: logOutputs });
+  const format = logFormat === "console" ? "console" : "json";
+  try {
+    return createLogger({ level: logLevel, format, outputs: logOutputs });
+  } catch (error) {
+    if (error instanceof LogOutputError) refuse(error);
+    throw error;
+  }
 }
 
 /** A running member, and how it ends. */

@@ -93,6 +93,8 @@ function checkLogging({ logger, logFormat, logOutputs }: Config): void {
   if (logOutputs.length === 0) throw new ConfigError('open sink "": open : no such file or directory');
   if (logOutputs.length > 1 && logOutputs.includes("default"))
     throw new ConfigError('multi logoutput for "default" is not supported yet');
+  if (logOutputs.includes("systemd/journal"))
+    throw new ConfigError("--log-outputs systemd/journal is not supported: systemd keeps what stderr gets");
 }
 
 /** Words and bounds that etcd looks at only once all values are there. */
