@@ -64,7 +64,7 @@ fn nothing_acknowledged_is_lost_over_many_power_cuts() {
     let seed = seed(20_261_121);
     println!("SEED={seed}");
     let mut random = Random::new(seed);
-    for round in 0..30 {
+    for round in 0..60 {
         let mut disk = MemDisk::default();
         let mut log = create(&disk, options()).unwrap();
         let mut model = Model::default();
