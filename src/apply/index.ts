@@ -18,3 +18,4 @@ export {
 } from "./messages.js";
 export type { ActiveAlarm, ApplyInit, FromApply, Refusal, ToApply } from "./control.js";
 export { ApplyThread, type ApplySurroundings, type BackendEvents } from "./apply-thread.js";
+export { Quota, requestCost } from "./quota.js";

@@ -38,6 +38,18 @@ export function txnCost(bytes: Uint8Array, start: number, end: number): number {
   return Math.max(success, failure);
 }
 
+/** Fields of InternalRaftRequest. */
+const costly = { put: 4, txn: 6 } as const;
+
+/** What a request costs, of InternalRaftRequest's `field`; only puts and transactions cost anything so far. */
+export function requestCost(field: number, bytes: Uint8Array, start: number, end: number): number {
+  if (field === costly.txn) return txnCost(bytes, start, end);
+  if (field !== costly.put) return 0;
+  const put = new PutFields();
+  put.read(bytes, start, end);
+  return putCost(put);
+}
+
 /** --quota-backend-bytes: 0 = the default, negative = none. */
 export class Quota {
   readonly #bytesMax: number;

@@ -8,7 +8,7 @@
  *
  * Thread: main. No I/O, timer or clock of its own.
  */
-import type { ActiveAlarm, ReadsHeader } from "../apply/index.js";
+import { Quota, requestCost, type ActiveAlarm, type ReadsHeader } from "../apply/index.js";
 import type { Logger, Prng } from "../base/index.js";
 import type { Config } from "../config/index.js";
 import { ErrRequestTooLarge, ErrTimeout, ErrTooManyRequests, type EtcdError } from "../errors/index.js";
@@ -49,7 +49,7 @@ const alarmNoSpace = 1;
 
 /** Apply, as a member uses it. */
 export interface MemberApply extends Applier {
-  readonly progress: { readonly appliedIndex: number; readonly flushedIndex: number };
+  readonly progress: { readonly appliedIndex: number; readonly flushedIndex: number; readonly dbSize: number };
   /** Hands call-batch records over, to be answered when the header says. */
   reads(header: ReadsHeader, records: Uint8Array, length: number): void;
 }
@@ -93,6 +93,7 @@ export class MemberCore {
   readonly #reads: ReadIndexQueue;
   readonly #loop: RaftLoop;
   readonly #publisher: Publisher;
+  readonly #quota: Quota;
   #wasBlocked = false;
   #softState: SoftState = { lead: none, role: Role.Follower };
   #clusterVersion: string | null;
@@ -106,6 +107,7 @@ export class MemberCore {
     this.#surroundings = surroundings;
     this.#clusterVersion = ready.clusterVersion;
     this.#alarms = ready.alarms;
+    this.#quota = new Quota(config.quotaBackendBytes, () => surroundings.apply.progress.dbSize);
     this.#members = ready.members;
     const ids = new RequestIdGenerator(identity.memberId, surroundings.startMs);
     this.#proposals = new Proposals(ids, {
@@ -208,6 +210,22 @@ export class MemberCore {
   }
 
   /**
+   * Whether a request of InternalRaftRequest's `field` would take the database over its quota. If so it is refused,
+   * and NOSPACE is raised for this member. `bytes[start, end)` is the message, which parses.
+   */
+  exceedsQuota(field: number, bytes: Uint8Array, start: number, end: number): boolean {
+    if (this.#quota.allowsAnyTxn(end - start)) return false;
+    const cost = requestCost(field, bytes, start, end);
+    if (this.#quota.allows(cost)) return false;
+    this.#surroundings.logger.warn("message exceeded backend quota; raising alarm", {
+      "quota-size-bytes": this.#surroundings.config.quotaBackendBytes,
+      "message-cost-bytes": cost,
+    });
+    if (!this.#hasNoSpaceAlarm) this.#publisher.raiseNoSpace();
+    return true;
+  }
+
+  /**
    * Takes a request into the log: `bytes[start, end)` is the message of InternalRaftRequest's `field`.
    * Returns the error that the caller gets at once, or null: apply will answer `callId`.
    */
@@ -271,6 +289,11 @@ export class MemberCore {
   /** Hands the log what no append has taken along; to be called before the log is closed. */
   end(): void {
     this.#loop.writeCommit();
+  }
+
+  get #hasNoSpaceAlarm(): boolean {
+    const { memberId } = this.#surroundings.identity;
+    return this.#alarms.some((active) => active.memberId === memberId && active.alarm === alarmNoSpace);
   }
 
   /** 5 s and two election timeouts (etcd's ReqTimeout). */
@@ -358,10 +381,7 @@ export class MemberCore {
 
   /** The disk has no room to prepare the log's next segment, or has again. */
   onDiskSpace(low: boolean): void {
-    const isRaised = this.#alarms.some(
-      ({ memberId, alarm }) => memberId === this.#surroundings.identity.memberId && alarm === alarmNoSpace,
-    );
-    this.#publisher.diskSpace(low, isRaised);
+    this.#publisher.diskSpace(low, this.#hasNoSpaceAlarm);
   }
 
   #checkUnblocked(): void {

@@ -4,7 +4,14 @@
  *
  * Thread: main. Nothing is kept of a batch: its buffer is reused.
  */
-import { ErrNoLeader, ErrNotCapable, EtcdError, GrpcCode, unmarshalRequestError } from "../../errors/index.js";
+import {
+  ErrNoLeader,
+  ErrNoSpace,
+  ErrNotCapable,
+  EtcdError,
+  GrpcCode,
+  unmarshalRequestError,
+} from "../../errors/index.js";
 import { CallBatchReader, CallFlag, CallKind } from "../../native/index.js";
 import {
   AlarmRequestDescriptor,
@@ -153,8 +160,18 @@ export class Dispatcher {
   #put(): void {
     const { bytes, messageStart, messageEnd } = this.#reader;
     const error = this.#validator.checkPut(bytes, messageStart, messageEnd);
-    if (error !== undefined) this.#fail(error);
-    else this.#propose(requestField.put);
+    if (this.#refused(requestField.put, error)) return;
+    this.#propose(requestField.put);
+  }
+
+  /** As in etcd the quota comes before all checks but the parser's. */
+  #refused(field: number, error: EtcdError | undefined): boolean {
+    const { bytes, messageStart, messageEnd } = this.#reader;
+    const parses = error === undefined || error.code !== GrpcCode.Internal;
+    if (parses && this.#server.core.exceedsQuota(field, bytes, messageStart, messageEnd)) this.#fail(new ErrNoSpace());
+    else if (error !== undefined) this.#fail(error);
+    else return false;
+    return true;
   }
 
   #deleteRange(): void {
@@ -167,7 +184,7 @@ export class Dispatcher {
   #txn(): void {
     const { bytes, messageStart, messageEnd } = this.#reader;
     const error = this.#validator.checkTxn(bytes, messageStart, messageEnd);
-    if (error !== undefined) return this.#fail(error);
+    if (this.#refused(requestField.txn, error)) return;
     const { txn } = this.#validator;
     if (!isTxnReadonly(txn)) this.#propose(requestField.txn);
     else if (isTxnSerializable(txn)) this.#readLocal();

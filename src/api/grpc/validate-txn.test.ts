@@ -160,3 +160,20 @@ test("200,000 ops are checked without quadratic work, and as plain loops would",
   assert.equal(check([...success, txn([put(name(804))])], [], 1000), duplicate);
   assert.ok(process.cpuUsage(started).user < 20e6);
 });
+
+test("a put that keeps value or lease does not follow an open-ended deletion of its key, which ends a real etcd", () => {
+  const keeping = (key: string, options: object): RequestOpInit => ({
+    request: { case: "requestPut", value: { key: bytes(key), ...options } },
+  });
+  const open = del("b", "\0");
+  for (const options of [{ ignoreValue: true }, { ignoreLease: true }]) {
+    assert.equal(check([open, keeping("b", options)]), duplicate);
+    assert.equal(check([], [open, keeping("c", options)]), duplicate);
+    assert.equal(check([open, txn([], [keeping("c", options)])]), duplicate);
+    assert.equal(check([txn([], [open]), txn([keeping("c", options)])]), duplicate);
+    assert.equal(check([open, keeping("a", options)]), undefined, "below the deletion");
+    assert.equal(check([keeping("c", options), open]), undefined, "before the deletion");
+    assert.equal(check([open], [keeping("c", options)]), undefined, "on the other branch");
+  }
+  assert.equal(check([open, put("b")]), undefined);
+});

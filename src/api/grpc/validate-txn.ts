@@ -73,7 +73,42 @@ export function checkTxn(txn: TxnRequest, opsMax: number): EtcdError | undefined
   const error = checkShape(txn, opsMax);
   if (error) return error;
   const isSound = touchedBy(txn.success) !== undefined && touchedBy(txn.failure) !== undefined;
-  return isSound ? undefined : new ErrDuplicateKey();
+  if (!isSound) return new ErrDuplicateKey();
+  for (const ops of [txn.success, txn.failure]) {
+    if (openDeletionAfter(ops, noKeyReaches) === undefined) return new ErrDuplicateKey();
+  }
+  return undefined;
+}
+
+/** Above every key. */
+const noKeyReaches = "\u{10ffff}";
+
+/**
+ * Walks `ops` as they will run: from which key on everything has been deleted after them, given from where before;
+ * undefined when a put would then look for a value or lease of a key that is deleted. etcd's check of duplicate keys
+ * does not see that, as open-ended deletions are empty to it, and the entry ends every etcd that applies it in a panic.
+ */
+function openDeletionAfter(ops: readonly RequestOp[], before: string): string | undefined {
+  let from = before;
+  for (const { request } of ops) {
+    if (request?.case === "requestDeleteRange" && isOpenEnd(request.value.rangeEnd)) {
+      const begin = binary(request.value.key);
+      if (begin < from) from = begin;
+    } else if (request?.case === "requestPut") {
+      const { key, ignoreValue, ignoreLease } = request.value;
+      if ((ignoreValue || ignoreLease) && binary(key) >= from) return undefined;
+    } else if (request?.case === "requestTxn") {
+      const success = openDeletionAfter(request.value.success, from);
+      const failure = openDeletionAfter(request.value.failure, from);
+      if (success === undefined || failure === undefined) return undefined;
+      from = success < failure ? success : failure;
+    }
+  }
+  return from;
+}
+
+function isOpenEnd(rangeEnd: Uint8Array): boolean {
+  return rangeEnd.length === 1 && rangeEnd[0] === 0;
 }
 
 /**
