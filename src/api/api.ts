@@ -115,8 +115,8 @@ class ClientApi implements Api {
   }
 
   async close(): Promise<void> {
-    await this.#edge.close(closeGraceMs);
-    await this.#http?.close();
+    // Idle HTTP connections would hold the edge for its whole grace.
+    await Promise.all([this.#edge.close(closeGraceMs), this.#http?.close()]);
     this.#gateway.close();
     rmSync(this.#ownSocketDir ?? this.#socketPath, { recursive: true, force: true });
   }
