@@ -1,0 +1,218 @@
+/** Draws a scenario from a seed: how large, which faults how often, what the clients do. */
+import { Chance } from "./chance.js";
+import type { FaultPoint } from "./log-door.js";
+import { fairWeather, type Weather } from "./network.js";
+import { operationKinds, type Fault, type Operation, type OperationKind, type Scenario } from "./scenario.js";
+
+/** How long a run's faults go on, and how much its clients do. */
+export interface Length {
+  readonly durationMs: number;
+  readonly operations: number;
+  /** Mean time between faults. */
+  readonly faultEveryMs: number;
+}
+
+/** About ten seconds of simulated time, for many seeds. */
+export const shortRun: Length = { durationMs: 10_000, operations: 120, faultEveryMs: 900 };
+/** An hour. */
+export const longRun: Length = { durationMs: 3_600_000, operations: 20_000, faultEveryMs: 12_000 };
+
+const points: readonly FaultPoint[] = ["beforeWrite", "beforeSync", "afterSync", "beforeFlush", "afterFlush"];
+const sizes = [1, 1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7] as const;
+const drawnFaults = [
+  "crash",
+  "pointCrash",
+  "blackout",
+  "stop",
+  "pause",
+  "split",
+  "isolate",
+  "oneWay",
+  "bridge",
+  "weather",
+  "slowDisk",
+  "hungDisk",
+  "failedSync",
+  "slowApply",
+  "clockJump",
+  "clockRate",
+  "bitFlip",
+  "misdirect",
+] as const;
+type DrawnFault = (typeof drawnFaults)[number];
+
+class Drawing {
+  readonly #chance: Chance;
+  readonly #length: Length;
+  readonly #members: number;
+  /** Faults of this run's kind, some more likely than others. */
+  readonly #faults: readonly DrawnFault[];
+  /** Members whose disks may be damaged: a majority stays whole. */
+  #damaged = new Set<number>();
+  readonly #damagedMax: number;
+
+  constructor(seed: number, length: Length) {
+    this.#chance = new Chance(seed, 100);
+    this.#length = length;
+    this.#members = this.#chance.pick(sizes);
+    this.#damagedMax = Math.floor((this.#members - 1) / 2);
+    // Each run knows some of the faults only, so that runs differ in kind.
+    const some = drawnFaults.filter(() => this.#chance.below(5) < 2);
+    this.#faults = some.length === 0 ? ["crash"] : some;
+  }
+
+  scenario(seed: number): Scenario {
+    const chance = this.#chance;
+    const fast = chance.oneIn(4);
+    return {
+      seed,
+      members: this.#members,
+      heartbeatMs: fast ? 50 : 100,
+      electionMs: fast ? 500 : 1000,
+      preVote: !chance.oneIn(4),
+      snapshotCount: chance.pick([10, 50, 200, 100_000]),
+      catchupEntries: chance.pick([1, 10, 5000]),
+      durationMs: this.#length.durationMs,
+      weather: this.#weather(chance.oneIn(3)),
+      faults: this.#drawFaults(),
+      operations: this.#drawOperations(),
+    };
+  }
+
+  #weather(bad: boolean): Weather {
+    const chance = this.#chance;
+    if (!bad) return { ...fairWeather, ordered: !chance.oneIn(4) };
+    return {
+      lossOneIn: chance.pick([0, 5, 20, 100]),
+      duplicateOneIn: chance.pick([0, 5, 50]),
+      delayMs: chance.pick([1, 10, 50, 200]),
+      ordered: chance.oneIn(2),
+    };
+  }
+
+  #drawFaults(): Fault[] {
+    const chance = this.#chance;
+    const every = this.#length.faultEveryMs * chance.pick([0.5, 1, 1, 3]);
+    const faults: Fault[] = [];
+    if (chance.oneIn(12)) return faults;
+    for (let at = chance.around(every); at < this.#length.durationMs; at += chance.around(every)) {
+      const fault = this.#fault(chance.pick(this.#faults), Math.floor(at));
+      if (fault !== null) faults.push(fault);
+    }
+    return faults;
+  }
+
+  #someTime(): number {
+    return this.#chance.pick([5, 50, 200, 700, 1500, 3000, 5000]);
+  }
+
+  #fault(kind: DrawnFault, atMs: number): Fault | null {
+    const chance = this.#chance;
+    const member = chance.below(this.#members);
+    const downMs = chance.pick([1, 10, 200, 1000, 3000]);
+    const forMs = this.#someTime();
+    switch (kind) {
+      case "crash":
+        return { kind: "crash", atMs, member, downMs, point: null, count: 1 };
+      case "pointCrash":
+        return { kind: "crash", atMs, member, downMs, point: chance.pick(points), count: 1 + chance.below(4) };
+      case "blackout":
+        return { kind: "blackout", atMs, downMs };
+      case "stop":
+        return { kind: "stop", atMs, member, downMs };
+      case "pause":
+        return { kind: "pause", atMs, member, forMs, threads: chance.pick(["main", "apply", "both"]) };
+      case "weather":
+        return { kind: "weather", atMs, forMs, weather: this.#weather(true) };
+      case "slowDisk":
+        return {
+          kind,
+          atMs,
+          member,
+          forMs,
+          syncMs: chance.pick([5, 50, 500]),
+          flushMs: chance.pick([100, 1000, 5000]),
+        };
+      case "hungDisk":
+        return { kind, atMs, member, forMs };
+      case "failedSync":
+        return { kind, atMs, member };
+      case "slowApply":
+        return { kind, atMs, member, forMs, turnMs: chance.pick([5, 50, 500]) };
+      case "clockJump":
+        return { kind, atMs, member, forwardMs: chance.pick([0, 100, 5000, 60_000]), wallMs: this.#wallJump() };
+      case "clockRate":
+        return { kind, atMs, member, rate: chance.pick([0.8, 0.95, 1.05, 1.2]) };
+      case "bitFlip":
+      case "misdirect":
+        return this.#mayDamage(member) ? { kind, atMs, member, downMs } : null;
+      default:
+        return { kind: "cut", atMs, forMs, links: this.#links(kind) };
+    }
+  }
+
+  #wallJump(): number {
+    return this.#chance.pick([0, -1, 1]) * this.#chance.pick([10, 1000, 3_600_000, 86_400_000]);
+  }
+
+  #mayDamage(member: number): boolean {
+    if (!this.#damaged.has(member) && this.#damaged.size >= this.#damagedMax) return false;
+    this.#damaged.add(member);
+    return true;
+  }
+
+  #links(kind: "split" | "isolate" | "oneWay" | "bridge"): (readonly [number, number])[] {
+    const chance = this.#chance;
+    const all = Array.from({ length: this.#members }, (_, i) => i);
+    const pairs = all.flatMap((from) => all.filter((to) => to !== from).map((to) => [from, to] as const));
+    const order = chance.shuffled(all);
+    switch (kind) {
+      case "split": {
+        const side = new Set(order.slice(0, 1 + chance.below(this.#members)));
+        return pairs.filter(([from, to]) => side.has(from) !== side.has(to));
+      }
+      case "isolate":
+        return pairs.filter(([from, to]) => from === order[0] || to === order[0]);
+      case "oneWay": {
+        const side = new Set(order.slice(0, 1 + chance.below(this.#members)));
+        return pairs.filter(([from, to]) => side.has(from) && !side.has(to));
+      }
+      case "bridge": {
+        // Two halves that only one member can reach: A sees B, B sees C, A does not see C.
+        const [bridge, ...others] = order;
+        const side = new Set(others.slice(0, Math.floor(others.length / 2)));
+        return pairs.filter(([from, to]) => from !== bridge && to !== bridge && side.has(from) !== side.has(to));
+      }
+    }
+  }
+
+  #drawOperations(): Operation[] {
+    const chance = this.#chance;
+    const { durationMs, operations } = this.#length;
+    const clients = 1 + chance.below(8);
+    const keys = 1 + chance.below(4);
+    const kinds = operationKinds.filter(() => !chance.oneIn(3));
+    const drawn: Operation[] = [];
+    // Keys change over a long run, so that the checker's histories stay short.
+    const keysLastMs = 60_000;
+    for (let i = 0; i < operations; i++) {
+      const atMs = Math.floor((i * durationMs) / operations);
+      const client = chance.below(clients);
+      const kind: OperationKind = kinds.length === 0 ? "put" : chance.pick(kinds);
+      const era = Math.floor(atMs / keysLastMs);
+      const first = chance.below(keys);
+      const name = (key: number): string => `k${era}-${key % keys}`;
+      const isTwo = (kind === "putTwo" || kind === "getTwo") && keys > 1;
+      const member = chance.oneIn(5) ? chance.below(this.#members) : client % this.#members;
+      const timeoutMs = chance.pick([500, 2000, 8000, 20_000]);
+      const touched = isTwo ? [name(first), name(first + 1)] : [name(first)];
+      drawn.push({ atMs, client, member, kind, keys: touched, value: `v${i}`, timeoutMs });
+    }
+    return drawn;
+  }
+}
+
+/** The scenario of a seed. */
+export function drawScenario(seed: number, length: Length = shortRun): Scenario {
+  return new Drawing(seed, length).scenario(seed);
+}

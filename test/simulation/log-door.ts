@@ -1,0 +1,207 @@
+/**
+ * The door to a simulated log disk: what native/ gives for the real one. It queues records, writes them as batches,
+ * syncs, and wakes its owner, each after the time that the disk takes.
+ */
+import type { WalDoor } from "../../src/native/index.js";
+import type { WalDoors } from "../../src/storage/wal/index.js";
+import type { Chance } from "./chance.js";
+import type { LogDisk } from "./log-disk.js";
+import { LogState } from "./log-records.js";
+import type { Thread, Timeline } from "./timeline.js";
+
+const batchBytesMax = 4 << 20;
+const failedFlag = 1;
+
+/** How a disk behaves at present. */
+export interface DiskManner {
+  /** Mean times. */
+  writeMs: number;
+  syncMs: number;
+  /** Nothing is done before this time. */
+  hungUntil: number;
+  /** The next sync fails. */
+  failNext: boolean;
+}
+
+/** Moments at which a crash is most telling. */
+export type FaultPoint = "beforeWrite" | "beforeSync" | "afterSync" | "beforeFlush" | "afterFlush";
+
+export interface LogDoorSurroundings {
+  readonly disk: LogDisk;
+  readonly manner: DiskManner;
+  readonly timeline: Timeline;
+  readonly chance: Chance;
+  /** The writer's thread, and the one that owns the log. */
+  readonly writer: Thread;
+  readonly owner: Thread;
+  readonly point: (point: FaultPoint) => void;
+  /** Something has become durable. */
+  readonly synced: () => void;
+  readonly released: (index: number) => void;
+}
+
+type Recovered = NonNullable<ReturnType<WalDoor["takeRecovered"]>>;
+
+class LogDoor implements WalDoor {
+  readonly #surroundings: LogDoorSurroundings;
+  readonly #onWake: () => void;
+  #recovered: Recovered | null;
+  #chunks: Uint8Array[];
+  #queue: { readonly records: Uint8Array; readonly token: number }[] = [];
+  #waitingBytes = 0;
+  #busy = false;
+  #durableToken = -1;
+  #failed = false;
+  #idle: (() => void) | null = null;
+
+  constructor(
+    surroundings: LogDoorSurroundings,
+    onWake: () => void,
+    opened: { readonly recovered: Recovered; readonly chunks: Uint8Array[] },
+  ) {
+    this.#surroundings = surroundings;
+    this.#onWake = onWake;
+    this.#recovered = opened.recovered;
+    this.#chunks = opened.chunks;
+  }
+
+  takeRecovered(): Recovered | null {
+    const recovered = this.#recovered;
+    this.#recovered = null;
+    return recovered;
+  }
+
+  nextChunk(): Promise<Uint8Array> {
+    const chunk = this.#chunks.shift() ?? new Uint8Array(0);
+    return new Promise((resolve) => this.#surroundings.owner.run(0.1, () => resolve(chunk)));
+  }
+
+  append(records: Uint8Array, length: number, token: number): number {
+    this.#queue.push({ records: records.slice(0, length), token });
+    this.#waitingBytes += length;
+    this.#next();
+    return this.#waitingBytes;
+  }
+
+  /** Begins the next batch with all that waits. */
+  #next(): void {
+    if (this.#busy || this.#failed) return;
+    if (this.#queue.length === 0) {
+      this.#idle?.();
+      return;
+    }
+    this.#busy = true;
+    let bytes = 0;
+    let count = 0;
+    while (count < this.#queue.length && (count === 0 || bytes + this.#queue[count]!.records.length <= batchBytesMax))
+      bytes += this.#queue[count++]!.records.length;
+    const taken = this.#queue.splice(0, count);
+    const { manner } = this.#surroundings;
+    this.#later(manner.writeMs, () => this.#write(joined(taken.map(({ records }) => records)), taken.at(-1)!.token));
+  }
+
+  /** After about `meanMs`, and not while the disk hangs. */
+  #later(meanMs: number, run: () => void): void {
+    const { timeline, writer, chance, manner } = this.#surroundings;
+    writer.run(chance.around(meanMs), () => {
+      if (timeline.now < manner.hungUntil) writer.run(manner.hungUntil - timeline.now, run);
+      else run();
+    });
+  }
+
+  #write(records: Uint8Array, token: number): void {
+    const { disk, chance, manner, point, writer } = this.#surroundings;
+    point("beforeWrite");
+    if (!writer.alive) return;
+    disk.write(records, chance);
+    point("beforeSync");
+    this.#later(manner.syncMs, () => this.#sync(records.length, token));
+  }
+
+  #sync(length: number, token: number): void {
+    const { disk, manner, point, writer, synced } = this.#surroundings;
+    if (manner.failNext) {
+      manner.failNext = false;
+      this.#failed = true;
+      this.#wake();
+      return;
+    }
+    disk.sync();
+    synced();
+    this.#waitingBytes -= length;
+    this.#durableToken = token;
+    this.#busy = false;
+    point("afterSync");
+    if (!writer.alive) return;
+    this.#wake();
+    this.#next();
+  }
+
+  #wake(): void {
+    const { owner, chance } = this.#surroundings;
+    owner.run(chance.around(0.05), this.#onWake);
+  }
+
+  release(index: number): void {
+    this.#surroundings.released(index);
+    this.#surroundings.disk.release(index);
+  }
+
+  poll(into: Float64Array): void {
+    into[0] = this.#durableToken;
+    into[1] = this.#failed ? failedFlag : 0;
+  }
+
+  stats(into: Float64Array): void {
+    into.fill(0);
+  }
+
+  failure(): string | null {
+    return this.#failed
+      ? JSON.stringify({ name: "WalIoError", message: "wal: sync: I/O error", noSpace: false })
+      : null;
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#idle = () => this.#surroundings.owner.run(0.1, () => resolve());
+      this.#next();
+    });
+  }
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
+  return new Uint8Array(Buffer.concat(parts));
+}
+
+function recoveredOf(metadata: Uint8Array, state: LogState): Recovered {
+  const { hardState, mark } = state;
+  return {
+    metadata,
+    lastIndex: state.lastIndex,
+    direct: true,
+    ...(hardState === null ? {} : { hardState }),
+    ...(mark === null ? {} : { mark }),
+  };
+}
+
+/** Makes and opens logs on the surroundings' disk. */
+export function logDoors(surroundings: LogDoorSurroundings): WalDoors {
+  const { disk, owner, chance } = surroundings;
+  const soon = (): Promise<void> => new Promise((resolve) => owner.run(chance.around(1), resolve));
+  return {
+    async create(_options, metadata, onWake) {
+      await soon();
+      disk.metadata = metadata.slice();
+      return new LogDoor(surroundings, onWake, { recovered: recoveredOf(metadata, new LogState()), chunks: [] });
+    },
+    async open(_options, onWake) {
+      await soon();
+      const { metadata, state } = disk.recover();
+      const entries = new Uint8Array(Buffer.concat(state.entries.map(({ bytes }) => bytes)));
+      const chunks = entries.length === 0 ? [] : [entries];
+      return new LogDoor(surroundings, onWake, { recovered: recoveredOf(metadata, state), chunks });
+    },
+  };
+}

@@ -1,0 +1,167 @@
+/** One member over all its runs: its disk, its clock, and what becomes of it. */
+import type { ReplayedLog, MemberIdentity } from "../../src/server/index.js";
+import { MemoryBackend } from "../../src/storage/backend/index.js";
+import { WalCorruptError } from "../../src/storage/wal/index.js";
+import type { CheckedMember } from "./checker.js";
+import { LogDisk } from "./log-disk.js";
+import type { DiskManner, FaultPoint } from "./log-door.js";
+import { MemberProcess } from "./process.js";
+import type { World } from "./world.js";
+
+/** A disk at its best. */
+export const goodManner = { writeMs: 0.1, syncMs: 0.5, flushMs: 100, hungUntil: 0, failNext: false } as const;
+/** 2026, in ms since 1970. */
+const wallStartMs = 1_780_000_000_000;
+const restartMs = 500;
+
+/** What a process takes for time. */
+export class MemberClock {
+  /** How fast it runs. */
+  rate = 1;
+  /** Added to the wall clock; may be negative. */
+  wallOffsetMs = 0;
+  #value = 0;
+  #readAt = 0;
+
+  /** Milliseconds that never go back. */
+  monotonicMs(now: number): number {
+    this.#value += (now - this.#readAt) * this.rate;
+    this.#readAt = now;
+    return this.#value;
+  }
+
+  jump(now: number, forwardMs: number): void {
+    this.#value = this.monotonicMs(now) + forwardMs;
+  }
+
+  changeRate(now: number, rate: number): void {
+    this.monotonicMs(now);
+    this.rate = rate;
+  }
+
+  wallMs(now: number): number {
+    return Math.floor(wallStartMs + now + this.wallOffsetMs);
+  }
+}
+
+export class SimulatedMember implements CheckedMember {
+  readonly world: World;
+  readonly name: string;
+  readonly identity: MemberIdentity;
+  readonly clock = new MemberClock();
+  readonly manner: DiskManner & { flushMs: number } = { ...goodManner };
+  disk = new LogDisk();
+  backend = new MemoryBackend({ flushAtOnce: false });
+  /** Its first entries are durable. */
+  bootstrapped = false;
+  process: MemberProcess | null = null;
+  /** It has refused to start, as its disk is damaged, and stays away. */
+  refused = false;
+  /** How long apply's turns wait. */
+  applyTurnMs = 0.05;
+  /** It crashes when it comes to this point so many times more. */
+  armed: { readonly point: FaultPoint; count: number; readonly downMs: number } | null = null;
+  #stopping = false;
+
+  constructor(world: World, name: string, identity: MemberIdentity) {
+    this.world = world;
+    this.name = name;
+    this.identity = identity;
+  }
+
+  get id(): bigint {
+    return this.identity.memberId;
+  }
+  /** It runs, as far as others can see. */
+  get up(): boolean {
+    return this.process !== null && this.process.core !== null;
+  }
+
+  start(): void {
+    if (this.process !== null || this.refused) return;
+    this.process = new MemberProcess(this);
+  }
+
+  /** A new data folder. */
+  wipe(): void {
+    this.disk = new LogDisk();
+    this.backend = new MemoryBackend({ flushAtOnce: false });
+  }
+
+  started(): void {
+    this.world.trace?.note(this, "start");
+  }
+
+  /** The process ends, and what was not synced may be lost. */
+  crash(): void {
+    if (this.process === null) return;
+    this.#stopping = false;
+    this.process.kill();
+    this.process = null;
+    this.disk.crash(this.world.diskChance);
+    this.backend = this.backend.crashed();
+    this.world.trace?.note(this, "crash");
+    this.world.crashes++;
+  }
+
+  /** Crashes, and is started again. */
+  restartAfter(downMs: number): void {
+    this.crash();
+    this.world.timeline.after(downMs, () => this.start());
+  }
+
+  /** The process has ended itself because it must not go on; whoever watches over it starts it again. */
+  exit(reason: string): void {
+    this.world.trace?.note(this, "exit", reason);
+    this.restartAfter(restartMs);
+  }
+
+  /** Ends in order, then starts again. */
+  stop(downMs: number): void {
+    const { process } = this;
+    if (process === null || this.#stopping) return;
+    this.#stopping = true;
+    process.stop(() => {
+      if (this.process !== process) return;
+      this.#stopping = false;
+      process.kill();
+      this.process = null;
+      this.backend = this.backend.crashed();
+      this.world.trace?.note(this, "stop");
+      this.world.timeline.after(downMs, () => this.start());
+    });
+  }
+
+  faultPoint(point: FaultPoint): void {
+    const { armed } = this;
+    if (armed === null || armed.point !== point || --armed.count > 0) return;
+    this.armed = null;
+    this.restartAfter(armed.downMs);
+  }
+
+  /** Its log was read and found good. */
+  recovered(): void {
+    if (this.disk.damaged) this.world.fail("damage is noticed", `${this.name} starts from a damaged log`);
+  }
+
+  /** As the server checks at start: the store holds what the log has let go, and no more than the log. */
+  checkHalvesFit(log: ReplayedLog, consistentIndex: number): void {
+    if (consistentIndex > log.lastIndex || consistentIndex < log.mark.index) {
+      const detail = `log from ${log.mark.index} to ${log.lastIndex}, store at ${consistentIndex}`;
+      this.world.fail("log and store fit", `${this.name}: ${detail}`);
+    }
+  }
+
+  /** Something in `process` threw. */
+  processFailed(process: MemberProcess, error: unknown): void {
+    if (error instanceof WalCorruptError && this.disk.damaged && this.process === process) {
+      this.refused = true;
+      process.kill();
+      this.process = null;
+      this.world.trace?.note(this, "refuse");
+      this.world.refusals++;
+      return;
+    }
+    this.world.failed(error, this.name);
+  }
+}

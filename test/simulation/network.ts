@@ -1,0 +1,85 @@
+/**
+ * The network between members: it loses, delays, reorders and repeats messages, and cuts links, each in one direction.
+ *
+ * As the real transport, it never repeats a proposal: TCP delivers a byte at most once, and Raft does not guard
+ * against a proposal that comes twice.
+ */
+import { MessageType, type Message } from "../../src/raft/index.js";
+import type { SimulatedMember } from "./member.js";
+import type { World } from "./world.js";
+
+/** How messages fare at present. */
+export interface Weather {
+  /** One message in so many is lost; 0: none. */
+  readonly lossOneIn: number;
+  readonly duplicateOneIn: number;
+  /** Mean one-way delay. */
+  readonly delayMs: number;
+  /** Messages of one link stay in order. */
+  readonly ordered: boolean;
+}
+
+export const fairWeather: Weather = { lossOneIn: 0, duplicateOneIn: 0, delayMs: 0.5, ordered: true };
+
+export class Network {
+  readonly #world: World;
+  weather: Weather = fairWeather;
+  /** Links that are cut, by "from>to", and until when. */
+  readonly #cuts = new Map<string, number>();
+  /** When the last message of a link arrives. */
+  readonly #arrivals = new Map<string, number>();
+  sent = 0;
+  lost = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** Cuts the link between two members in one direction. */
+  cut(from: SimulatedMember, to: SimulatedMember, untilMs: number): void {
+    const link = `${from.name}>${to.name}`;
+    this.#cuts.set(link, Math.max(untilMs, this.#cuts.get(link) ?? 0));
+  }
+
+  heal(): void {
+    this.#cuts.clear();
+    this.weather = fairWeather;
+  }
+
+  send(from: SimulatedMember, message: Message): void {
+    this.sent++;
+    const to = this.#world.memberOf(message.to);
+    if (to === undefined) return;
+    const { netChance, timeline } = this.#world;
+    const link = `${from.name}>${to.name}`;
+    if ((this.#cuts.get(link) ?? 0) > timeline.now || netChance.oneIn(this.weather.lossOneIn)) {
+      this.#lose(from, to, message);
+      return;
+    }
+    this.#carry(from, to, message, link);
+    const repeats = message.type !== MessageType.Prop && netChance.oneIn(this.weather.duplicateOneIn);
+    if (repeats) this.#carry(from, to, message, link);
+  }
+
+  #lose(from: SimulatedMember, to: SimulatedMember, message: Message): void {
+    this.lost++;
+    this.#world.trace?.message(from, to, message, this.#world.timeline.now, false);
+  }
+
+  #carry(from: SimulatedMember, to: SimulatedMember, message: Message, link: string): void {
+    const { timeline, netChance, trace } = this.#world;
+    const sentAt = timeline.now;
+    let at = sentAt + netChance.around(this.weather.delayMs);
+    if (this.weather.ordered) at = Math.max(at, this.#arrivals.get(link) ?? 0);
+    this.#arrivals.set(link, at);
+    timeline.at(at, () => {
+      const { process } = to;
+      if (process === null || !to.up) {
+        this.#lose(from, to, message);
+        return;
+      }
+      trace?.message(from, to, message, sentAt, true);
+      process.deliver(message);
+    });
+  }
+}

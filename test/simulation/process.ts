@@ -1,0 +1,460 @@
+/**
+ * One run of one member: the real core, log, apply thread and store, on simulated threads, disk and network.
+ * It ends by a crash, a stop, or because it must not go on; the member's disk then holds what it left.
+ */
+import {
+  ApplyMessageWriter,
+  ApplyThread,
+  emptyProgress,
+  progressMessageBytes,
+  readProgress,
+  type ApplyInit,
+  type ApplyProgress,
+  type FromApply,
+  type ReadsHeader,
+} from "../../src/apply/index.js";
+import { silentLogger, type EntryBatch } from "../../src/base/index.js";
+import type { EtcdError } from "../../src/errors/index.js";
+import { Registry } from "../../src/metrics/index.js";
+import { crc32c, mailboxPrefixBytes } from "../../src/native/index.js";
+import type { Message } from "../../src/raft/index.js";
+import {
+  anonymous,
+  encodeIdentity,
+  firstEntries,
+  MemberCore,
+  ReplayedLog,
+  type MemberApply,
+} from "../../src/server/index.js";
+import { Wal, type WalAppend } from "../../src/storage/wal/index.js";
+import { callRecord, parseReplies, type Reply } from "./calls.js";
+import { logDoors } from "./log-door.js";
+import { SimulatedMailbox } from "./mailbox.js";
+import type { SimulatedMember } from "./member.js";
+import { StateDigest } from "./state-digest.js";
+import { Thread } from "./timeline.js";
+
+type Ready = Extract<FromApply, { type: "ready" }>;
+
+/** A call on its way to or in a member. */
+export interface ServerCall {
+  /** A write: the message of InternalRaftRequest's `field`. A read: a method's request. */
+  readonly kind: "write" | "read" | "localRead";
+  readonly field: number;
+  readonly method: number;
+  readonly message: Uint8Array;
+  /** Its entry has this index; known once it is committed. */
+  index: number;
+  /** Hears of the one answer; null: the member is gone. */
+  readonly answered: (reply: Reply | null) => void;
+}
+
+/** Methods that reads may have. */
+export const methods = ["/etcdserverpb.KV/Range", "/etcdserverpb.KV/Txn", "/etcdserverpb.Maintenance/HashKV"] as const;
+
+/** Main's side of the apply thread, as ApplyClient is in the server. */
+class ApplySide implements MemberApply {
+  readonly progress: ApplyProgress = emptyProgress();
+  readonly toApply: SimulatedMailbox;
+  readonly #writer = new ApplyMessageWriter();
+  readonly #held: Uint8Array[] = [];
+  readonly #handed: (batch: EntryBatch, callIds: Uint32Array) => void;
+
+  constructor(toApply: SimulatedMailbox, handed: (batch: EntryBatch, callIds: Uint32Array) => void) {
+    this.toApply = toApply;
+    this.#handed = handed;
+  }
+
+  get blocked(): boolean {
+    return this.#held.length > 0;
+  }
+
+  entries(batch: EntryBatch, callIds: Uint32Array, raftTerm: number): void {
+    this.#handed(batch, callIds);
+    this.#writer.entries(batch, callIds, 0, raftTerm);
+    this.#send();
+  }
+
+  reads(header: ReadsHeader, records: Uint8Array, length: number): void {
+    this.#writer.beginReads(header);
+    this.#writer.appendRead(records, 0, length);
+    this.#writer.finishReads();
+    this.#send();
+  }
+
+  #send(): void {
+    const { bytes, length } = this.#writer;
+    if (this.#held.length === 0 && this.toApply.send(bytes, length)) return;
+    this.#held.push(bytes.slice(0, length));
+  }
+
+  /** Takes what apply has told. False: nothing. */
+  receive(from: SimulatedMailbox): boolean {
+    const inbox = new Uint8Array(64 * (mailboxPrefixBytes + progressMessageBytes));
+    const view = new DataView(inbox.buffer);
+    let any = false;
+    for (;;) {
+      const length = from.receive(inbox);
+      if (length === 0) break;
+      any = true;
+      readProgress(view, length - progressMessageBytes, this.progress);
+    }
+    while (this.#held.length > 0 && this.toApply.send(this.#held[0]!, this.#held[0]!.length)) this.#held.shift();
+    return any;
+  }
+}
+
+export class MemberProcess {
+  readonly member: SimulatedMember;
+  readonly main: Thread;
+  readonly applier: Thread;
+  readonly #walWriter: Thread;
+  readonly #flusher: Thread;
+  #core: MemberCore | null = null;
+  #apply: ApplySide | null = null;
+  #applyThread: ApplyThread | null = null;
+  #wal: Wal | null = null;
+  #state: StateDigest | null = null;
+  readonly #calls = new Map<number, ServerCall>();
+  #nextCall = 1;
+  #inbox: ServerCall[] = [];
+  #woken = false;
+  #lastPost = 0;
+  #errors: { readonly callId: number; readonly error: EtcdError }[] = [];
+
+  constructor(member: SimulatedMember) {
+    this.member = member;
+    const { timeline } = member.world;
+    const failed = (error: unknown): void => member.processFailed(this, error);
+    this.main = new Thread(timeline, failed);
+    this.applier = new Thread(timeline, failed);
+    this.#walWriter = new Thread(timeline, failed);
+    this.#flusher = new Thread(timeline, failed);
+    this.#boot().catch(failed);
+  }
+
+  get core(): MemberCore | null {
+    return this.#core;
+  }
+  get appliedIndex(): number {
+    return this.#apply?.progress.appliedIndex ?? 0;
+  }
+  get state(): StateDigest | null {
+    return this.#state;
+  }
+  get openCalls(): number {
+    return this.#calls.size + this.#inbox.length;
+  }
+
+  /** The process is gone from one moment to the next. */
+  kill(): void {
+    for (const thread of [this.main, this.applier, this.#walWriter, this.#flusher]) thread.kill();
+    for (const call of [...this.#inbox, ...this.#calls.values()]) call.answered(null);
+    this.#calls.clear();
+    this.#inbox = [];
+  }
+
+  /** Stops in order, as EtcdServer does; `done` when everything is closed. */
+  stop(done: () => void): void {
+    if (this.#core === null || this.#wal === null || this.#applyThread === null) {
+      this.main.run(1, done);
+      return;
+    }
+    this.#core.end();
+    const [wal, applyThread] = [this.#wal, this.#applyThread];
+    const stopAll = async (): Promise<void> => {
+      await applyThread.handle({ type: "stop" });
+      await wal.close();
+      done();
+    };
+    stopAll().catch((error: unknown) => this.member.processFailed(this, error));
+  }
+
+  /** Milliseconds that never go back. */
+  readonly #nowMs = (): number => this.member.clock.monotonicMs(this.member.world.timeline.now);
+
+  async #boot(): Promise<void> {
+    const { member } = this;
+    const log = new ReplayedLog();
+    let ready: Ready;
+    if (member.bootstrapped) {
+      this.#wal = await Wal.open(this.#walOptions(), this.#doors());
+      member.recovered();
+      await this.#wal.replay(log);
+      ready = await this.#startApply();
+      member.checkHalvesFit(log, ready.consistentIndex);
+    } else {
+      member.wipe();
+      ready = await this.#startApply();
+      await this.#createLog(log);
+      member.bootstrapped = true;
+    }
+    this.#run(log, ready);
+  }
+
+  /** The first entries are durable before anything else happens. */
+  async #createLog(log: ReplayedLog): Promise<void> {
+    const { member } = this;
+    const wal = await Wal.create(this.#walOptions(), encodeIdentity(member.identity), this.#doors());
+    this.#wal = wal;
+    const first = firstEntries(member.world.founders);
+    log.entriesRecord(first);
+    log.hardStateRecord({ term: 1, vote: 0n, commit: first.lastIndex });
+    const durable = new Promise<void>((resolve) => (this.#firstDurable = resolve));
+    wal.append({ batches: log.batches, hardState: log.hardState, token: 0 });
+    await durable;
+  }
+  #firstDurable: (() => void) | null = null;
+
+  #walOptions(): { dir: string; onDurable: (token: number) => void; onFatal: () => void } {
+    return {
+      dir: "",
+      onDurable: (token) => {
+        this.#firstDurable?.();
+        this.#firstDurable = null;
+        this.#core?.onDurable(token);
+      },
+      onFatal: () => this.member.exit("the log's disk failed"),
+    };
+  }
+
+  #doors(): ReturnType<typeof logDoors> {
+    const { disk, manner, world } = this.member;
+    return logDoors({
+      disk,
+      manner,
+      timeline: world.timeline,
+      chance: world.diskChance,
+      writer: this.#walWriter,
+      owner: this.main,
+      point: (point) => this.member.faultPoint(point),
+      synced: () => {},
+      released: (index) => world.checker.released(this.member, index, this.member.backend.flushedIndex),
+    });
+  }
+
+  /** Starts the apply thread on the member's backend. */
+  async #startApply(): Promise<Ready> {
+    const { member } = this;
+    const { world } = member;
+    let ready: Ready | null = null;
+    const post = (message: FromApply): void => {
+      if (message.type === "ready") ready = message;
+      else this.#posted(message);
+    };
+    const toApply = new SimulatedMailbox(this.applier, world.threadChance, () => this.#applyThread?.wake());
+    const toMain: SimulatedMailbox = new SimulatedMailbox(this.main, world.threadChance, () => {
+      if (apply.receive(toMain)) this.#core?.onProgress();
+    });
+    const apply = new ApplySide(toApply, (batch, callIds) => this.#handed(batch, callIds));
+    this.#apply = apply;
+    this.#applyThread = await ApplyThread.start(this.#applyInit(), {
+      post,
+      fromMain: toApply,
+      toMain,
+      reply: (bytes, length) => this.#replied(parseReplies(bytes, length)),
+      crc32c,
+      schedule: (run) => this.applier.run(world.threadChance.around(member.applyTurnMs), run),
+      clock: { now: this.#nowMs },
+      registry: new Registry(),
+      logger: silentLogger,
+      openBackend: ({ onCommit }) => this.#openBackend(onCommit),
+    });
+    this.#applyThread.wake();
+    if (ready === null) throw new Error("apply did not tell that it is ready");
+    return ready;
+  }
+
+  #applyInit(): ApplyInit {
+    const { identity, world } = this.member;
+    return {
+      ...identity,
+      backendPath: "",
+      methods,
+      toApply: 0,
+      toMain: 0,
+      quotaBackendBytes: 0,
+      backendBatchLimit: 10_000,
+      backendBatchIntervalMs: 100,
+      maxLearners: 1,
+      warningApplyDurationMs: Number.MAX_SAFE_INTEGER,
+      logLevel: world.config.logLevel,
+    };
+  }
+
+  /** The backend flushes some time after a change, as its disk has it. */
+  #openBackend(
+    onCommit: (report: { changes: number; bytes: number; seconds: number; flushedIndex: number }) => void,
+  ): StateDigest {
+    const { member } = this;
+    const { world, backend } = member;
+    let scheduled = false;
+    const flush = (): void => {
+      scheduled = false;
+      member.faultPoint("beforeFlush");
+      if (!this.#flusher.alive) return;
+      backend.flushNow();
+      world.checker.flushed(member, backend.flushedIndex);
+      member.faultPoint("afterFlush");
+      const report = { changes: 1, bytes: 1, seconds: 0.01, flushedIndex: backend.flushedIndex };
+      this.applier.run(world.diskChance.around(0.1), () => onCommit(report));
+    };
+    this.#state = new StateDigest(backend, (index, term, digest) => {
+      world.checker.applied(member, index, term, digest);
+      if (scheduled) return;
+      scheduled = true;
+      this.#flusher.run(member.manner.flushMs * (0.5 + world.diskChance.fraction()), flush);
+    });
+    return this.#state;
+  }
+
+  /** Apply's port to main: in order, apart from the mailbox. */
+  #posted(message: Exclude<FromApply, { type: "ready" }>): void {
+    const { world, checker } = { world: this.member.world, checker: this.member.world.checker };
+    if (message.type === "fatal") throw new Error(`apply failed: ${message.stack}`);
+    if (message.type === "log" || message.type === "metrics" || message.type === "stopped") return;
+    if (message.type === "confChange") checker.confChanged(this.member, message.index, message.confState);
+    const { now } = world.timeline;
+    this.#lastPost = Math.max(this.#lastPost, now + world.threadChance.around(0.05));
+    this.main.run(this.#lastPost - now, () => this.#core?.onApplyEvent(message));
+  }
+
+  #handed(batch: EntryBatch, callIds: Uint32Array): void {
+    this.member.world.checker.handedToApply(this.member, batch);
+    for (let i = 0; i < callIds.length; i++) {
+      const call = this.#calls.get(callIds[i]!);
+      if (call !== undefined) call.index = batch.firstIndex + i;
+    }
+  }
+
+  #run(log: ReplayedLog, ready: Ready): void {
+    const { member } = this;
+    const { world, identity } = member;
+    const wal = this.#wal!;
+    Object.assign(this.#apply!.progress, { appliedIndex: ready.consistentIndex, flushedIndex: ready.consistentIndex });
+    this.#core = new MemberCore(
+      {
+        config: { ...world.config, name: member.name },
+        identity,
+        wal: {
+          append: (work: WalAppend) => {
+            for (const batch of work.batches) world.checker.appended(member, batch);
+            wal.append(work);
+          },
+          appendSnapshotMark: (mark, token) => void wal.appendSnapshotMark(mark, token),
+          release: (index) => wal.release(index),
+        },
+        apply: this.#apply!,
+        transport: { send: (messages) => this.#send(messages) },
+        replies: {
+          error: (callId, error) => void this.#errors.push({ callId, error }),
+          flush: () => this.#flushErrors(),
+        },
+        logger: silentLogger,
+        prng: world.raftChance.prng,
+        nowMs: this.#nowMs,
+        startMs: member.clock.wallMs(world.timeline.now),
+        unblocked: () => this.#wake(),
+        stateChanged: () => {},
+      },
+      { log, ready },
+    );
+    this.#core.begin();
+    this.#tick();
+    this.#wake();
+    member.started();
+  }
+
+  #tick(): void {
+    const { world, clock } = this.member;
+    this.main.run(world.config.heartbeatInterval / clock.rate, () => {
+      this.#core!.tick();
+      this.#tick();
+    });
+  }
+
+  #send(messages: readonly Message[]): void {
+    const { member } = this;
+    for (const message of messages) {
+      member.world.checker.sent(member, message);
+      member.world.network.send(member, message);
+    }
+  }
+
+  /** A message from another member arrives. */
+  deliver(message: Message): void {
+    this.main.run(0, () => {
+      if (this.#core === null) return;
+      const result = this.#core.receive(message);
+      this.member.world.received(this.member, message, result);
+    });
+  }
+
+  /** A client's call arrives. */
+  call(call: ServerCall): void {
+    this.#inbox.push(call);
+    this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#woken) return;
+    this.#woken = true;
+    this.main.run(this.member.world.threadChance.around(0.05), () => {
+      this.#woken = false;
+      this.#takeCalls();
+    });
+  }
+
+  /** One wake-up: all calls that have come, then one flush, as the dispatcher does. */
+  #takeCalls(): void {
+    const core = this.#core;
+    if (core === null || this.#inbox.length === 0 || core.blocked) return;
+    const calls = this.#inbox;
+    this.#inbox = [];
+    const local: Uint8Array[] = [];
+    for (const call of calls) {
+      const callId = this.#nextCall++;
+      this.#calls.set(callId, call);
+      if (core.clusterVersion === null)
+        this.#answer({ callId, code: 14, text: "not capable", message: new Uint8Array(0) });
+      else this.#take(core, call, callId, local);
+    }
+    if (local.length > 0)
+      core.readSerializable(
+        new Uint8Array(Buffer.concat(local)),
+        local.reduce((sum, { length }) => sum + length, 0),
+      );
+    core.flush();
+  }
+
+  #take(core: MemberCore, call: ServerCall, callId: number, local: Uint8Array[]): void {
+    const { kind, field, message, method } = call;
+    if (kind === "write") {
+      const error = core.propose(field, message, 0, message.length, callId, anonymous);
+      if (error !== null) this.#answer({ callId, code: error.code, text: error.message, message: new Uint8Array(0) });
+      return;
+    }
+    const record = callRecord(callId, method, message);
+    if (kind === "read") core.readLinearizable(record, 0, record.length);
+    else local.push(record);
+  }
+
+  #flushErrors(): void {
+    for (const { callId, error } of this.#errors.splice(0)) {
+      this.#answer({ callId, code: error.code, text: error.message, message: new Uint8Array(0) });
+    }
+  }
+
+  #replied(replies: readonly Reply[]): void {
+    for (const reply of replies) this.#answer(reply);
+  }
+
+  /** Exactly one answer a call. */
+  #answer(reply: Reply): void {
+    const call = this.#calls.get(reply.callId);
+    if (call === undefined)
+      this.member.world.fail("one answer a call", `${this.member.name} answers call ${reply.callId} again`);
+    this.#calls.delete(reply.callId);
+    call.answered(reply);
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * What a run consists of: its size, its faults and its clients' operations, each with its time. All of it is plain
+ * data, so that a failing run can be shrunk piece by piece and kept; what is left to chance (delays, losses, which
+ * sectors survive) follows from `seed`.
+ */
+import type { FaultPoint } from "./log-door.js";
+import type { Weather } from "./network.js";
+
+export type Fault =
+  /** The process ends; with `point`, when it comes there for the `count`th time from now. */
+  | {
+      readonly kind: "crash";
+      readonly atMs: number;
+      readonly member: number;
+      readonly downMs: number;
+      readonly point: FaultPoint | null;
+      readonly count: number;
+    }
+  /** All members crash at once. */
+  | { readonly kind: "blackout"; readonly atMs: number; readonly downMs: number }
+  /** Ends in order and starts again. */
+  | { readonly kind: "stop"; readonly atMs: number; readonly member: number; readonly downMs: number }
+  /** A thread stands still. */
+  | {
+      readonly kind: "pause";
+      readonly atMs: number;
+      readonly member: number;
+      readonly forMs: number;
+      readonly threads: "main" | "apply" | "both";
+    }
+  /** Links cut, each in one direction: [from, to]. */
+  | {
+      readonly kind: "cut";
+      readonly atMs: number;
+      readonly forMs: number;
+      readonly links: readonly (readonly [number, number])[];
+    }
+  | { readonly kind: "weather"; readonly atMs: number; readonly forMs: number; readonly weather: Weather }
+  /** Writes and syncs take so long. */
+  | {
+      readonly kind: "slowDisk";
+      readonly atMs: number;
+      readonly member: number;
+      readonly forMs: number;
+      readonly syncMs: number;
+      readonly flushMs: number;
+    }
+  /** Nothing is written or synced. */
+  | { readonly kind: "hungDisk"; readonly atMs: number; readonly member: number; readonly forMs: number }
+  /** The next sync of the log fails. */
+  | { readonly kind: "failedSync"; readonly atMs: number; readonly member: number }
+  | {
+      readonly kind: "slowApply";
+      readonly atMs: number;
+      readonly member: number;
+      readonly forMs: number;
+      readonly turnMs: number;
+    }
+  /** A bit of the log turns over while the member is down; it must refuse to start. */
+  | { readonly kind: "bitFlip"; readonly atMs: number; readonly member: number; readonly downMs: number }
+  /** A write lands on another's place; the member must refuse to start once it has ended. */
+  | { readonly kind: "misdirect"; readonly atMs: number; readonly member: number; readonly downMs: number }
+  /** The monotonic clock jumps forward, the wall clock anywhere. */
+  | {
+      readonly kind: "clockJump";
+      readonly atMs: number;
+      readonly member: number;
+      readonly forwardMs: number;
+      readonly wallMs: number;
+    }
+  | { readonly kind: "clockRate"; readonly atMs: number; readonly member: number; readonly rate: number };
+
+export const operationKinds = [
+  "put",
+  "get",
+  "localGet",
+  "delete",
+  "swapValue",
+  "swapRevision",
+  "create",
+  "putTwo",
+  "getTwo",
+] as const;
+export type OperationKind = (typeof operationKinds)[number];
+
+/** Something that a client does, after what it does before. */
+export interface Operation {
+  readonly atMs: number;
+  readonly client: number;
+  readonly member: number;
+  readonly kind: OperationKind;
+  readonly keys: readonly string[];
+  /** Differs from all others of the run. */
+  readonly value: string;
+  readonly timeoutMs: number;
+}
+
+export interface Scenario {
+  readonly seed: number;
+  readonly members: number;
+  readonly heartbeatMs: number;
+  readonly electionMs: number;
+  readonly preVote: boolean;
+  readonly snapshotCount: number;
+  readonly catchupEntries: number;
+  /** Faults happen until then; afterwards everything heals. */
+  readonly durationMs: number;
+  readonly weather: Weather;
+  readonly faults: readonly Fault[];
+  readonly operations: readonly Operation[];
+}

@@ -1,0 +1,260 @@
+/**
+ * One run: members, network, clients and faults on one timeline, all from one scenario. First anything may fail; then
+ * everything heals, and what was asked for must finish (liveness); in the end all members must be equal and the
+ * clients' history linearizable.
+ */
+import { makeConfig, type Config, type OptionName } from "../../src/config/index.js";
+import { clusterIdOf, memberIdOf, type Member } from "../../src/membership/index.js";
+import type { Message, StepResult } from "../../src/raft/index.js";
+import { smallBuckets } from "../../src/storage/backend/index.js";
+import { Chance } from "./chance.js";
+import { Checker, SimulationFailure } from "./checker.js";
+import { Clients } from "./clients.js";
+import { FaultInjector } from "./faults.js";
+import { checkKvHistory } from "./kv-model.js";
+import { goodManner, SimulatedMember } from "./member.js";
+import { Network } from "./network.js";
+import type { Scenario } from "./scenario.js";
+import { wholeDigest } from "./state-digest.js";
+import { Timeline } from "./timeline.js";
+import type { Trace } from "./trace.js";
+
+/** What may become of a message between honest members. */
+const harmless: ReadonlySet<StepResult> = new Set(["ok", "unknownPeer", "noLeader", "notMember", "leaderTransfer"]);
+
+/** So long after everything has healed, requests must have ended; etcd's own limit of them is 7 s. */
+const finishMs = 30_000;
+/** A new write succeeds within this, at every member. */
+const writeMs = 30_000;
+/** All members have applied everything within this. */
+const convergeMs = 20_000;
+
+/** What a run comes to. */
+export interface Outcome {
+  readonly failure: SimulationFailure | null;
+  readonly simulatedMs: number;
+  readonly events: number;
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+export class World {
+  readonly scenario: Scenario;
+  readonly timeline = new Timeline();
+  readonly config: Config;
+  readonly founders: readonly Member[];
+  readonly members: readonly SimulatedMember[];
+  readonly network = new Network(this);
+  readonly checker: Checker;
+  readonly clients: Clients;
+  readonly netChance: Chance;
+  readonly diskChance: Chance;
+  readonly threadChance: Chance;
+  readonly raftChance: Chance;
+  readonly faultChance: Chance;
+  readonly trace: Trace | null;
+  readonly #faults: FaultInjector;
+  readonly #byId = new Map<bigint, SimulatedMember>();
+  crashes = 0;
+  refusals = 0;
+  #failure: SimulationFailure | null = null;
+  #undecided = 0;
+
+  constructor(scenario: Scenario, trace: Trace | null = null) {
+    this.scenario = scenario;
+    this.trace = trace;
+    const streams = [0, 1, 2, 3, 4].map((stream) => new Chance(scenario.seed, stream));
+    [this.netChance, this.diskChance, this.threadChance, this.raftChance, this.faultChance] = streams as [
+      Chance,
+      Chance,
+      Chance,
+      Chance,
+      Chance,
+    ];
+    this.config = configOf(scenario);
+    this.founders = Array.from({ length: scenario.members }, (_, i) => founder(i));
+    const clusterId = clusterIdOf(this.founders.map(({ id }) => id));
+    this.members = this.founders.map(({ id, name }) => new SimulatedMember(this, name, { memberId: id, clusterId }));
+    for (const member of this.members) this.#byId.set(member.id, member);
+    this.checker = new Checker(() => this.members);
+    this.checker.bootstrapIndex = this.founders.length;
+    this.network.weather = scenario.weather;
+    this.clients = new Clients(this, scenario.operations);
+    this.#faults = new FaultInjector(this);
+  }
+
+  memberOf(id: bigint): SimulatedMember | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** A promise is broken: the run is over. */
+  fail(kind: string, detail: string): never {
+    this.#failure ??= new SimulationFailure(kind, detail);
+    throw this.#failure;
+  }
+
+  /** Something threw in a member. */
+  failed(error: unknown, where: string): void {
+    if (this.#failure !== null) return;
+    if (error instanceof SimulationFailure) this.#failure = error;
+    else {
+      const { message, stack } = error instanceof Error ? error : new Error(String(error));
+      this.#failure = new SimulationFailure(`panic: ${message}`, `${where}: ${stack ?? ""}`);
+    }
+  }
+
+  /** A message was taken by a member, or not. */
+  received(member: SimulatedMember, message: Message, result: StepResult): void {
+    if (!harmless.has(result))
+      this.fail("honest messages are taken", `${member.name}: ${result} for type ${message.type}`);
+  }
+
+  /** Runs to the end. Nothing else may happen in this process meanwhile. */
+  async run(): Promise<Outcome> {
+    try {
+      await this.#runAll();
+    } catch (error) {
+      this.failed(error, "run");
+    }
+    for (const { process } of this.members) process?.kill();
+    const { timeline, clients, network, crashes, refusals, checker } = this;
+    const counts = {
+      ...clients.counts,
+      messages: network.sent,
+      lost: network.lost,
+      crashes,
+      refusals,
+      elections: checker.elections,
+      entries: checker.committedIndex,
+      undecided: this.#undecided,
+    };
+    return { failure: this.#failure, simulatedMs: timeline.now, events: timeline.count, counts };
+  }
+
+  async #runAll(): Promise<void> {
+    for (const member of this.members) member.start();
+    this.clients.start();
+    this.#faults.schedule();
+    await this.#until(this.scenario.durationMs, () => false);
+    this.#heal();
+    await this.#expect("liveness: requests finish", finishMs, () => this.clients.done && this.#callsAnswered());
+    await this.#writeEverywhere();
+    await this.#expect("liveness: members converge", convergeMs, () => this.#converged());
+    this.#checkEqual();
+    this.#checkHistory();
+  }
+
+  /** Lets time pass until it is `time` or `done`. */
+  async #until(time: number, done: () => boolean): Promise<boolean> {
+    const { timeline } = this;
+    while (timeline.nextAt <= time) {
+      timeline.step();
+      // What promises and microtasks do belongs to the event.
+      await null;
+      if (this.#failure !== null) throw this.#failure;
+      if (done()) return true;
+    }
+    timeline.skipTo(time);
+    return done();
+  }
+
+  async #expect(kind: string, withinMs: number, done: () => boolean): Promise<void> {
+    if (done() || (await this.#until(this.timeline.now + withinMs, done))) return;
+    this.fail(kind, `not within ${withinMs} ms after everything has healed: ${this.#describe()}`);
+  }
+
+  #describe(): string {
+    return this.members
+      .map(({ name, process, refused, up }) => {
+        if (refused) return `${name} refused`;
+        if (process === null || !up) return `${name} down`;
+        const { term, commitIndex, leader } = process.core!;
+        const open = `${process.openCalls} calls open`;
+        return `${name} term ${term} leader ${this.memberOf(leader)?.name ?? "none"} commit ${commitIndex} applied ${process.appliedIndex} ${open}`;
+      })
+      .join("; ");
+  }
+
+  /** All faults end; who can, comes back. */
+  #heal(): void {
+    this.trace?.note(null, "heal");
+    this.#faults.end();
+    this.network.heal();
+    for (const member of this.members) {
+      Object.assign(member.manner, goodManner);
+      member.disk.misdirectNext = false;
+      member.applyTurnMs = 0.05;
+      member.clock.changeRate(this.timeline.now, 1);
+      member.armed = null;
+      member.process?.main.resume();
+      member.process?.applier.resume();
+      member.start();
+    }
+  }
+
+  #callsAnswered(): boolean {
+    return this.members.every(({ process }) => process === null || process.openCalls === 0);
+  }
+
+  async #writeEverywhere(): Promise<void> {
+    let missing = 0;
+    this.members.forEach((member, i) => {
+      if (member.refused) return;
+      missing++;
+      this.#writeAt(i, 0, () => missing--);
+    });
+    await this.#expect("liveness: a new write succeeds", writeMs, () => missing === 0);
+  }
+
+  #writeAt(member: number, attempt: number, done: () => void): void {
+    const value = `final-${member}-${attempt}`;
+    const fields = { atMs: 0, client: -1, keys: [`final-${member}`], timeoutMs: 8000 };
+    this.clients.perform({ ...fields, member, kind: "put", value }, (success) => {
+      if (success) done();
+      else this.timeline.after(50, () => this.#writeAt(member, attempt + 1, done));
+    });
+  }
+
+  #converged(): boolean {
+    const { committedIndex } = this.checker;
+    return this.members.every(
+      ({ refused, up, process, backend }) =>
+        refused || (up && process!.appliedIndex === committedIndex && backend.flushedIndex === committedIndex),
+    );
+  }
+
+  /** All that is stored is equal on all members, byte by byte. */
+  #checkEqual(): void {
+    const [first, ...others] = this.members.filter(({ refused }) => !refused);
+    if (first === undefined) return;
+    const expected = wholeDigest(first.backend, smallBuckets);
+    for (const other of others) {
+      if (wholeDigest(other.backend, smallBuckets) !== expected) {
+        this.fail("equal state", `${first.name} and ${other.name} differ in the end`);
+      }
+    }
+  }
+
+  #checkHistory(): void {
+    const verdict = checkKvHistory(this.clients.history);
+    if (verdict.result === "undecided") this.#undecided++;
+    if (verdict.result !== "violation") return;
+    const show = (calls: readonly unknown[]): string => JSON.stringify(calls.slice(-5));
+    this.fail("linearizability", `after ${show(verdict.order)} none of ${show(verdict.stuck)} can be next`);
+  }
+}
+
+function founder(i: number): Member {
+  const peerURLs = [`http://m${i}:2380`];
+  return { id: memberIdOf(peerURLs, "simulation"), name: `m${i}`, peerURLs, clientURLs: [], isLearner: false };
+}
+
+function configOf(scenario: Scenario): Config {
+  const given: [OptionName, unknown][] = [
+    ["heartbeat-interval", scenario.heartbeatMs],
+    ["election-timeout", scenario.electionMs],
+    ["pre-vote", scenario.preVote],
+    ["snapshot-count", scenario.snapshotCount],
+    ["snapshot-catchup-entries", scenario.catchupEntries],
+  ];
+  return makeConfig(new Map(given));
+}
