@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { packageRoot } from "../src/base/index.js";
+import { options } from "../src/config/index.js";
 import { importTable } from "./tidy/import-table.js";
 import { cycleFindings, importFindings } from "./tidy/imports.js";
 import * as rules from "./tidy/rules.js";
@@ -202,6 +203,20 @@ describe("lint and compiler", () => {
       assert.match(findings, new RegExp(`raft/${name}\\.ts[^\\n]*${name}`), `${name} in\n${findings}`);
     }
     assert.doesNotMatch(findings, /fine\.ts/);
+  });
+});
+
+describe("options", () => {
+  test("those of the server are read, or say that they are not", () => {
+    assert.deepEqual(rules.optionFindings(tree, options), []);
+  });
+
+  test("the rule finds what it is for", () => {
+    const code = file(path, "config.maxTxnOps; // config.maxWals");
+    assert.deepEqual(rules.optionFindings(code, { "max-txn-ops": {}, "max-wals": { noEffect: true } }), []);
+    assert.equal(rules.optionFindings(code, { "max-txn-ops": { noEffect: true } }).length, 1);
+    assert.equal(rules.optionFindings(code, { "max-wals": {} }).length, 1);
+    assert.deepEqual(rules.optionFindings(code, { "max-wals": { notYet: true } }), []);
   });
 });
 

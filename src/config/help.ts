@@ -33,12 +33,16 @@ export const usageText = `Usage:
     Durations in the file are whole numbers of nanoseconds.
 `;
 
+function standing({ notYet, noEffect }: Option<unknown>): string {
+  if (notYet === true) return " Not supported by this version.";
+  return noEffect === true ? " Without effect in this version." : "";
+}
+
 function describe(name: string, option: Option<unknown>): string {
   const shown = option.print(option.default);
   const head = option.isBoolean && shown === "false" ? `  --${name}` : `  --${name} '${shown}'`;
   const agree = option.scope === "cluster" ? " All members must agree on it." : "";
-  const notYet = option.notYet === true ? " Not supported by this version." : "";
-  return `${head}\n    ${option.help}${agree}${notYet}`;
+  return `${head}\n    ${option.help}${agree}${standing(option)}`;
 }
 
 /** The whole help: usage, then every option by section with its default. */

@@ -28,6 +28,8 @@ interface About<T> {
   readonly scope?: "member" | "cluster";
   /** Set to anything but its default, the server refuses to start: what it asks for is not built yet. */
   readonly notYet?: boolean;
+  /** Taken, so that what runs etcd runs this, but what it would change is not built, or works otherwise here. */
+  readonly noEffect?: boolean;
   /** Where its YAML key is, when it is not the flag's name: [group, key]. */
   readonly yaml?: readonly [string, string];
   /** Never printed. */

@@ -43,7 +43,8 @@ const discoveryOptions = {
   "discovery-srv-name": text({ ...discovery, default: "" }),
 } as const;
 
-/** Changes a cluster's members must agree on have `scope: "cluster"`; `notYet` marks what cannot be asked for so far. */
+/** Changes a cluster's members must agree on have `scope: "cluster"`; `notYet` marks what cannot be
+ * asked for so far, `noEffect` what may be asked for and changes nothing. */
 export const options = {
   // Member
   name: text({
@@ -85,11 +86,13 @@ export const options = {
   }),
   "initial-election-tick-advance": boolean({
     section: "member",
+    noEffect: true,
     default: true,
     help: "Shorten the first election timeout after a start.",
   }),
   "listen-peer-urls": urls({
     section: "member",
+    noEffect: true,
     default: parseUrls("http://localhost:2380"),
     help: "URLs to listen on for other members.",
   }),
@@ -105,10 +108,11 @@ export const options = {
   }),
   "max-snapshots": integer({
     section: "member",
+    noEffect: true,
     default: 5,
     help: "Snapshot files to keep; 0 keeps all. Deprecated by etcd 3.6.",
   }),
-  "max-wals": integer({ section: "member", default: 5, help: "Log files to keep; 0 keeps all." }),
+  "max-wals": integer({ section: "member", noEffect: true, default: 5, help: "Log files to keep; 0 keeps all." }),
   "memory-mlock": boolean({
     section: "member",
     notYet: true,
@@ -123,8 +127,9 @@ export const options = {
   }),
   "backend-bbolt-freelist-type": text({
     section: "member",
+    noEffect: true,
     default: "map",
-    help: "Accepted for etcd's sake; this server's database is not bbolt.",
+    help: "How bbolt keeps its free pages; the database here is LMDB.",
   }),
   "backend-batch-interval": duration({
     section: "member",
@@ -181,11 +186,13 @@ export const options = {
   "enable-grpc-gateway": boolean({ section: "member", default: true, help: "Serve JSON over HTTP below /v3/." }),
   "raft-read-timeout": duration({
     section: "member",
+    noEffect: true,
     default: 5000,
     help: "Read timeout of connections between members, at least 5s.",
   }),
   "raft-write-timeout": duration({
     section: "member",
+    noEffect: true,
     default: 5000,
     help: "Write timeout of connections between members, at least 5s.",
   }),
@@ -227,6 +234,7 @@ export const options = {
   ...discoveryOptions,
   "strict-reconfig-check": boolean({
     section: "clustering",
+    noEffect: true,
     default: true,
     help: "Refuse changes of membership that would lose the quorum.",
   }),
@@ -250,10 +258,11 @@ export const options = {
   }),
   "v2-deprecation": choice({
     section: "clustering",
+    noEffect: true,
     default: "write-only",
     values: ["write-only", "write-only-skip-check", "write-only-drop-data", "gone"],
     refusal: (value) => `invalid value ${JSON.stringify(value)}`,
-    help: "Accepted for etcd's sake; without effect.",
+    help: "What is left of the v2 store; there is none here.",
   }),
 
   // Security
@@ -386,12 +395,23 @@ export const options = {
   }),
   "self-signed-cert-validity": integer({
     section: "security",
+    noEffect: true,
     default: 1,
     help: "Years that certificates of --auto-tls and --peer-auto-tls are good for.",
   }),
   "cipher-suites": list({ section: "security", notYet: true, default: [], help: "TLS cipher suites, by Go's names." }),
-  "tls-min-version": text({ section: "security", default: "TLS1.2", help: "Lowest TLS version: TLS1.2 or TLS1.3." }),
-  "tls-max-version": text({ section: "security", default: "", help: "Highest TLS version; empty for the newest." }),
+  "tls-min-version": text({
+    section: "security",
+    noEffect: true,
+    default: "TLS1.2",
+    help: "Lowest TLS version: TLS1.2 or TLS1.3.",
+  }),
+  "tls-max-version": text({
+    section: "security",
+    noEffect: true,
+    default: "",
+    help: "Highest TLS version; empty for the newest.",
+  }),
   cors: list({
     section: "security",
     default: ["*"],
@@ -406,8 +426,13 @@ export const options = {
 
   // Auth
   "auth-token": text({ section: "auth", notYet: true, default: "simple", help: "Kind of token and its options." }),
-  "bcrypt-cost": integer({ section: "auth", default: 10, help: "Cost of hashing a password." }),
-  "auth-token-ttl": integer({ section: "auth", default: 300, help: "Life of a simple token, in seconds." }),
+  "bcrypt-cost": integer({ section: "auth", noEffect: true, default: 10, help: "Cost of hashing a password." }),
+  "auth-token-ttl": integer({
+    section: "auth",
+    noEffect: true,
+    default: 300,
+    help: "Life of a simple token, in seconds.",
+  }),
 
   // Monitoring, logging, tracing
   "listen-metrics-urls": urls({
@@ -430,11 +455,13 @@ export const options = {
   "enable-log-rotation": boolean({ section: "logging", notYet: true, default: false, help: "Rotate the log file." }),
   "log-rotation-config-json": text({
     section: "logging",
+    noEffect: true,
     default: '{"maxsize":100,"maxage":0,"maxbackups":0,"localtime":false,"compress":false}',
     help: "How --enable-log-rotation rotates.",
   }),
   "warning-unary-request-duration": duration({
     section: "logging",
+    noEffect: true,
     default: 300,
     help: "Log unary requests that take longer.",
   }),
@@ -446,13 +473,25 @@ export const options = {
   }),
   "distributed-tracing-address": text({
     section: "tracing",
+    noEffect: true,
     default: "localhost:4317",
     help: "The collector's address.",
   }),
-  "distributed-tracing-service-name": text({ section: "tracing", default: "etcd", help: "Service name in spans." }),
-  "distributed-tracing-instance-id": text({ section: "tracing", default: "", help: "Service instance in spans." }),
+  "distributed-tracing-service-name": text({
+    section: "tracing",
+    noEffect: true,
+    default: "etcd",
+    help: "Service name in spans.",
+  }),
+  "distributed-tracing-instance-id": text({
+    section: "tracing",
+    noEffect: true,
+    default: "",
+    help: "Service instance in spans.",
+  }),
   "distributed-tracing-sampling-rate": integer({
     section: "tracing",
+    noEffect: true,
     go: "int64",
     default: 0,
     help: "Sampled requests a million.",
@@ -467,22 +506,26 @@ export const options = {
   }),
   "compact-hash-check-time": duration({
     section: "features",
+    noEffect: true,
     default: 60_000,
     help: "Time between checks of compaction hashes.",
   }),
   "compaction-batch-limit": integer({
     section: "features",
+    noEffect: true,
     go: "int64",
     default: 0,
     help: "Revisions deleted in one batch of a compaction; 0 for 1000.",
   }),
   "compaction-sleep-interval": duration({
     section: "features",
+    noEffect: true,
     default: 0,
     help: "Pause between batches of a compaction; 0 for 10ms.",
   }),
   "watch-progress-notify-interval": duration({
     section: "features",
+    noEffect: true,
     default: 0,
     help: "Time between progress notifications; 0 for 10m.",
   }),
@@ -506,6 +549,7 @@ export const options = {
   }),
   "downgrade-check-time": duration({
     section: "features",
+    noEffect: true,
     default: 5000,
     help: "Time between checks of a downgrade under way.",
   }),

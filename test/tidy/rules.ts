@@ -49,7 +49,11 @@ export function openingFindings(tree: Tree): string[] {
 export function lengthFindings(tree: Tree): string[] {
   return each(tree, isCode, (path, text) => {
     if (tables.test(path)) return [];
-    const max = path.endsWith(".worker.ts") ? workerLinesMax : isTest(path) ? testLinesMax : linesMax;
+    const max = path.endsWith(".worker.ts")
+      ? workerLinesMax
+      : isTest(path) || path.startsWith("test/")
+        ? testLinesMax
+        : linesMax;
     return lineCount(text) > max ? [`${lineCount(text)} lines, more than ${max}`] : [];
   });
 }
@@ -136,4 +140,24 @@ export function pinFindings(tree: Tree): string[] {
       .filter(([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version))
       .map(([name, version]) => `package.json: ${name} is ${version}, not one version`),
   );
+}
+
+/** What tidy needs to know of an option. */
+export interface OptionStanding {
+  readonly notYet?: boolean;
+  readonly noEffect?: boolean;
+}
+
+/** An option that is taken in earnest is read by something; one that says it has no effect is read by nothing. */
+export function optionFindings(tree: Tree, table: Readonly<Record<string, OptionStanding>>): string[] {
+  const code = [...tree]
+    .filter(([path]) => isSource(path) && !isTest(path) && !path.startsWith("src/config/"))
+    .map(([, text]) => codeOnly(text))
+    .join("\n");
+  return Object.entries(table).flatMap(([name, { notYet = false, noEffect = false }]) => {
+    const property = name.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+    const isRead = new RegExp(`\\b${property}\\b`).test(code);
+    if (noEffect && isRead) return [`${name} says it has no effect, and is read`];
+    return !isRead && !noEffect && !notYet ? [`${name} is read by nothing and does not say so`] : [];
+  });
 }

@@ -15,12 +15,16 @@ function walk(root: string, folder: string): string[] {
   });
 }
 
-/** Committed files and those about to be; without git, all that are not built. */
+function list(root: string, args: readonly string[]): string[] {
+  const options = { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] } as const;
+  return execFileSync("git", ["ls-files", "-z", ...args], options).split("\0");
+}
+
+/** Committed files, and code about to be; without git, all that is not built. */
 function paths(root: string): string[] {
   try {
-    const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
-    const list = execFileSync("git", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
-    return [...new Set(list.split("\0"))].filter((path) => path !== "");
+    const coming = list(root, ["--others", "--exclude-standard", "src", "test", "bench", "scripts", "native"]);
+    return [...new Set([...list(root, ["--cached"]), ...coming])].filter((path) => path !== "");
   } catch {
     return walk(root, "");
   }
