@@ -129,7 +129,7 @@ function replaceFile(path, content) {
 
 /** Whether this platform leaves an optional package of the lock file out. */
 function isForeign({ os, cpu, libc }) {
-  const libcHere = process.report.getReport().header.glibcVersionRuntime === undefined ? "musl" : "glibc";
+  const libcHere = existsSync("/etc/alpine-release") ? "musl" : "glibc";
   const excludes = (list, value) => list !== undefined && !list.includes(value);
   return excludes(os, process.platform) || excludes(cpu, process.arch) || excludes(libc, libcHere);
 }

@@ -16,8 +16,12 @@ function walk(root: string, folder: string): string[] {
 }
 
 function list(root: string, args: readonly string[]): string[] {
-  const options = { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] } as const;
-  return execFileSync("git", ["ls-files", "-z", ...args], options).split("\0");
+  const text = execFileSync("git", ["ls-files", "-z", ...args], {
+    cwd: root,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  return text.split("\0");
 }
 
 /** Committed files, and code about to be; without git, all that is not built. */
