@@ -13,8 +13,8 @@ const headerBytes = 24;
 const entriesHeadBytes = 16;
 /** Of a snapshot mark: the log starts anew behind it. */
 const flagInstall = 1;
-/** A record's whole length is a 30-bit number. */
-const recordBytesMax = 2 ** 30;
+/** An append goes to disk as one batch, which is never longer. */
+const appendBytesMax = 2 ** 30 - 4096;
 const two32 = 2 ** 32;
 const bufferBytesMin = 256 << 10;
 /** A larger buffer is given up after use. */
@@ -76,9 +76,9 @@ export class RecordWriter {
   #begin(dataBytes: number, kind: number, flags: number, index: number): number {
     const padding = -dataBytes & 7;
     const length = headerBytes + dataBytes + padding;
-    assert(length <= recordBytesMax, "wal: record too long");
     const start = this.#length;
     const end = start + length;
+    assert(end <= appendBytesMax, "wal: append too long");
     if (end > this.bytes.length) this.#resize(Math.max(end, this.bytes.length * 2));
     this.#view.setUint32(start, 0, true);
     this.#view.setUint32(start + 4, length, true);

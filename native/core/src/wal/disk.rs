@@ -86,6 +86,9 @@ impl Disk for OsDisk {
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        if access == Access::Direct && cfg!(not(target_os = "linux")) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         Ok(Box::new(options(access).open(path)?))
     }
 

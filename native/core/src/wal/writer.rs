@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::aligned::AlignedBuffer;
-use super::codec::{BATCH_HEAD_BYTES, Chain, Kind, Malformed, for_each_record, padded, seal};
+use super::codec::{
+    BATCH_HEAD_BYTES, Chain, Kind, Malformed, RECORD_BYTES_MAX, for_each_record, padded, seal,
+};
 use super::error::WalError;
 use super::prepare::{OpenSegment, Released, write_zeros};
 use super::scan::UsedSegment;
@@ -50,6 +52,12 @@ impl Writer {
     }
 
     fn write_chunk(&mut self, mut chunk: Chunk) -> Result<(), WalError> {
+        if chunk.buffer.len() > RECORD_BYTES_MAX {
+            // It could not be read again.
+            return Err(WalError::Invalid {
+                reason: "append is too long",
+            });
+        }
         let length = padded(chunk.buffer.len());
         if self.offset + length as u64 > self.current.size {
             self.roll(length)?;

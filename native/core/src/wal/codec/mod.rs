@@ -34,7 +34,7 @@ pub use entries::{Entries, put_entries};
 #[cfg(test)]
 pub use record::record_at;
 pub use record::{
-    HEADER_BYTES, HardState, Kind, Malformed, Record, SnapshotMark, for_each_record,
-    put_hard_state, put_record, put_segment_head, put_snapshot_mark, read_hard_state,
-    read_segment_head, read_snapshot_mark,
+    HEADER_BYTES, HardState, Kind, Malformed, RECORD_BYTES_MAX, Record, SnapshotMark,
+    for_each_record, put_hard_state, put_record, put_segment_head, put_snapshot_mark,
+    read_hard_state, read_segment_head, read_snapshot_mark,
 };

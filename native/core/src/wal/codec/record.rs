@@ -4,8 +4,8 @@ use std::fmt;
 
 /// Bytes of a record before its data.
 pub const HEADER_BYTES: usize = 24;
-/// A record is never longer; a length beyond it is damage.
-pub(super) const RECORD_BYTES_MAX: usize = 1 << 30;
+/// No record, and no batch, is longer; a length beyond it is damage.
+pub const RECORD_BYTES_MAX: usize = 1 << 30;
 /// Indexes and terms are JavaScript numbers.
 pub(super) const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
 
