@@ -54,13 +54,16 @@ const folderRules: readonly Rule[] = [
   rule("metrics", /src\/metrics\//),
 ];
 
-const scriptFrame = /^\s+[0-9a-f]+ (.*)$/;
+const scriptFrame = /^\t\s*[0-9a-f]+ (.*)$/;
 
 /** Reads perf.data through `perf script`. */
 export async function readStages(perfData: string): Promise<ThreadStages[]> {
   const child = spawn("perf", ["script", "-i", perfData, "-F", "tid,ip,sym,dso"], {
-    stdio: ["ignore", "pipe", "ignore"],
+    stdio: ["ignore", "pipe", "pipe"],
   });
+  let said = "";
+  child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
   const threads = new Map<number, { samples: number; stages: Map<string, number> }>();
   let id = 0;
   let frames: string[] = [];
@@ -80,6 +83,8 @@ export async function readStages(perfData: string): Promise<ThreadStages[]> {
     else id = Number(/\d+/.exec(line)?.[0] ?? 0);
   }
   note();
+  const code = await ended;
+  if (code !== 0 || threads.size === 0) throw new Error(`perf script ended with ${code}: ${said}`);
   return [...threads].map(([thread, { samples, stages }]) => ({ id: thread, samples, stages }));
 }
 

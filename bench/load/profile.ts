@@ -42,6 +42,8 @@ const { values } = parseArgs({
 const entry = fileURLToPath(new URL("../../src/bin/etcd.js", import.meta.url));
 const warmupMs = 1500;
 const perfHertz = 1999;
+/** Load before the first one, after which V8 has compiled what is hot: at 1 × 1 that would take long. */
+const heat = { connections: 100, streams: 10, rate: 0, warmupMs: 0, measureMs: 2000 };
 /** Threads and stages below this are added up. */
 const smallUs = 0.01;
 
@@ -80,10 +82,11 @@ function loadSettings(folder: string): LoadSettings {
   };
 }
 
-async function startServer(nodeFlags: readonly string[], settings: LoadSettings): Promise<Server> {
+async function startServer(load: string, nodeFlags: readonly string[], settings: LoadSettings): Promise<Server> {
   const command = [process.execPath, ...nodeFlags, entry];
   const server = await Server.start({ name: "ours", command }, settings.folder);
   await server.put(rangeKey, new Uint8Array(settings.valueBytes).fill(97));
+  await runLoad(load, server, { ...settings, ...heat });
   return server;
 }
 
@@ -91,7 +94,7 @@ async function profileThreads(load: string, settings: LoadSettings): Promise<voi
   const perf = toolVersion("perf");
   const names = fileURLToPath(new URL("name-threads.cjs", import.meta.url));
   const flags = perf === null ? [] : ["--perf-basic-prof", "--interpreted-frames-native-stack"];
-  const server = await startServer(["--require", names, ...flags], settings);
+  const server = await startServer(load, ["--require", names, ...flags], settings);
   try {
     const result = await runLoad(load, server, settings);
     printThreads(result, server.pid);
@@ -134,11 +137,13 @@ async function profileStages(load: string, server: Server, settings: LoadSetting
   const seconds = String((settings.warmupMs + settings.measureMs) / 1000);
   const events = ["-F", String(perfHertz), "-e", "cpu-clock", "-g"];
   const perf = spawn("perf", ["record", ...events, "-p", String(server.pid), "-o", data, "--", "sleep", seconds], {
-    stdio: "ignore",
+    stdio: ["ignore", "ignore", "pipe"],
   });
-  const ended = new Promise((resolve) => perf.once("close", resolve));
+  let said = "";
+  perf.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  const ended = new Promise<number | null>((resolve) => perf.once("close", resolve));
   await runLoad(load, server, settings);
-  await ended;
+  if ((await ended) !== 0) return console.log(`no stages: perf record failed:\n${said}`);
   const cpuUs = new Map(threads.threads.map(({ id, cpuNs }) => [id, cpuNs / 1000 / threads.completed]));
   const sums = new Map<string, Map<string, number>>();
   for (const { id, samples, stages } of await readStages(data)) {
@@ -163,11 +168,14 @@ async function profileStages(load: string, server: Server, settings: LoadSetting
 async function profileFunctions(load: string, settings: LoadSettings): Promise<void> {
   const folder = join(settings.folder, "profiles");
   mkdirSync(folder);
-  const server = await startServer(["--cpu-prof", `--cpu-prof-dir=${folder}`], settings);
+  const server = await startServer(load, ["--cpu-prof", `--cpu-prof-dir=${folder}`], settings);
   const result = await runLoad(load, server, settings);
   await server.stop();
+  const profiles = readProfiles(folder, Number(values.functions));
+  // The process may end before a worker has written its profile.
+  if (!profiles.some(({ thread }) => thread === "apply")) console.log("apply's profile was not written: run it again");
   console.log(`functions, their own time, with --cpu-prof (${result.requestsPerSecond.toFixed(0)} req/s):`);
-  for (const { thread, busySeconds, functions } of readProfiles(folder, Number(values.functions))) {
+  for (const { thread, busySeconds, functions } of profiles) {
     if (thread === "http") continue;
     const rows = functions.map(({ name, place, share }) => [name, (share * 100).toFixed(1), `  ${place}`]);
     console.log(`\n${thread}, ${busySeconds.toFixed(1)} s busy`);
