@@ -43,7 +43,12 @@ export class Server {
     const [clientPort, peerPort] = (await freePorts(2)) as [number, number];
     const { command } = contestant;
     const options: MemberOptions = { command, dataDir: join(folder, "data"), clientPort, peerPort };
-    return new Server(contestant, folder, await startTimed(options));
+    try {
+      return new Server(contestant, folder, await startTimed(options));
+    } catch (error) {
+      rmSync(folder, { recursive: true, force: true });
+      throw error;
+    }
   }
 
   get pid(): number {
