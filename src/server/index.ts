@@ -6,13 +6,8 @@
 export { BootstrapError, encodeIdentity, firstEntries, ReplayedLog, type MemberIdentity } from "./bootstrap.js";
 export { DataDirError } from "./data-dir.js";
 export { EtcdServer, type ServerSurroundings } from "./etcd-server.js";
-export {
-  MemberCore,
-  type ErrorSink,
-  type MemberApply,
-  type MemberState,
-  type MemberSurroundings,
-} from "./member-core.js";
+export { MemberCore } from "./member-core.js";
+export { type ErrorSink, type MemberApply, type MemberState, type MemberSurroundings } from "./member-surroundings.js";
 export { addServerMetrics } from "./metrics.js";
 export { anonymous, type Identity } from "./proposal-builder.js";
 export { Replies } from "./replies.js";

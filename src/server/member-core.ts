@@ -8,9 +8,7 @@
  *
  * Thread: main. No I/O, timer or clock of its own.
  */
-import { Quota, requestCost, type ActiveAlarm, type ReadsHeader } from "../apply/index.js";
-import type { Logger, Prng } from "../base/index.js";
-import type { Config } from "../config/index.js";
+import { Quota, requestCost, type ActiveAlarm } from "../apply/index.js";
 import { ErrRequestTooLarge, ErrTimeout, ErrTooManyRequests, type EtcdError } from "../errors/index.js";
 import type { Member } from "../membership/index.js";
 import {
@@ -24,14 +22,14 @@ import {
   type SoftState,
   type StepResult,
 } from "../raft/index.js";
-import type { ApplyEvent, ApplyReady } from "./apply-client.js";
-import type { MemberIdentity, ReplayedLog } from "./bootstrap.js";
+import type { ApplyEvent } from "./apply-client.js";
 import { ConfChanges, type ConfChangeDone, type ConfChangeProposal } from "./conf-changes.js";
 import { LogTruncation } from "./log-truncation.js";
 import { anonymous, type Identity } from "./proposal-builder.js";
 import { Proposals } from "./proposals.js";
 import { Publisher } from "./publisher.js";
-import { RaftLoop, type Applier, type LogWriter, type Transport } from "./raft-loop.js";
+import { RaftLoop } from "./raft-loop.js";
+import type { MemberState, MemberSurroundings } from "./member-surroundings.js";
 import { ReadIndexQueue } from "./read-index.js";
 import { RequestIdGenerator } from "./request-id.js";
 
@@ -46,45 +44,6 @@ const maxInflightMessages = 512;
 
 /** etcdserverpb.AlarmType. */
 const alarmNoSpace = 1;
-
-/** Apply, as a member uses it. */
-export interface MemberApply extends Applier {
-  readonly progress: { readonly appliedIndex: number; readonly flushedIndex: number; readonly dbSize: number };
-  /** Hands call-batch records over, to be answered when the header says. */
-  reads(header: ReadsHeader, records: Uint8Array, length: number): void;
-}
-
-/** Where errors of calls go; apply answers the rest. */
-export interface ErrorSink {
-  error(callId: number, error: EtcdError): void;
-  flush(): void;
-}
-
-/** What a member runs on. */
-export interface MemberSurroundings {
-  readonly config: Config;
-  readonly identity: MemberIdentity;
-  readonly wal: LogWriter;
-  readonly apply: MemberApply;
-  readonly transport: Transport;
-  readonly replies: ErrorSink;
-  readonly logger: Logger;
-  readonly prng: Prng;
-  /** Milliseconds that never go back. */
-  readonly nowMs: () => number;
-  /** Wall clock at the start, in ms since 1970: the middle part of request IDs. */
-  readonly startMs: number;
-  /** More calls may be taken again, after `blocked` was true. */
-  readonly unblocked: () => void;
-  /** Leader, alarms or cluster version have changed. */
-  readonly stateChanged: () => void;
-}
-
-/** What a member finds on its disk. */
-export interface MemberState {
-  readonly log: ReplayedLog;
-  readonly ready: ApplyReady;
-}
 
 export class MemberCore {
   readonly #surroundings: MemberSurroundings;

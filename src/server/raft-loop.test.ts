@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EntryBatch, SeededPrng, silentLogger } from "../base/index.js";
+import { SeededPrng, silentLogger, type EntryBatch } from "../base/index.js";
 import { emptyConfState, none, RawNode, type ConfState } from "../raft/index.js";
 import type { WalAppend } from "../storage/wal/index.js";
 import { firstEntries } from "./bootstrap.js";

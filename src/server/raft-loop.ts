@@ -8,7 +8,7 @@
  */
 import { assert, EntryType, type EntryBatch, type Logger } from "../base/index.js";
 import { none, type ConfState, type Message, type RawNode, type ReadState, type SoftState } from "../raft/index.js";
-import { isConfChange, LogTruncation } from "./log-truncation.js";
+import { isConfChange, type LogTruncation } from "./log-truncation.js";
 import { ownSequenceOf } from "./request-header.js";
 import type { RequestIdGenerator } from "./request-id.js";
 import type { Waiters } from "./waiters.js";

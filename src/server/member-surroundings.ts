@@ -1,0 +1,49 @@
+/**
+ * What a member's core is handed: the parts it runs on, and what it finds on its disk.
+ */
+import type { ReadsHeader } from "../apply/index.js";
+import type { Logger, Prng } from "../base/index.js";
+import type { Config } from "../config/index.js";
+import type { EtcdError } from "../errors/index.js";
+import type { ApplyReady } from "./apply-client.js";
+import type { MemberIdentity, ReplayedLog } from "./bootstrap.js";
+import type { Applier, LogWriter, Transport } from "./raft-loop.js";
+
+/** Apply, as a member uses it. */
+export interface MemberApply extends Applier {
+  readonly progress: { readonly appliedIndex: number; readonly flushedIndex: number; readonly dbSize: number };
+  /** Hands call-batch records over, to be answered when the header says. */
+  reads(header: ReadsHeader, records: Uint8Array, length: number): void;
+}
+
+/** Where errors of calls go; apply answers the rest. */
+export interface ErrorSink {
+  error(callId: number, error: EtcdError): void;
+  flush(): void;
+}
+
+/** What a member runs on. */
+export interface MemberSurroundings {
+  readonly config: Config;
+  readonly identity: MemberIdentity;
+  readonly wal: LogWriter;
+  readonly apply: MemberApply;
+  readonly transport: Transport;
+  readonly replies: ErrorSink;
+  readonly logger: Logger;
+  readonly prng: Prng;
+  /** Milliseconds that never go back. */
+  readonly nowMs: () => number;
+  /** Wall clock at the start, in ms since 1970: the middle part of request IDs. */
+  readonly startMs: number;
+  /** More calls may be taken again, after `blocked` was true. */
+  readonly unblocked: () => void;
+  /** Leader, alarms or cluster version have changed. */
+  readonly stateChanged: () => void;
+}
+
+/** What a member finds on its disk. */
+export interface MemberState {
+  readonly log: ReplayedLog;
+  readonly ready: ApplyReady;
+}
