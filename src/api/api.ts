@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Logger } from "../base/index.js";
 import type { Config, EtcdUrl } from "../config/index.js";
-import { registry } from "../metrics/index.js";
+import { addProcessMetrics, ProcessMetrics, registry } from "../metrics/index.js";
 import { serverVersionText } from "../membership/index.js";
 import { drainOverheadBytes, Mailbox, setGatewayMailbox, startEdge, type Edge } from "../native/index.js";
 import type { EtcdServer } from "../server/index.js";
@@ -55,6 +55,7 @@ class ClientApi implements Api {
   readonly #socketPath: string;
   readonly #ownSocketDir: string | null;
   readonly #gateway = new Mailbox(gatewayMailboxBytes);
+  readonly #processMetrics = new ProcessMetrics();
   #dispatcher: Dispatcher | null = null;
   #server: EtcdServer | null = null;
   #http: HttpThread | null = null;
@@ -94,6 +95,7 @@ class ClientApi implements Api {
     setGatewayMailbox(this.#gateway.handle);
     this.#dispatcher = new Dispatcher(server, this.#edge, this.#messageBytesMax + drainOverheadBytes);
     addGrpcMetrics(this.#edge);
+    addProcessMetrics(registry);
     this.#http = await this.#startHttp(server, fatal);
     this.#http.setState(stateOf(server));
     this.#dispatcher.wake();
@@ -150,7 +152,7 @@ class ClientApi implements Api {
         requestTimeoutMs: 5000 + 2 * config.electionTimeout,
         state: stateOf(server),
       },
-      metricsTexts: async () => [registry.text(), await server.applyMetrics()],
+      metricsTexts: () => Promise.all([registry.text(), server.applyMetrics(), this.#processMetrics.text()]),
       logger: this.#logger,
       onFailure: (error) => fatal("the HTTP thread failed", { error: error.message, stack: error.stack }),
     });

@@ -19,7 +19,6 @@ import {
   type ConfigWarning,
 } from "../config/index.js";
 import { memberIdText, serverVersionText } from "../membership/index.js";
-import { addProcessMetrics, registry } from "../metrics/index.js";
 import { exitNow } from "../native/index.js";
 import { addServerMetrics, EtcdServer } from "../server/index.js";
 import { productVersion } from "./version.js";
@@ -117,7 +116,6 @@ class Member {
     });
     this.#server = server;
     addServerMetrics(server);
-    addProcessMetrics(registry);
     this.#logger.info("starting local member", {
       "local-member-id": memberIdText(server.memberId),
       "cluster-id": memberIdText(server.clusterId),
