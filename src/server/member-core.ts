@@ -30,7 +30,8 @@ import { Proposals } from "./proposals.js";
 import { Publisher } from "./publisher.js";
 import { RaftLoop } from "./raft-loop.js";
 import type { MemberState, MemberSurroundings } from "./member-surroundings.js";
-import { ReadIndexQueue } from "./read-index.js";
+import { contextBytes, contextNumber, ReadIndexQueue } from "./read-index.js";
+import { highestOwnSequence } from "./request-header.js";
 import { RequestIdGenerator } from "./request-id.js";
 
 /** Entries committed and not applied at which further requests are refused (etcd's maxGapBetweenApplyAndCommitIndex). */
@@ -69,6 +70,7 @@ export class MemberCore {
     this.#quota = new Quota(config.quotaBackendBytes, () => surroundings.apply.progress.dbSize);
     this.#members = ready.members;
     const ids = new RequestIdGenerator(identity.memberId, surroundings.startMs);
+    ids.startAbove(highestOwnSequence(log.batches, ids));
     this.#proposals = new Proposals(ids, {
       requestBytesMax: config.maxRequestBytes,
       timeoutMs: this.#requestTimeoutMs,
@@ -76,7 +78,7 @@ export class MemberCore {
       fail: (callId, error) => surroundings.replies.error(callId, error),
     });
     this.#confChanges = new ConfChanges(ids, (type, data) => this.#loop.node.proposeConfChange(type, data));
-    this.#reads = new ReadIndexQueue(this.#requestTimeoutMs, {
+    this.#reads = new ReadIndexQueue(this.#requestTimeoutMs, surroundings.prng.uint32() * 2 ** 20, {
       request: (context) => this.#loop.node.readIndex(contextBytes(context)),
       release: (index, records, length) => this.#handReads(index, records, length),
       timedOut: (callId) => surroundings.replies.error(callId, new ErrTimeout()),
@@ -393,15 +395,4 @@ export class MemberCore {
 function confChangeOf({ accepted, nodeId, changeType }: Extract<ApplyEvent, { type: "confChange" }>): ConfChangeV2 {
   const type = changeType as ConfChangeType;
   return { transition: ConfChangeTransition.Auto, changes: [{ type, nodeId: accepted ? nodeId : none }] };
-}
-
-/** ReadIndex contexts are 8 bytes; ours count up. */
-function contextBytes(context: number): Uint8Array {
-  const bytes = new Uint8Array(8);
-  new DataView(bytes.buffer).setFloat64(0, context);
-  return bytes;
-}
-
-function contextNumber(bytes: Uint8Array): number {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getFloat64(0);
 }

@@ -12,11 +12,11 @@ function record(callId: number): Uint8Array {
   return bytes;
 }
 
-function rig(timeoutMs = 7000) {
+function rig(timeoutMs = 7000, firstContext = 0) {
   const asked: number[] = [];
   const released: { index: number; calls: number[] }[] = [];
   const timedOut: number[] = [];
-  const queue = new ReadIndexQueue(timeoutMs, {
+  const queue = new ReadIndexQueue(timeoutMs, firstContext, {
     request: (context) => asked.push(context),
     release: (index, records, length) => {
       const view = new DataView(records.buffer, records.byteOffset);
@@ -76,4 +76,17 @@ test("without an answer it asks again with the same context, then gives the call
   assert.deepEqual(released, []);
   queue.confirmed(2, 9, 1202);
   assert.deepEqual(released, [{ index: 9, calls: [5] }]);
+});
+
+test("an answer to a former run's request is not taken for one to this run's", () => {
+  const former = rig();
+  former.add(1);
+  former.queue.flush(0);
+  const { queue, add, asked, released } = rig(7000, 12345);
+  add(2);
+  queue.flush(0);
+  queue.confirmed(former.asked[0]!, 3, 1);
+  assert.deepEqual(released, []);
+  queue.confirmed(asked[0]!, 9, 2);
+  assert.deepEqual(released, [{ index: 9, calls: [2] }]);
 });

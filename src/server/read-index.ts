@@ -54,7 +54,8 @@ export class ReadIndexQueue {
   #gathering = new RecordBuffer();
   /** Reads whose ReadIndex is under way. */
   #asked = new RecordBuffer();
-  #context = 0;
+  /** Of the ReadIndex under way; counts up. */
+  #context: number;
   #underWay = false;
   #askedMs = 0;
   /** Late or stale answers seen (etcd_server_slow_read_indexes_total). */
@@ -62,8 +63,13 @@ export class ReadIndexQueue {
   /** Groups given up (etcd_server_read_indexes_failed_total). */
   failedCount = 0;
 
-  constructor(timeoutMs: number, actions: ReadIndexActions) {
+  /**
+   * `firstContext`: where contexts begin, another number in each run of a member. An answer to a former run's request
+   * may still be on its way, and must not be taken for one to this run's: it names an older index.
+   */
+  constructor(timeoutMs: number, firstContext: number, actions: ReadIndexActions) {
     this.#timeoutMs = timeoutMs;
+    this.#context = firstContext;
     this.#actions = actions;
   }
 
@@ -128,4 +134,16 @@ export class ReadIndexQueue {
     this.#underWay = false;
     this.flush(nowMs);
   }
+}
+
+/** ReadIndex contexts are 8 bytes; ours count up. */
+export function contextBytes(context: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setFloat64(0, context);
+  return bytes;
+}
+
+/** What `contextBytes` was given. */
+export function contextNumber(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getFloat64(0);
 }

@@ -2,6 +2,7 @@
  * Finds the request ID in a committed entry: the key by which its proposer waits for it.
  * Runs once for every committed entry, so it reads in place and makes nothing.
  */
+import { EntryType, type EntryBatch } from "../base/index.js";
 import type { RequestIdGenerator } from "./request-id.js";
 
 /** Field 100, length-delimited: the RequestHeader. */
@@ -66,4 +67,16 @@ function readId(bytes: Uint8Array, at: number, end: number, prefix: number): num
   const highOfSequence = 2 ** 20;
   if (Math.floor(high / highOfSequence) !== prefix) return -1;
   return (high % highOfSequence) * 2 ** 28 + low;
+}
+
+/** The highest sequence of this member's own requests in its log; -1: there is none. */
+export function highestOwnSequence(batches: readonly EntryBatch[], ids: RequestIdGenerator): number {
+  let highest = -1;
+  for (const batch of batches) {
+    for (let index = batch.firstIndex; index <= batch.lastIndex; index++) {
+      if (batch.typeOf(index) !== EntryType.Normal) continue;
+      highest = Math.max(highest, ownSequenceOf(batch.bytes, batch.startOf(index), batch.endOf(index), ids));
+    }
+  }
+  return highest;
 }

@@ -32,3 +32,15 @@ test("the varint equals that of the whole 64-bit ID", () => {
     }
   }
 });
+
+test("IDs go on above those of a former run, even after the clock was set back", () => {
+  const former = new RequestIdGenerator(1n, 5_000);
+  for (let i = 0; i < 1000; i++) former.next();
+  const last = former.next();
+  const ids = new RequestIdGenerator(1n, 4_000);
+  ids.startAbove(last);
+  assert.equal(ids.next(), last + 1);
+  const later = new RequestIdGenerator(1n, 6_000);
+  later.startAbove(last);
+  assert.ok(later.next() > last + 1);
+});

@@ -31,6 +31,14 @@ export class RequestIdGenerator {
     return this.#sequence;
   }
 
+  /**
+   * Goes on above `sequence`, one that a former run has used: a clock that was set back must not make an ID twice,
+   * or that run's entry, committed late, would answer this run's caller.
+   */
+  startAbove(sequence: number): void {
+    this.#sequence = Math.max(this.#sequence, sequence);
+  }
+
   /** Takes the last ID back: its request was refused before anyone saw the ID. */
   giveBack(): void {
     this.#sequence = (this.#sequence + sequenceEnd - 1) % sequenceEnd;
