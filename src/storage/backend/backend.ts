@@ -85,6 +85,13 @@ export interface Backend {
   /** Points `into` at the record of a revision, a put's or a tombstone's; false when there is none of that kind. */
   readRecord(main: number, sub: number, tombstone: boolean, into: RecordView): boolean;
   /**
+   * Removes a record that is on the disk, and `putApart` stores a value of a small bucket, on a compaction's behalf:
+   * neither is an entry's effect, both are called between entries only, and reach the disk, in order, with the next
+   * commit. A scan may still visit a removed record until `flush` resolves.
+   */
+  deleteRecord(main: number, sub: number, tombstone: boolean): void;
+  putApart(bucket: SmallBucket, key: Uint8Array, value: Uint8Array): void;
+  /**
    * Visits records in order of revision from `position` on, tombstones included, until a limit is
    * reached, and moves `position` behind them. False when there was nothing more to visit.
    */
@@ -98,7 +105,7 @@ export interface Backend {
   endEntry(index: number, term: number, confState?: Uint8Array): void;
   /** Starts writing everything up to the last ended entry now, without waiting for the batch interval. */
   commit(): void;
-  /** Resolves when all entries ended before the call are flushed. Rejects when the backend has failed. */
+  /** Resolves when all entries ended, and all that was done between them, before the call are flushed. Rejects when the backend has failed. */
   flush(): Promise<void>;
   /** Resolves when the overlay is below its bound again (at once when it is). Rejects when the backend has failed. */
   room(): Promise<void>;

@@ -51,6 +51,9 @@ export class LmdbBackend implements Backend {
   #consistentIndex = 0;
   #term = 0;
   #flushedIndex = 0;
+  /** Numbers of the segment with the last change between entries, and of the last one flushed. */
+  #apartNumber = 0;
+  #flushedNumber = 0;
   /** Changes were made since the last `endEntry`. */
   #entryOpen = false;
   /** The interval ended, or `commit` was called, while an entry was open. */
@@ -135,6 +138,18 @@ export class LmdbBackend implements Backend {
     const segment = this.#queue.current();
     segment.addPut(this.#stores.small(bucket).db.dbi, key, value);
     this.#overlay.set(bucket, key.slice(), value.slice(), this.#queue.currentNumber);
+  }
+
+  putApart(bucket: SmallBucket, key: Uint8Array, value: Uint8Array): void {
+    assert(!this.#entryOpen, "backend: a change that is no entry's within an entry");
+    this.#writeSmall(bucket, key, value);
+    this.#apartNumber = this.#queue.currentNumber;
+  }
+
+  deleteRecord(main: number, sub: number, tombstone: boolean): void {
+    assert(!this.#entryOpen, "backend: a change that is no entry's within an entry");
+    this.#queue.current().addRecordDelete(this.#keyDbi, main, sub, tombstone);
+    this.#apartNumber = this.#queue.currentNumber;
   }
 
   delete(bucket: SmallBucket, key: Uint8Array): void {
@@ -261,6 +276,7 @@ export class LmdbBackend implements Backend {
     this.#commitWanted = this.#entryOpen;
     if (this.#entryOpen || !this.#queue.isFilling) return;
     const segment = this.#queue.current();
+    segment.consistentIndex = this.#consistentIndex;
     segment.addPut(this.#metaDbi, metaKey.consistentIndex, encodeUint64(this.#consistentIndex));
     segment.addPut(this.#metaDbi, metaKey.term, encodeUint64(this.#term));
     this.#queue.end();
@@ -277,7 +293,8 @@ export class LmdbBackend implements Backend {
     this.#flushedIndex = this.#queue.at(flushed.segments - 1).consistentIndex;
     // Reads must see the transaction before its records leave the memory.
     this.#stores.root.resetReadTxn();
-    this.#overlay.drop(this.#queue.release(flushed.segments));
+    this.#flushedNumber = this.#queue.release(flushed.segments);
+    this.#overlay.drop(this.#flushedNumber);
     this.#sizesStale = true;
     this.#options.onCommit?.({ ...flushed, flushedIndex: this.#flushedIndex });
     this.#wake();
@@ -304,8 +321,9 @@ export class LmdbBackend implements Backend {
 
   flush(): Promise<void> {
     const index = this.#consistentIndex;
+    const apart = this.#apartNumber;
     this.commit();
-    return this.#wait(() => this.#flushedIndex >= index);
+    return this.#wait(() => this.#flushedIndex >= index && this.#flushedNumber >= apart);
   }
 
   room(): Promise<void> {

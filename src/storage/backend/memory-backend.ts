@@ -22,6 +22,16 @@ interface StoredRecord {
   readonly sub: number;
   readonly tombstone: boolean;
   readonly bytes: Uint8Array;
+  /** Its removal's number among all removals; 0: it is there. */
+  removal: number;
+}
+
+/** What would be left at some time: so many records and removals, and these small buckets. */
+interface Snapshot {
+  readonly records: number;
+  readonly removals: number;
+  readonly small: SmallContents;
+  readonly index: number;
 }
 
 type SmallContents = ReadonlyMap<SmallBucket, Map<string, BackendEntry>>;
@@ -43,9 +53,12 @@ export class MemoryBackend implements Backend {
   #bytes = 0;
 
   // As of the last ended entry, and as flushed.
-  #ended: { records: number; small: SmallContents; index: number };
-  #flushed: { records: number; small: SmallContents; index: number };
-  #waiting: { index: number; resolve: () => void }[] = [];
+  #ended: Snapshot;
+  #flushed: Snapshot;
+  #waiting: { index: number; removals: number; resolve: () => void }[] = [];
+  /** Removals of records, and other changes between entries. */
+  #removals = 0;
+  #entryOpen = false;
 
   #recordMain = 0;
   #recordSub = 0;
@@ -54,20 +67,32 @@ export class MemoryBackend implements Backend {
 
   constructor(options: { flushAtOnce: boolean } = { flushAtOnce: true }) {
     this.#flushAtOnce = options.flushAtOnce;
-    this.#ended = this.#flushed = { records: 0, small: copyOf(this.#small), index: 0 };
+    this.#ended = this.#flushed = this.#snapshot();
   }
 
   /** What a restart finds after a crash now. */
   crashed(): MemoryBackend {
     const backend = new MemoryBackend({ flushAtOnce: this.#flushAtOnce });
-    backend.#records = this.#records.slice(0, this.#flushed.records);
+    const { records, removals } = this.#flushed;
+    backend.#records = this.#records
+      .slice(0, records)
+      .filter(({ removal }) => removal === 0 || removal > removals)
+      .map((record) => ({ ...record, removal: 0 }));
     backend.#small = copyOf(this.#flushed.small);
     backend.#consistentIndex = backend.#readMetaNumber(metaKey.consistentIndex);
     backend.#term = backend.#readMetaNumber(metaKey.term);
     backend.#bytes = backend.#records.reduce((sum, record) => sum + record.bytes.length + recordOverheadBytes, 0);
-    const state = { records: backend.#records.length, small: copyOf(backend.#small), index: backend.#consistentIndex };
-    backend.#ended = backend.#flushed = state;
+    backend.#ended = backend.#flushed = backend.#snapshot();
     return backend;
+  }
+
+  #snapshot(): Snapshot {
+    return {
+      records: this.#records.length,
+      removals: this.#removals,
+      small: copyOf(this.#small),
+      index: this.#consistentIndex,
+    };
   }
 
   #readMetaNumber(key: Uint8Array): number {
@@ -92,11 +117,34 @@ export class MemoryBackend implements Backend {
   }
 
   put(bucket: SmallBucket, key: Uint8Array, value: Uint8Array): void {
+    this.#entryOpen = true;
+    this.#putSmall(bucket, key, value);
+  }
+
+  #putSmall(bucket: SmallBucket, key: Uint8Array, value: Uint8Array): void {
     assert(key.length > 0, "backend: a key of a small bucket is empty");
     this.#small.get(bucket)!.set(bytesToText(key), { key: key.slice(), value: value.slice() });
   }
 
+  putApart(bucket: SmallBucket, key: Uint8Array, value: Uint8Array): void {
+    assert(!this.#entryOpen, "backend: a change that is no entry's within an entry");
+    this.#removals++;
+    this.#putSmall(bucket, key, value);
+  }
+
+  deleteRecord(main: number, sub: number, tombstone: boolean): void {
+    assert(!this.#entryOpen, "backend: a change that is no entry's within an entry");
+    const record = this.#records[this.#search(main, sub)];
+    assert(
+      record?.main === main && record.sub === sub && record.tombstone === tombstone && record.removal === 0,
+      "backend: a record to remove is not there",
+    );
+    record.removal = ++this.#removals;
+    this.#bytes -= record.bytes.length + recordOverheadBytes;
+  }
+
   delete(bucket: SmallBucket, key: Uint8Array): void {
+    this.#entryOpen = true;
     this.#small.get(bucket)!.delete(bytesToText(key));
   }
 
@@ -130,7 +178,8 @@ export class MemoryBackend implements Backend {
       "backend: a record's revision is not above the last one",
     );
     const bytes = this.#block.slice(0, end);
-    this.#records.push({ main, sub, tombstone: this.#recordTombstone, bytes });
+    this.#entryOpen = true;
+    this.#records.push({ main, sub, tombstone: this.#recordTombstone, bytes, removal: 0 });
     this.#bytes += bytes.length + recordOverheadBytes;
   }
 
@@ -150,6 +199,7 @@ export class MemoryBackend implements Backend {
   readRecord(main: number, sub: number, tombstone: boolean, into: RecordView): boolean {
     const record = this.#records[this.#search(main, sub)];
     if (record?.main !== main || record.sub !== sub || record.tombstone !== tombstone) return false;
+    if (record.removal !== 0) return false;
     into.bytes = record.bytes;
     into.start = 0;
     into.end = record.bytes.length;
@@ -162,6 +212,7 @@ export class MemoryBackend implements Backend {
     for (let i = this.#search(position.main, position.sub); i < this.#records.length; i++) {
       if (records === limits.records || bytes >= limits.bytes) break;
       const record = this.#records[i]!;
+      if (record.removal !== 0) continue;
       visitor.visit(record.main, record.sub, record.tombstone, record.bytes, 0, record.bytes.length);
       position.main = record.main;
       position.sub = record.sub + 1;
@@ -176,30 +227,33 @@ export class MemoryBackend implements Backend {
     assert(term >= this.#term, "backend: the term goes back");
     this.#consistentIndex = index;
     this.#term = term;
-    this.put("meta", metaKey.consistentIndex, encodeUint64(index));
-    this.put("meta", metaKey.term, encodeUint64(term));
-    if (confState !== undefined) this.put("meta", metaKey.confState, confState);
-    this.#ended = { records: this.#records.length, small: copyOf(this.#small), index };
+    this.#putSmall("meta", metaKey.consistentIndex, encodeUint64(index));
+    this.#putSmall("meta", metaKey.term, encodeUint64(term));
+    if (confState !== undefined) this.#putSmall("meta", metaKey.confState, confState);
+    this.#entryOpen = false;
+    this.#ended = this.#snapshot();
     if (this.#flushAtOnce) this.flushNow();
   }
 
   commit(): void {
+    if (!this.#entryOpen && this.#removals > this.#ended.removals) this.#ended = this.#snapshot();
     if (this.#flushAtOnce) this.flushNow();
   }
 
   /** What was ended is now on the disk. */
   flushNow(): void {
     this.#flushed = this.#ended;
-    const reached = this.#waiting.filter((waiter) => waiter.index <= this.#flushed.index);
-    this.#waiting = this.#waiting.filter((waiter) => waiter.index > this.#flushed.index);
+    const { index, removals } = this.#flushed;
+    const reached = this.#waiting.filter((waiter) => waiter.index <= index && waiter.removals <= removals);
+    this.#waiting = this.#waiting.filter((waiter) => !reached.includes(waiter));
     for (const waiter of reached) waiter.resolve();
   }
 
   flush(): Promise<void> {
-    const { index } = this.#ended;
     this.commit();
-    if (index <= this.#flushed.index) return Promise.resolve();
-    return new Promise((resolve) => this.#waiting.push({ index, resolve }));
+    const { index, removals } = this.#ended;
+    if (index <= this.#flushed.index && removals <= this.#flushed.removals) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push({ index, removals, resolve }));
   }
 
   room(): Promise<void> {

@@ -124,14 +124,27 @@ export class WriteSegment {
   /** Adds a delete of a small bucket. */
   addDelete(dbi: number, key: Uint8Array): void {
     const word = this.#reserveInstruction(key.length);
-    const { words, bytes } = this.#instructionBlock;
     const keyStart = (word + 3) << 2;
+    this.#instructionBlock.bytes.set(key, keyStart);
+    this.#finishDelete(word, dbi, keyStart, keyStart + key.length);
+  }
+
+  #finishDelete(word: number, dbi: number, keyStart: number, keyEnd: number): void {
+    const { words } = this.#instructionBlock;
     words[word] = Instruction.Delete;
     words[word + 1] = dbi;
-    words[word + 2] = key.length;
-    bytes.set(key, keyStart);
-    this.#word = ((keyStart + key.length + 16) >> 3) << 1;
+    words[word + 2] = keyEnd - keyStart;
+    this.#word = ((keyEnd + 16) >> 3) << 1;
     this.changes++;
+  }
+
+  /** Adds the removal of a record. */
+  addRecordDelete(dbi: number, main: number, sub: number, tombstone: boolean): void {
+    const word = this.#reserveInstruction(24);
+    const { bytes, view } = this.#instructionBlock;
+    const keyStart = (word + 3) << 2;
+    const keyEnd = writeRevisionKey(view, bytes, keyStart, main, sub, tombstone);
+    this.#finishDelete(word, dbi, keyStart, keyEnd);
   }
 
   #finishPut(

@@ -9,8 +9,11 @@
  * Writing (per entry):  store.begin(); store.put(…) / store.deleteRange(…) / reads; store.end();
  *                       then backend.endEntry(index, term), exactly once an entry.
  * Reading one key:      store.readKey(bytes, from, to, revision, view) → a marshalled mvccpb.KeyValue in place.
- * Reading a range:      scan.start(query) → status; scan.next(sink, limits) in slices until it returns true.
+ * Reading a range:      scan.start(query) → status; scan.next(sink, limits) in slices until it returns true;
+ *                       one that is suspended when a compaction above its revision is scheduled must not go on.
+ * Compacting:           store.compact(revision) in an entry; beginCompaction → its steps → endCompaction between entries.
  */
+export { Compaction, CompactionStep, type ScheduledCompaction } from "./compaction.js";
 export { CompactionHashes } from "./compaction-hashes.js";
 export {
   RevisionStatus,

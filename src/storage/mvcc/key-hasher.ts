@@ -27,11 +27,12 @@ export class KeyHasher implements RecordVisitor {
   #length = 0;
   #crc: number;
 
-  constructor(crc32c: (crc: number, bytes: Uint8Array) => number, rules: HashRules) {
+  /** Goes on from `crc`, the hash of what comes before the bucket. */
+  constructor(crc32c: (crc: number, bytes: Uint8Array) => number, rules: HashRules, crc = 0) {
     this.#crc32c = crc32c;
     this.#rules = rules;
     this.#keep = rules.keep !== undefined && rules.keep.size > 0 ? rules.keep : undefined;
-    this.#crc = crc32c(0, new TextEncoder().encode(Bucket.Key));
+    this.#crc = crc32c(crc, new TextEncoder().encode(Bucket.Key));
   }
 
   visit(main: number, sub: number, tombstone: boolean, bytes: Uint8Array, start: number, end: number): void {

@@ -1,6 +1,7 @@
 /**
  * A range read in slices at a pinned revision. Puts and deletes may go on between slices: they have higher
- * revisions and are not seen. A compaction beyond the pinned revision must wait for the scan (issue 5).
+ * revisions and are not seen. A compaction takes away what a scan below it reads: whoever holds a suspended scan
+ * looks whether `revision` is still at or above the compact revision before it goes on.
  */
 import { assert } from "../../base/index.js";
 import { emptyRecordView, type Backend } from "../backend/index.js";
@@ -74,6 +75,7 @@ export class RangeScan {
   /** Reads one slice; true when the range is done. */
   next(sink: RangeSink, limits: SliceLimits): boolean {
     assert(this.#phase !== Phase.Done, "mvcc: a range that is done is read on");
+    assert(this.#revision >= this.#revisions.compactRevision, "mvcc: a range is read on below the compact revision");
     let keys = limits.keys;
     if (this.#phase === Phase.Records) keys = this.#nextRecords(sink, keys, limits.bytes);
     if (this.#phase === Phase.Count && keys > 0) this.#countOn(keys);

@@ -130,7 +130,21 @@ export class SlowStore {
   }
 
   hash(revision: number, compactRevision: number): number {
-    const keep = this.#keep(revision);
+    return this.#hash(this.#keep(revision), revision, compactRevision);
+  }
+
+  /** Compacts at `revision`; returns the hash that the compaction makes, `previous` being the compact revision before. */
+  compact(revision: number, previous: number): number {
+    const newest = new Map<string, SlowRecord>();
+    for (const record of this.records) if (record.main <= revision) newest.set(record.key, record);
+    const keep = new Set([...newest.values()].filter(({ tombstone, main }) => !tombstone || main === revision));
+    const hash = this.#hash(keep, revision, previous);
+    const kept = this.records.filter((record) => record.main > revision || keep.has(record));
+    this.records.splice(0, Infinity, ...kept);
+    return hash;
+  }
+
+  #hash(keep: ReadonlySet<SlowRecord>, revision: number, compactRevision: number): number {
     let crc = crc32cByTable(0, Buffer.from("key"));
     for (const record of this.records) {
       if (record.main > revision) continue;

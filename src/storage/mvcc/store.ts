@@ -3,10 +3,19 @@
  * See `index.ts` for how it is used.
  */
 import { assert } from "../../base/index.js";
-import { Bucket, metaKey, RevisionKeyReader, type Backend, type RecordView } from "../backend/index.js";
+import { Bucket, metaKey, revisionKey, RevisionKeyReader, type Backend, type RecordView } from "../backend/index.js";
+import { Compaction, type ScheduledCompaction } from "./compaction.js";
 import { CompactionHashes } from "./compaction-hashes.js";
-import { RevisionStatus, type HashResult, type MvccStoreOptions, type Revisions, type TxnChanges } from "./contract.js";
+import {
+  RevisionStatus,
+  type HashResult,
+  type KeyValueHash,
+  type MvccStoreOptions,
+  type Revisions,
+  type TxnChanges,
+} from "./contract.js";
 import { hashKv } from "./hash-kv.js";
+import { hashStore } from "./hash-store.js";
 import { readIndexed } from "./indexed-record.js";
 import { cursorItem, cursorMore, KeyIndex, KeyIndexCursor } from "./key-index.js";
 import { keyValueOverheadMax, writeKeyOnly, writeRevisions, writeValueAndLease } from "./key-value.js";
@@ -54,7 +63,8 @@ export class MvccStore implements Revisions {
   readonly #changes: Changes;
   #currentRevision = 1;
   #compactRevision = -1;
-  #pendingCompactRevision = 0;
+  /** In order of revision; the first one may be under way. */
+  readonly #compactions: ScheduledCompaction[] = [];
   #inTxn = false;
 
   /** Hashes made by compactions; HashKV answers from them first. */
@@ -82,7 +92,8 @@ export class MvccStore implements Revisions {
     const scheduled = this.#readCompactRevision(metaKey.scheduledCompactRevision);
     this.#currentRevision = Math.max(1, lastMain, finished, scheduled);
     this.#compactRevision = Math.max(finished, scheduled);
-    if (scheduled > finished) this.#pendingCompactRevision = scheduled;
+    if (scheduled <= Math.max(0, finished)) return;
+    this.#compactions.push({ revision: scheduled, previousRevision: finished, hashes: false });
   }
 
   #readCompactRevision(key: Uint8Array): number {
@@ -101,9 +112,9 @@ export class MvccStore implements Revisions {
   get compactRevision(): number {
     return this.#compactRevision;
   }
-  /** A scheduled compaction that a crash interrupted and that is to be resumed; 0 when none. */
-  get pendingCompactRevision(): number {
-    return this.#pendingCompactRevision;
+  /** Compactions that are scheduled and not finished; after a restart, one that was interrupted. */
+  get pendingCompactions(): readonly ScheduledCompaction[] {
+    return this.#compactions;
   }
   /** Keys that live now. */
   get liveKeys(): number {
@@ -219,6 +230,36 @@ export class MvccStore implements Revisions {
 
   /** Whether `revision` can be read; 0 or negative always can. */
   checkRevision(revision: number): RevisionStatus {
+  /**
+   * Schedules a compaction, as an effect of the entry in hand: from now on nothing below `revision` can be read.
+   * What is not Ok says why not: there was one at least as high, or the revision has not come yet.
+   */
+  compact(revision: number): RevisionStatus {
+    assert(!this.#inTxn, "mvcc: a compaction within a write transaction");
+    if (revision <= this.#compactRevision) return RevisionStatus.Compacted;
+    if (revision > this.#currentRevision) return RevisionStatus.Future;
+    const hashes = this.#compactions.length === 0;
+    this.#compactions.push({ revision, previousRevision: this.#compactRevision, hashes });
+    this.#compactRevision = revision;
+    this.#backend.put(Bucket.Meta, metaKey.scheduledCompactRevision, revisionKey(revision, 0));
+    return RevisionStatus.Ok;
+  }
+
+  /** The physical part of the compaction scheduled first; undefined when there is none. */
+  beginCompaction(): Compaction | undefined {
+    const scheduled = this.#compactions[0];
+    return scheduled === undefined ? undefined : new Compaction(this.#options, this.#index, scheduled);
+  }
+
+  /** After its last record: `finishedCompactRev` goes to the disk with the next commit, the hash is kept. */
+  endCompaction(compaction: Compaction): KeyValueHash {
+    assert(compaction.scheduled === this.#compactions[0], "mvcc: a compaction ends that is not the first");
+    const hash = compaction.finish();
+    this.#compactions.shift();
+    if (compaction.scheduled.hashes) this.compactionHashes.store(hash);
+    return hash;
+  }
+
     if (revision > this.visibleRevision) return RevisionStatus.Future;
     return revision > 0 && revision < this.#compactRevision ? RevisionStatus.Compacted : RevisionStatus.Ok;
   }
@@ -260,3 +301,11 @@ export class MvccStore implements Revisions {
     return Promise.resolve({ status: RevisionStatus.Ok, ...known, currentRevision: this.#currentRevision });
   }
 }
+
+  /**
+   * etcd's Hash, of all buckets as they are at the call. No compaction may remove records until it resolves, and
+   * everything removed before must be flushed.
+   */
+  hash(): Promise<number> {
+    return hashStore(this.#backend, this.#options, this.#currentRevision);
+  }
