@@ -3,10 +3,12 @@
  * interrupted, the whole group is killed, servers that a test started included.
  */
 import { spawn, type ChildProcess, type StdioOptions } from "node:child_process";
+import { basename } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { packageRoot } from "../../src/base/index.js";
-import { addCargoLine, type Counts, type Outcome } from "./tally.js";
+import type { NodeSuiteMessage } from "./node-suite.js";
+import { addCargoLine, type Counts } from "./tally.js";
 import type { Suite } from "./suites.js";
 
 export interface SuiteResult {
@@ -77,11 +79,20 @@ function watch(child: ChildProcess, budgetS: number): Promise<End> {
   });
 }
 
-/** Counts as they come: over IPC from node:test, from cargo's output. */
-function count(suite: Suite, child: ChildProcess, counts: Counts): void {
+/** What is known of a suite while it runs. */
+interface State {
+  readonly counts: Counts;
+  /** Test files under way. */
+  readonly files: Set<string>;
+}
+
+/** Follows the suite: over IPC from node:test, by cargo's output. */
+function follow(suite: Suite, child: ChildProcess, { counts, files }: State): void {
   if (suite.kind === "node") {
-    child.on("message", (outcome: Exclude<Outcome, "uncounted">) => {
-      counts[outcome]++;
+    child.on("message", (message: NodeSuiteMessage) => {
+      if ("outcome" in message) counts[message.outcome]++;
+      else if (message.isDone) files.delete(message.file);
+      else files.add(message.file);
     });
   }
   if (suite.kind === "cargo") {
@@ -93,10 +104,11 @@ function count(suite: Suite, child: ChildProcess, counts: Counts): void {
 }
 
 /** What to say of an end that the counts alone do not tell. */
-export function problemOf(suite: Suite, counts: Readonly<Counts>, { code, isLate, error }: End): string | undefined {
+function problemOf(suite: Suite, { counts, files }: State, { code, isLate, error }: End): string | undefined {
   if (error !== undefined) return `cannot run: ${error.message}`;
-  if (isLate) return `killed after its budget of ${suite.budgetS} s`;
-  if (code !== 0 && (suite.kind !== "node" || counts.failed === 0)) return `ended with ${code}`;
+  const during = files.size === 0 ? "" : ` while running ${[...files].map((file) => basename(file)).join(", ")}`;
+  if (isLate) return `killed after its budget of ${suite.budgetS} s${during}`;
+  if (code !== 0 && (suite.kind !== "node" || counts.failed === 0)) return `ended with ${code}${during}`;
   if (suite.kind !== "command" && counts.passed + counts.failed + counts.skipped === 0) return "ran no test";
   return undefined;
 }
@@ -110,9 +122,10 @@ export async function runSuite(suite: Suite): Promise<SuiteResult> {
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const child = spawn(command, args, { cwd: packageRoot(), env, stdio, detached: true });
   running.add(child);
-  count(suite, child, counts);
+  const state: State = { counts, files: new Set() };
+  follow(suite, child, state);
   const end = await watch(child, suite.budgetS);
-  const problem = problemOf(suite, counts, end);
+  const problem = problemOf(suite, state, end);
   if (problem !== undefined && (suite.kind === "command" || counts.failed === 0 || end.isLate)) counts.failed++;
   else if (suite.kind === "command") counts.passed++;
   return { name: suite.name, counts, seconds: (performance.now() - start) / 1000, problem };

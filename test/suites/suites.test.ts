@@ -141,7 +141,7 @@ describe("running", () => {
       2,
     );
     assert.equal(result.counts.failed, 1);
-    assert.match(result.problem ?? "", /budget of 2 s/);
+    assert.match(result.problem ?? "", /^killed after its budget of 2 s while running [\d.]+\.test\.mjs$/);
     assert.ok(isGone(Number(readFileSync(pidFile, "utf8"))));
   });
 
