@@ -1,0 +1,210 @@
+/**
+ * Reads watchers up from history: a group of them shares one pass over the records, from the first revision that any
+ * of them wants to the present one.
+ *
+ *   step until it returns true: every watcher of `index` has then been sent all up to the current revision.
+ *
+ * A step reads one slice of records, or sends what was gathered. What is gathered is sent at the end of a revision
+ * only: to a watcher with `revisionsMax` revisions, and to all when the batch is full. A watcher whose stream takes no
+ * more is given up to `hooks.held`, with the first revision that it has not been sent; nothing is kept for it.
+ *
+ * Invariants: a watcher has been offered every record from its `minRevision` up to `#main`, that not included;
+ * records of an open transaction, which lie above the current revision, are not seen.
+ */
+import type { Prng } from "../../base/index.js";
+import type { Backend, RecordVisitor, ScanPosition } from "../../storage/backend/index.js";
+import type { MvccStore } from "../../storage/mvcc/index.js";
+import { EventBatch } from "./event-batch.js";
+import { RangeIndex } from "./range-index.js";
+import type { WatchResponses } from "./watch-responses.js";
+import type { Watcher, WatcherVisitor } from "./watcher.js";
+
+/** About 1 ms. */
+const slice = { records: 512, bytes: 256 << 10 };
+/** Distinct revisions of one response, as in etcd. */
+const revisionsMax = 1000;
+/** Bytes and deliveries gathered before they are sent. */
+const gatheredBytesMax = 2 << 20;
+const deliveriesMax = 100_000;
+
+export interface CatchUpSurroundings {
+  readonly store: MvccStore;
+  readonly backend: Backend;
+  readonly responses: WatchResponses;
+  readonly prng: Prng;
+  /** The watcher has left the pass: its stream takes nothing now. */
+  readonly held: (watcher: Watcher) => void;
+  /** The watcher has left the pass: what it wants is compacted. */
+  readonly compacted: (watcher: Watcher) => void;
+}
+
+export class CatchUp implements RecordVisitor, WatcherVisitor {
+  readonly index: RangeIndex<Watcher>;
+  readonly #surroundings: CatchUpSurroundings;
+  readonly #batch: EventBatch;
+  readonly #position: ScanPosition;
+  /** Watchers with `revisionsMax` revisions. */
+  readonly #full: Watcher[] = [];
+  /** Where sending goes on in the batch's touched watchers; −1: nothing is being sent. */
+  #sendingAt = -1;
+  /** The revision being read, its event, and whether anybody wants that. */
+  #lastMain = 0;
+  #event = 0;
+  #wanted = false;
+  /** The first record that this slice must not take. */
+  #cutMain = 0;
+  #cutSub = 0;
+
+  /** `index` holds the group, which must not be changed but by `delete`; `from`: the first revision that one wants. */
+  constructor(surroundings: CatchUpSurroundings, index: RangeIndex<Watcher>, from: number) {
+    this.#surroundings = surroundings;
+    this.index = index;
+    this.#batch = new EventBatch(surroundings.store);
+    this.#position = { main: from, sub: 0 };
+  }
+
+  /** Deliveries that were gathered and not yet sent. */
+  get pendingEvents(): number {
+    return this.#batch.deliveries;
+  }
+
+  /** Sends at most about `bytesMax`, or reads a slice; true when the group has all there is. */
+  step(bytesMax: number): boolean {
+    if (this.index.size === 0) return true;
+    if (this.#sendingAt !== -1) return this.#send(bytesMax) && this.#isDone;
+    this.#refuseCompacted();
+    const atEnd = this.#read();
+    if (atEnd || this.#batchIsFull) {
+      this.#sendingAt = 0;
+      this.#batch.touched.sort((a, b) => a.waitsSince - b.waitsSince);
+      return this.#send(bytesMax) && this.#isDone;
+    }
+    for (const watcher of this.#full) this.#sendTo(watcher);
+    this.#full.length = 0;
+    return false;
+  }
+
+  /** The group's batch is empty and it stands beyond the current revision. */
+  get #isDone(): boolean {
+    return this.#position.main > this.#surroundings.store.currentRevision;
+  }
+
+  get #batchIsFull(): boolean {
+    return this.#batch.length >= gatheredBytesMax || this.#batch.deliveries >= deliveriesMax;
+  }
+
+  /** Gathers a slice; true when nothing is left to read. */
+  #read(): boolean {
+    const { backend, store } = this.#surroundings;
+    const position = this.#position;
+    this.#cutMain = 0;
+    const more = backend.scanRecords(position, slice, this);
+    if (this.#cutMain !== 0) {
+      position.main = this.#cutMain;
+      position.sub = this.#cutSub;
+      return this.#cutMain > store.currentRevision;
+    }
+    if (more) return false;
+    position.main = store.currentRevision + 1;
+    position.sub = 0;
+    return true;
+  }
+
+  visit(main: number, sub: number, tombstone: boolean, bytes: Uint8Array, start: number, end: number): void {
+    if (this.#cutMain !== 0) return;
+    const isNew = main !== this.#lastMain;
+    const isAbove = main > this.#surroundings.store.currentRevision;
+    if (isAbove || (isNew && (this.#full.length > 0 || this.#batchIsFull))) {
+      this.#cutMain = main;
+      this.#cutSub = sub;
+      return;
+    }
+    this.#lastMain = main;
+    const batch = this.#batch;
+    this.#event = batch.add(bytes, start, end, tombstone, main);
+    this.#wanted = false;
+    this.index.match(batch.keyText(this.#event), this);
+    if (!this.#wanted) batch.dropLast();
+  }
+
+  matched(watcher: Watcher): void {
+    const main = this.#lastMain;
+    if (main < watcher.minRevision) return;
+    if (watcher.batchLastRevision !== main) {
+      watcher.batchLastRevision = main;
+      if (++watcher.batchRevisions === revisionsMax) this.#full.push(watcher);
+    }
+    const batch = this.#batch;
+    if (batch.isDelete(this.#event) ? watcher.noDelete : watcher.noPut) return;
+    this.#wanted = true;
+    if (watcher.firstDelivery === -1) {
+      watcher.batchFirstRevision = main;
+      batch.touched.push(watcher);
+    }
+    batch.deliver(watcher, this.#event);
+  }
+
+  /** Goes on sending the batch; true when all of it is sent. */
+  #send(bytesMax: number): boolean {
+    const { touched } = this.#batch;
+    let written = 0;
+    while (this.#sendingAt < touched.length) {
+      if (written >= bytesMax) return false;
+      written += this.#sendTo(touched[this.#sendingAt++]!);
+    }
+    this.#sendingAt = -1;
+    for (const watcher of this.#full) watcher.batchRevisions = 0;
+    this.#full.length = 0;
+    this.#batch.clear();
+    return true;
+  }
+
+  #sendTo(watcher: Watcher): number {
+    const { responses, store } = this.#surroundings;
+    if (watcher.firstDelivery === -1) {
+      watcher.batchRevisions = 0;
+      return 0;
+    }
+    if (!responses.maySend(watcher.stream)) {
+      this.#giveUp(watcher);
+      return 0;
+    }
+    return responses.events(watcher, this.#batch, store.currentRevision);
+  }
+
+  #giveUp(watcher: Watcher): void {
+    watcher.minRevision = watcher.batchFirstRevision;
+    forgetBatch(watcher);
+    this.index.delete(watcher);
+    this.#surroundings.held(watcher);
+  }
+
+  /** Records below a compaction may be gone: whoever wants some has to be told, after what was gathered for it. */
+  #refuseCompacted(): void {
+    const { store, compacted } = this.#surroundings;
+    const { compactRevision } = store;
+    if (this.#position.main >= compactRevision) return;
+    for (const watcher of this.index.items()) {
+      if (watcher.minRevision >= compactRevision) continue;
+      if (watcher.firstDelivery !== -1) {
+        watcher.minRevision = watcher.batchFirstRevision;
+        forgetBatch(watcher);
+      }
+      this.index.delete(watcher);
+      compacted(watcher);
+    }
+    this.#position.main = compactRevision;
+    this.#position.sub = 0;
+  }
+}
+
+/** The watcher's deliveries are not sent. */
+export function forgetBatch(watcher: Watcher): void {
+  watcher.firstDelivery = watcher.lastDelivery = -1;
+  watcher.batchRevisions = watcher.batchLastRevision = 0;
+}
+
+/** A new, empty group. */
+export function newGroup(prng: Prng): RangeIndex<Watcher> {
+  return new RangeIndex<Watcher>(prng);
+}

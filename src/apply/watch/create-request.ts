@@ -1,0 +1,33 @@
+/** What a WatchCreateRequest asks to watch, and why it may be refused. */
+import { ErrCompacted } from "../../errors/index.js";
+import type { WatchCreateRequest } from "../../proto/index.js";
+import type { WatchStream } from "./watcher.js";
+
+const emptyRange = "mvcc: watcher range is empty";
+const duplicateId = "mvcc: duplicate watch ID provided on the WatchStream";
+
+/** Keys as Latin-1 texts; see `Ranged`. */
+export interface WatchedRange {
+  readonly start: string;
+  readonly end: string | null | undefined;
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+}
+
+/** An empty key is the smallest one; an empty range_end means the key alone, the byte 0 no end. */
+export function rangeOf({ key, rangeEnd }: WatchCreateRequest): WatchedRange {
+  const start = key.length === 0 ? "\0" : latin1(key);
+  if (rangeEnd.length === 0) return { start, end: undefined };
+  if (rangeEnd.length === 1 && rangeEnd[0] === 0) return { start, end: null };
+  return { start, end: latin1(rangeEnd) };
+}
+
+/** The reason that the client is told, in the order in which etcd looks; null: the watch is made. */
+export function refusalOf(request: WatchCreateRequest, range: WatchedRange, stream: WatchStream): string | null {
+  if (request.startRevision < 0) return ErrCompacted.message;
+  if (typeof range.end === "string" && range.start >= range.end) return emptyRange;
+  if (request.watchId !== 0n && stream.watchers.has(request.watchId)) return duplicateId;
+  return null;
+}

@@ -1,0 +1,202 @@
+/**
+ * Writes WatchResponses into a reply batch of their own, in the order in which Go's encoder writes the fields, and
+ * keeps count of what each stream has not yet taken.
+ *
+ * A stream that was sent more than `askBytes` asks the edge for a Writable record; until that comes it is sent no more
+ * than `streamBytesMax`, and less when all such streams together have `totalBytesMax` outstanding. So a reader that
+ * has stopped costs so many bytes and one response, and those who read go on.
+ */
+import { ReplyKind, type ReplyBatchWriter } from "../../native/index.js";
+import { sizeVarint, writeVarint, writeVarint64 } from "../../proto/index.js";
+import { copyBytes, headerBytesMax, type HeaderWriter } from "../response.js";
+import type { EventBatch } from "./event-batch.js";
+import type { Watcher, WatchStream } from "./watcher.js";
+
+const askBytesMax = 64 << 10;
+const askBytesMin = 4 << 10;
+/** What streams that have not asked may owe, all together. */
+const unaskedBytesMax = 256 << 20;
+const streamBytesMax = 128 << 10;
+const totalBytesMax = 128 << 20;
+/** Fields of a response beside its header, reason and events. */
+const fieldsBytesMax = 11 + 2 + 2 + 11 + 2;
+
+const watchIdTag = 0x10;
+const createdTag = 0x18;
+const canceledTag = 0x20;
+const compactRevisionTag = 0x28;
+const cancelReasonTag = 0x32;
+const fragmentTag = 0x38;
+
+/** A response without events. */
+export interface ControlResponse {
+  /** 0: the header has none. */
+  readonly revision: number;
+  readonly watchId: bigint;
+  readonly created?: boolean;
+  readonly canceled?: boolean;
+  readonly compactRevision?: number;
+  readonly cancelReason?: string;
+}
+
+export class WatchResponses {
+  readonly #writer: ReplyBatchWriter;
+  readonly #header: HeaderWriter;
+  readonly #fragmentBytesMax: number;
+  #askBytes = askBytesMax;
+  /** Bytes that streams which have asked have not taken. */
+  #owed = 0;
+  /** Events sent since the start. */
+  eventsSent = 0;
+
+  /** `fragmentBytesMax`: a response that long is cut for watchers that take fragments. */
+  constructor(writer: ReplyBatchWriter, header: HeaderWriter, fragmentBytesMax: number) {
+    this.#writer = writer;
+    this.#header = header;
+    this.#fragmentBytesMax = fragmentBytesMax;
+  }
+
+  /** So many streams are open: the more, the sooner each must ask. */
+  set streams(count: number) {
+    this.#askBytes = Math.max(askBytesMin, Math.min(askBytesMax, Math.floor(unaskedBytesMax / Math.max(1, count))));
+  }
+
+  /** Bytes outstanding at streams that have asked. */
+  get owed(): number {
+    return this.#owed;
+  }
+
+  /** Whether events may be sent to the stream now. */
+  maySend(stream: WatchStream): boolean {
+    return !stream.asked || (stream.owed < streamBytesMax && this.#owed < totalBytesMax);
+  }
+
+  /** The stream's client has taken what was sent, or the stream is gone. */
+  taken(stream: WatchStream): void {
+    if (stream.asked) this.#owed -= stream.owed;
+    stream.asked = false;
+    stream.owed = 0;
+    stream.owedControl = 0;
+  }
+
+  control(stream: WatchStream, response: ControlResponse): void {
+    const { revision, watchId, created, canceled, compactRevision = 0, cancelReason = "" } = response;
+    const writer = this.#writer;
+    const sizeMax = headerBytesMax + fieldsBytesMax + 11 + cancelReason.length * 3;
+    const start = writer.begin(stream.callId, ReplyKind.Message, sizeMax);
+    const { bytes } = writer;
+    let at = this.#header.write(revision, bytes, start);
+    if (watchId !== 0n) {
+      bytes[at++] = watchIdTag;
+      at = writeVarint64(watchId, bytes, at);
+    }
+    if (created === true) at = writeTrue(bytes, at, createdTag);
+    if (canceled === true) at = writeTrue(bytes, at, canceledTag);
+    if (compactRevision !== 0) {
+      bytes[at++] = compactRevisionTag;
+      at = writeVarint(compactRevision, bytes, at);
+    }
+    if (cancelReason.length > 0) {
+      bytes[at++] = cancelReasonTag;
+      at = writeVarint(cancelReason.length, bytes, at);
+      for (let i = 0; i < cancelReason.length; i++) bytes[at++] = cancelReason.charCodeAt(i);
+    }
+    this.#finish(stream, start, at);
+    stream.owedControl += at - start;
+  }
+
+  /** Sends the watcher's deliveries, which are taken off it; returns the bytes written. */
+  events(watcher: Watcher, batch: EventBatch, revision: number): number {
+    const first = watcher.firstDelivery;
+    const { prevKv } = watcher;
+    watcher.firstDelivery = watcher.lastDelivery = -1;
+    watcher.batchRevisions = watcher.batchLastRevision = 0;
+    const head = this.#header.size(revision) + idSize(watcher);
+    let size = head;
+    let count = 0;
+    // This may encode events once more, and so give the batch another buffer.
+    for (let delivery = first; delivery !== -1; delivery = batch.nextDelivery(delivery)) {
+      const start = batch.startOf(delivery, prevKv);
+      size += batch.endOf(delivery, prevKv) - start;
+      count++;
+    }
+    this.eventsSent += count;
+    watcher.progressDue = false;
+    if (watcher.fragment && count > 1 && size >= this.#fragmentBytesMax) {
+      return this.#fragments(watcher, batch, revision, head, first);
+    }
+    return this.#write(watcher, batch, revision, size, first, -1, false);
+  }
+
+  /** Cuts between events as etcd does: each part but one of a single event stays below the bound. */
+  #fragments(watcher: Watcher, batch: EventBatch, revision: number, head: number, first: number): number {
+    let written = 0;
+    for (let from = first; from !== -1;) {
+      let size = head + 2;
+      let count = 0;
+      let to = from;
+      while (to !== -1) {
+        const length = batch.endOf(to, watcher.prevKv) - batch.startOf(to, watcher.prevKv);
+        if (count > 0 && size + length >= this.#fragmentBytesMax) break;
+        size += length;
+        count++;
+        to = batch.nextDelivery(to);
+      }
+      written += this.#write(watcher, batch, revision, size, from, to, to !== -1);
+      from = to;
+    }
+    return written;
+  }
+
+  /** Writes one response with the deliveries from `first` up to, not including, `end`. */
+  #write(
+    watcher: Watcher,
+    batch: EventBatch,
+    revision: number,
+    sizeMax: number,
+    first: number,
+    end: number,
+    fragment: boolean,
+  ): number {
+    const writer = this.#writer;
+    const start = writer.begin(watcher.stream.callId, ReplyKind.Message, sizeMax);
+    const { bytes } = writer;
+    let at = writeId(watcher, bytes, this.#header.write(revision, bytes, start));
+    if (fragment) at = writeTrue(bytes, at, fragmentTag);
+    for (let delivery = first; delivery !== end; delivery = batch.nextDelivery(delivery)) {
+      const from = batch.startOf(delivery, watcher.prevKv);
+      at = copyBytes(batch.bytes, from, batch.endOf(delivery, watcher.prevKv), bytes, at);
+    }
+    this.#finish(watcher.stream, start, at);
+    return at - start;
+  }
+
+  #finish(stream: WatchStream, start: number, end: number): void {
+    const size = end - start;
+    stream.owed += size;
+    const ask = !stream.asked && stream.owed >= this.#askBytes;
+    if (ask) {
+      stream.asked = true;
+      this.#owed += stream.owed;
+    } else if (stream.asked) this.#owed += size;
+    this.#writer.finish(end, ask);
+  }
+}
+
+function writeTrue(bytes: Uint8Array, at: number, tag: number): number {
+  bytes[at++] = tag;
+  bytes[at++] = 1;
+  return at;
+}
+
+function idSize(watcher: Watcher): number {
+  if (watcher.id === 0n) return 0;
+  return 1 + (watcher.idNumber === -1 ? 10 : sizeVarint(watcher.idNumber));
+}
+
+function writeId(watcher: Watcher, bytes: Uint8Array, at: number): number {
+  if (watcher.id === 0n) return at;
+  bytes[at++] = watchIdTag;
+  if (watcher.idNumber === -1) return writeVarint64(watcher.id, bytes, at);
+  return writeVarint(watcher.idNumber, bytes, at);
+}
