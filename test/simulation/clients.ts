@@ -248,7 +248,7 @@ class Attempt {
     this.#clients.saw(answer.seen);
     if (this.#call.kind !== "localRead") this.#record(this.#world.timeline.now, answer);
     this.#clients.counts.answered++;
-    this.#finish(true);
+    this.#finish("ok", answer);
   }
 
   /** No answer, or an error; `refused`: it was certainly not done. */
@@ -259,7 +259,7 @@ class Attempt {
       this.#clients.counts.unknown++;
       if (this.#call.kind === "write") this.#record(Infinity, answer);
     }
-    this.#finish(false);
+    this.#finish(refused ? "refused" : "unknown", null);
   }
 
   #record(end: number, answer: Answer | null): void {
@@ -267,9 +267,16 @@ class Attempt {
     this.#clients.history.push({ begin: this.#begin, end, op: { guard, writes, answer } });
   }
 
-  #finish(success: boolean): void {
+  #finish(outcome: "ok" | "refused" | "unknown", answer: Answer | null): void {
     this.#over = true;
-    this.#done(success);
+    const { kind, keys, value } = this.#operation;
+    this.#world.trace?.call({
+      member: this.#member.name,
+      text: `${kind} ${keys.join()} ${value}: ${answer === null ? outcome : `${answer.text} at ${answer.revision}`}`,
+      beginMs: this.#begin,
+      outcome,
+    });
+    this.#done(outcome === "ok");
   }
 }
 

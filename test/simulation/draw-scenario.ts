@@ -12,8 +12,8 @@ export interface Length {
   readonly faultEveryMs: number;
 }
 
-/** About ten seconds of simulated time, for many seeds. */
-export const shortRun: Length = { durationMs: 10_000, operations: 120, faultEveryMs: 900 };
+/** Some seconds of simulated time, for many seeds. */
+export const shortRun: Length = { durationMs: 8000, operations: 90, faultEveryMs: 800 };
 /** An hour. */
 export const longRun: Length = { durationMs: 3_600_000, operations: 20_000, faultEveryMs: 12_000 };
 
@@ -70,7 +70,7 @@ class Drawing {
       heartbeatMs: fast ? 50 : 100,
       electionMs: fast ? 500 : 1000,
       preVote: !chance.oneIn(4),
-      snapshotCount: chance.pick([10, 50, 200, 100_000]),
+      snapshotCount: this.#members > 1 ? 100_000 : chance.pick([10, 50, 200, 100_000]),
       catchupEntries: chance.pick([1, 10, 5000]),
       durationMs: this.#length.durationMs,
       weather: this.#weather(chance.oneIn(3)),

@@ -52,7 +52,9 @@ class LogDoor implements WalDoor {
   #busy = false;
   #durableToken = -1;
   #failed = false;
+  /** Set while closing: to be called when nothing waits any more. */
   #idle: (() => void) | null = null;
+  #closed = false;
 
   constructor(
     surroundings: LogDoorSurroundings,
@@ -77,6 +79,7 @@ class LogDoor implements WalDoor {
   }
 
   append(records: Uint8Array, length: number, token: number): number {
+    if (this.#closed) return 0;
     this.#queue.push({ records: records.slice(0, length), token });
     this.#waitingBytes += length;
     this.#next();
@@ -88,6 +91,7 @@ class LogDoor implements WalDoor {
     if (this.#busy || this.#failed) return;
     if (this.#queue.length === 0) {
       this.#idle?.();
+      this.#idle = null;
       return;
     }
     this.#busy = true;
@@ -163,6 +167,7 @@ class LogDoor implements WalDoor {
   }
 
   close(): Promise<void> {
+    this.#closed = true;
     return new Promise((resolve) => {
       this.#idle = () => this.#surroundings.owner.run(0.1, () => resolve());
       this.#next();

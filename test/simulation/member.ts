@@ -120,6 +120,10 @@ export class SimulatedMember implements CheckedMember {
   stop(downMs: number): void {
     const { process } = this;
     if (process === null || this.#stopping) return;
+    if (process.core === null) {
+      this.restartAfter(downMs);
+      return;
+    }
     this.#stopping = true;
     process.stop(() => {
       if (this.process !== process) return;
@@ -154,7 +158,9 @@ export class SimulatedMember implements CheckedMember {
 
   /** Something in `process` threw. */
   processFailed(process: MemberProcess, error: unknown): void {
-    if (error instanceof WalCorruptError && this.disk.damaged && this.process === process) {
+    // It was killed while it was failing.
+    if (this.process !== process) return;
+    if (error instanceof WalCorruptError && this.disk.damaged) {
       this.refused = true;
       process.kill();
       this.process = null;

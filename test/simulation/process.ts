@@ -26,12 +26,13 @@ import {
   ReplayedLog,
   type MemberApply,
 } from "../../src/server/index.js";
+import type { Backend } from "../../src/storage/backend/index.js";
 import { Wal, type WalAppend } from "../../src/storage/wal/index.js";
 import { callRecord, parseReplies, type Reply } from "./calls.js";
 import { logDoors } from "./log-door.js";
 import { SimulatedMailbox } from "./mailbox.js";
 import type { SimulatedMember } from "./member.js";
-import { StateDigest } from "./state-digest.js";
+import { observeState } from "./state-digest.js";
 import { Thread } from "./timeline.js";
 
 type Ready = Extract<FromApply, { type: "ready" }>;
@@ -114,12 +115,13 @@ export class MemberProcess {
   #apply: ApplySide | null = null;
   #applyThread: ApplyThread | null = null;
   #wal: Wal | null = null;
-  #state: StateDigest | null = null;
   readonly #calls = new Map<number, ServerCall>();
   #nextCall = 1;
   #inbox: ServerCall[] = [];
   #woken = false;
   #lastPost = 0;
+  /** It takes no more messages, calls or ticks. */
+  #stopping = false;
   #errors: { readonly callId: number; readonly error: EtcdError }[] = [];
 
   constructor(member: SimulatedMember) {
@@ -139,9 +141,6 @@ export class MemberProcess {
   get appliedIndex(): number {
     return this.#apply?.progress.appliedIndex ?? 0;
   }
-  get state(): StateDigest | null {
-    return this.#state;
-  }
   get openCalls(): number {
     return this.#calls.size + this.#inbox.length;
   }
@@ -154,14 +153,12 @@ export class MemberProcess {
     this.#inbox = [];
   }
 
-  /** Stops in order, as EtcdServer does; `done` when everything is closed. */
+  /** Stops in order, as EtcdServer does, once the core is there; `done` when everything is closed. */
   stop(done: () => void): void {
-    if (this.#core === null || this.#wal === null || this.#applyThread === null) {
-      this.main.run(1, done);
-      return;
-    }
-    this.#core.end();
-    const [wal, applyThread] = [this.#wal, this.#applyThread];
+    const [core, wal, applyThread] = [this.#core!, this.#wal!, this.#applyThread!];
+    this.#stopping = true;
+    for (const call of this.#inbox.splice(0)) call.answered(null);
+    core.end();
     const stopAll = async (): Promise<void> => {
       await applyThread.handle({ type: "stop" });
       await wal.close();
@@ -285,7 +282,7 @@ export class MemberProcess {
   /** The backend flushes some time after a change, as its disk has it. */
   #openBackend(
     onCommit: (report: { changes: number; bytes: number; seconds: number; flushedIndex: number }) => void,
-  ): StateDigest {
+  ): Backend {
     const { member } = this;
     const { world, backend } = member;
     let scheduled = false;
@@ -299,13 +296,13 @@ export class MemberProcess {
       const report = { changes: 1, bytes: 1, seconds: 0.01, flushedIndex: backend.flushedIndex };
       this.applier.run(world.diskChance.around(0.1), () => onCommit(report));
     };
-    this.#state = new StateDigest(backend, (index, term, digest) => {
+    observeState(backend, (index, term, digest) => {
       world.checker.applied(member, index, term, digest);
       if (scheduled) return;
       scheduled = true;
       this.#flusher.run(member.manner.flushMs * (0.5 + world.diskChance.fraction()), flush);
     });
-    return this.#state;
+    return backend;
   }
 
   /** Apply's port to main: in order, apart from the mailbox. */
@@ -313,6 +310,7 @@ export class MemberProcess {
     const { world, checker } = { world: this.member.world, checker: this.member.world.checker };
     if (message.type === "fatal") throw new Error(`apply failed: ${message.stack}`);
     if (message.type === "log" || message.type === "metrics" || message.type === "stopped") return;
+    if ((message.type as string) === "flushed") return;
     if (message.type === "confChange") checker.confChanged(this.member, message.index, message.confState);
     const { now } = world.timeline;
     this.#lastPost = Math.max(this.#lastPost, now + world.threadChance.around(0.05));
@@ -368,9 +366,16 @@ export class MemberProcess {
   #tick(): void {
     const { world, clock } = this.member;
     this.main.run(world.config.heartbeatInterval / clock.rate, () => {
+      if (this.#stopping) return;
       this.#core!.tick();
+      this.#traceRole();
       this.#tick();
     });
+  }
+
+  #traceRole(): void {
+    const { isLeader, term } = this.#core!;
+    this.member.world.trace?.leads(this.member, isLeader ? term : 0);
   }
 
   #send(messages: readonly Message[]): void {
@@ -384,14 +389,19 @@ export class MemberProcess {
   /** A message from another member arrives. */
   deliver(message: Message): void {
     this.main.run(0, () => {
-      if (this.#core === null) return;
+      if (this.#core === null || this.#stopping) return;
       const result = this.#core.receive(message);
+      this.#traceRole();
       this.member.world.received(this.member, message, result);
     });
   }
 
   /** A client's call arrives. */
   call(call: ServerCall): void {
+    if (this.#stopping) {
+      call.answered(null);
+      return;
+    }
     this.#inbox.push(call);
     this.#wake();
   }

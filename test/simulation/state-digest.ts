@@ -1,18 +1,8 @@
 /**
- * A backend that keeps a digest of all that apply has changed, entry by entry: two members that have applied the same
- * entries must have made the same changes, down to the bytes. Otherwise the backend that it is given.
+ * Digests of what apply changes, entry by entry: two members that have applied the same entries must have made the
+ * same changes, down to the bytes. And a digest of a whole store.
  */
-import type {
-  Backend,
-  BackendEntry,
-  BackendSizes,
-  MemoryBackend,
-  RecordView,
-  RecordVisitor,
-  ScanLimits,
-  ScanPosition,
-  SmallBucket,
-} from "../../src/storage/backend/index.js";
+import type { Backend, MemoryBackend, SmallBucket } from "../../src/storage/backend/index.js";
 
 /** FNV-1a over bytes, in two halves that differ in their start, as one safe integer. */
 function mixed(digest: number, bytes: Uint8Array, from: number, to: number): number {
@@ -33,113 +23,50 @@ const numberBytes = new DataView(new ArrayBuffer(8));
 const numberView = new Uint8Array(numberBytes.buffer);
 
 const text = new TextEncoder();
+const start = 0x811c9dc5;
 
-export class StateDigest implements Backend {
-  readonly inner: MemoryBackend;
-  /** Of the changes of the entry in hand. */
-  #digest = 0x811c9dc5;
-  readonly #ended: (index: number, term: number, digest: number) => void;
-  #main = 0;
-  #sub = 0;
-
-  /** `ended` hears of every entry, with the digest of its changes alone. */
-  constructor(inner: MemoryBackend, ended: (index: number, term: number, digest: number) => void) {
-    this.inner = inner;
-    this.#ended = ended;
-  }
-
-  get consistentIndex(): number {
-    return this.inner.consistentIndex;
-  }
-  get term(): number {
-    return this.inner.term;
-  }
-  get flushedIndex(): number {
-    return this.inner.flushedIndex;
-  }
-  get overlayBytes(): number {
-    return this.inner.overlayBytes;
-  }
-  get isFull(): boolean {
-    return this.inner.isFull;
-  }
-  get recordBlock(): Uint8Array {
-    return this.inner.recordBlock;
-  }
-
-  #note(bytes: Uint8Array): void {
-    this.#digest = mixed(mixedNumber(this.#digest, bytes.length), bytes, 0, bytes.length);
-  }
-
-  put(bucket: SmallBucket, key: Uint8Array, value: Uint8Array): void {
-    this.#note(text.encode(bucket));
-    this.#note(key);
-    this.#note(value);
-    this.inner.put(bucket, key, value);
-  }
-
-  delete(bucket: SmallBucket, key: Uint8Array): void {
-    this.#note(text.encode(bucket));
-    this.#note(key);
-    this.inner.delete(bucket, key);
-  }
-
-  get(bucket: SmallBucket, key: Uint8Array): Uint8Array | undefined {
-    return this.inner.get(bucket, key);
-  }
-
-  entries(bucket: SmallBucket): BackendEntry[] {
-    return this.inner.entries(bucket);
-  }
-
-  beginRecord(main: number, sub: number, tombstone: boolean, valueBytesMax: number): number {
-    this.#main = main;
-    this.#sub = sub * 2 + (tombstone ? 1 : 0);
-    return this.inner.beginRecord(main, sub, tombstone, valueBytesMax);
-  }
-
-  endRecord(end: number): void {
-    this.#digest = mixedNumber(mixedNumber(this.#digest, this.#main), this.#sub);
-    this.#digest = mixed(this.#digest, this.inner.recordBlock, 0, end);
-    this.inner.endRecord(end);
-  }
-
-  readRecord(main: number, sub: number, tombstone: boolean, into: RecordView): boolean {
-    return this.inner.readRecord(main, sub, tombstone, into);
-  }
-
-  scanRecords(position: ScanPosition, limits: ScanLimits, visitor: RecordVisitor): boolean {
-    return this.inner.scanRecords(position, limits, visitor);
-  }
-
-  endEntry(index: number, term: number, confState?: Uint8Array): void {
-    if (confState !== undefined) this.#note(confState);
-    const digest = this.#digest;
-    this.#digest = 0x811c9dc5;
-    this.inner.endEntry(index, term, confState);
-    this.#ended(index, term, digest);
-  }
-
-  commit(): void {
-    this.inner.commit();
-  }
-  flush(): Promise<void> {
-    return this.inner.flush();
-  }
-  room(): Promise<void> {
-    return this.inner.room();
-  }
-  sizes(): BackendSizes {
-    return this.inner.sizes();
-  }
-  close(): Promise<void> {
-    return this.inner.close();
-  }
+/** Makes `backend` tell `ended` of every entry, with a digest of what the entry has changed. */
+export function observeState(
+  backend: MemoryBackend,
+  ended: (index: number, term: number, digest: number) => void,
+): void {
+  const { put, delete: remove, beginRecord, endRecord, endEntry } = backend;
+  let digest = start;
+  let main = 0;
+  let sub = 0;
+  const note = (bytes: Uint8Array): void => {
+    digest = mixed(mixedNumber(digest, bytes.length), bytes, 0, bytes.length);
+  };
+  backend.put = (bucket, key, value) => {
+    for (const bytes of [text.encode(bucket), key, value]) note(bytes);
+    put.call(backend, bucket, key, value);
+  };
+  backend.delete = (bucket, key) => {
+    for (const bytes of [text.encode(bucket), key]) note(bytes);
+    remove.call(backend, bucket, key);
+  };
+  backend.beginRecord = (recordMain, recordSub, tombstone, valueBytesMax) => {
+    main = recordMain;
+    sub = recordSub * 2 + (tombstone ? 1 : 0);
+    return beginRecord.call(backend, recordMain, recordSub, tombstone, valueBytesMax);
+  };
+  backend.endRecord = (end) => {
+    digest = mixed(mixedNumber(mixedNumber(digest, main), sub), backend.recordBlock, 0, end);
+    endRecord.call(backend, end);
+  };
+  backend.endEntry = (index, term, confState) => {
+    if (confState !== undefined) note(confState);
+    const ofEntry = digest;
+    // The backend itself stores index and term now, by `put`.
+    endEntry.call(backend, index, term, confState);
+    digest = start;
+    ended(index, term, ofEntry);
+  };
 }
 
 /** A digest of all that a backend holds. */
 export function wholeDigest(backend: Backend, buckets: readonly SmallBucket[]): number {
-  let digest = 0x811c9dc5;
+  let digest = start;
   for (const bucket of buckets) {
     for (const { key, value } of backend.entries(bucket)) {
       digest = mixed(mixedNumber(digest, key.length), key, 0, key.length);

@@ -80,6 +80,7 @@ export class World {
     this.network.weather = scenario.weather;
     this.clients = new Clients(this, scenario.operations);
     this.#faults = new FaultInjector(this);
+    if (trace !== null) trace.now = () => this.timeline.now;
   }
 
   memberOf(id: bigint): SimulatedMember | undefined {
@@ -115,6 +116,7 @@ export class World {
     } catch (error) {
       this.failed(error, "run");
     }
+    this.trace?.note(null, "end", this.#failure?.message ?? "");
     for (const { process } of this.members) process?.kill();
     const { timeline, clients, network, crashes, refusals, checker } = this;
     const counts = {
