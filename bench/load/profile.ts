@@ -168,12 +168,12 @@ async function profileStages(load: string, server: Server, settings: LoadSetting
 async function profileFunctions(load: string, settings: LoadSettings): Promise<void> {
   const folder = join(settings.folder, "profiles");
   mkdirSync(folder);
-  const server = await startServer(load, ["--cpu-prof", `--cpu-prof-dir=${folder}`], settings);
+  const preload = fileURLToPath(new URL("late-end.cjs", import.meta.url));
+  const flags = ["--require", preload, "--cpu-prof", `--cpu-prof-dir=${folder}`];
+  const server = await startServer(load, flags, settings);
   const result = await runLoad(load, server, settings);
   await server.stop();
   const profiles = readProfiles(folder, Number(values.functions));
-  // The process may end before a worker has written its profile.
-  if (!profiles.some(({ thread }) => thread === "apply")) console.log("apply's profile was not written: run it again");
   console.log(`functions, their own time, with --cpu-prof (${result.requestsPerSecond.toFixed(0)} req/s):`);
   for (const { thread, busySeconds, functions } of profiles) {
     if (thread === "http") continue;
