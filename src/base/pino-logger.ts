@@ -33,7 +33,7 @@ export interface RootLogger extends Logger {
 }
 
 /** Frames of this file and of pino lie between a call and the stack's top. */
-const ownFrames = /pino-logger\.[jt]s:|node_modules|node:/;
+const ownFrames = /pino-logger\.[jt]s:|node_modules\/pino\/|node:/;
 
 /** "folder/file.ts:12" of the code that logs. */
 function caller(): string {
