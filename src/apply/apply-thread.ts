@@ -136,10 +136,21 @@ export class ApplyThread {
       case "metrics":
         this.#surroundings.post({ type: "metrics", id: message.id, text: this.#surroundings.registry.text() });
         return false;
+      case "flush":
+        this.#flush(message.id);
+        return false;
       case "stop":
         await this.#stop();
         return true;
     }
+  }
+
+  #flush(id: number): void {
+    this.#backend.flush().then(
+      () => this.#surroundings.post({ type: "flushed", id }),
+      // The backend has said so to `onFatal`.
+      () => {},
+    );
   }
 
   async #stop(): Promise<void> {

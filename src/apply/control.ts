@@ -93,6 +93,8 @@ export type FromApply =
       readonly fields: Readonly<Record<string, unknown>>;
     }
   | { readonly type: "metrics"; readonly id: number; readonly text: string }
+  /** The answer to "flush": what had been applied when it came is in the file. */
+  | { readonly type: "flushed"; readonly id: number }
   /**
    * The member cannot go on: log it and exit 1. `kill`: the disk has failed, so end by SIGKILL, for LMDB's exit
    * handler would flush once more and confirm what is lost.
@@ -105,4 +107,6 @@ export type FromApply =
 export type ToApply =
   | { readonly type: "stop" }
   /** Ask for this thread's metrics in text form; answered by "metrics" with the same ID. */
-  | { readonly type: "metrics"; readonly id: number };
+  | { readonly type: "metrics"; readonly id: number }
+  /** Commit what has been applied; answered by "flushed" with the same ID. */
+  | { readonly type: "flush"; readonly id: number };

@@ -27,7 +27,7 @@ const toMainBytesMax = 1 << 16;
 /** What the worker says of its state when it is ready. */
 export type ApplyReady = Extract<FromApply, { type: "ready" }>;
 /** What the worker tells of what it has applied. */
-export type ApplyEvent = Exclude<FromApply, { type: "ready" | "metrics" | "stopped" | "log" | "fatal" }>;
+export type ApplyEvent = Exclude<FromApply, { type: "ready" | "metrics" | "flushed" | "stopped" | "log" | "fatal" }>;
 
 /** Called on main. */
 export interface ApplyHooks {
@@ -50,7 +50,9 @@ export class ApplyClient {
   readonly #inboxView = new DataView(this.#inbox.buffer);
   readonly #held: Uint8Array[] = [];
   readonly #metricsAsked = new Map<number, (text: string) => void>();
+  readonly #flushes = new Map<number, () => void>();
   #metricsId = 0;
+  #flushId = 0;
   #stopped: (() => void) | null = null;
   #ready: ((ready: ApplyReady) => void) | null = null;
 
@@ -123,6 +125,15 @@ export class ApplyClient {
     });
   }
 
+  /** Resolves when what has been applied until now is in the backend's file; never once the worker has failed. */
+  flush(): Promise<void> {
+    const id = ++this.#flushId;
+    return new Promise((resolve) => {
+      this.#flushes.set(id, resolve);
+      this.#worker.postMessage({ type: "flush", id });
+    });
+  }
+
   /** Lets the worker apply what it has, flush and end. */
   async stop(): Promise<void> {
     await new Promise<void>((resolve) => {
@@ -168,6 +179,10 @@ export class ApplyClient {
       case "metrics":
         this.#metricsAsked.get(message.id)?.(message.text);
         this.#metricsAsked.delete(message.id);
+        return;
+      case "flushed":
+        this.#flushes.get(message.id)?.();
+        this.#flushes.delete(message.id);
         return;
       case "log":
         this.#logger.named(message.logger)[message.level](message.message, message.fields);

@@ -6,6 +6,7 @@ import { SeededPrng, type Logger } from "../base/index.js";
 import type { Config } from "../config/index.js";
 import { memberIdText } from "../membership/index.js";
 import type { Message } from "../raft/index.js";
+import { SnapshotClient } from "../storage/snap/index.js";
 import type { WalStats } from "../storage/wal/index.js";
 import type { ApplyClient } from "./apply-client.js";
 import { MemberCore } from "./member-core.js";
@@ -33,6 +34,8 @@ export class EtcdServer {
   readonly replies: Replies;
   /** Proposals, reads, and what Raft says. */
   readonly core: MemberCore;
+  /** The store as a file, for Maintenance.Snapshot. */
+  readonly snapshots: SnapshotClient;
   readonly #storage: OpenedStorage;
   readonly #ticker: NodeJS.Timeout;
 
@@ -58,6 +61,12 @@ export class EtcdServer {
     this.replies = replies;
     this.#storage = storage;
     this.core = core;
+    this.snapshots = new SnapshotClient({
+      directory: storage.dataDir.paths.dbDir,
+      flush: () => storage.apply.flush(),
+      logger: surroundings.logger,
+      fatal: surroundings.fatal,
+    });
     this.#ticker = setInterval(() => core.tick(), this.config.heartbeatInterval);
   }
 
@@ -78,6 +87,7 @@ export class EtcdServer {
   async stop(): Promise<void> {
     clearInterval(this.#ticker);
     this.core.end();
+    await this.snapshots.stop();
     await this.#storage.apply.stop();
     await this.#storage.wal.close();
     this.#storage.dataDir.release();

@@ -9,7 +9,7 @@ export const notThereYet: Readonly<Record<string, readonly string[]>> = {
   "etcdserverpb.Watch": ["Watch"],
   "etcdserverpb.Lease": ["LeaseGrant", "LeaseRevoke", "LeaseKeepAlive", "LeaseTimeToLive", "LeaseLeases"],
   "etcdserverpb.Cluster": ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
-  "etcdserverpb.Maintenance": ["Defragment", "Hash", "Snapshot", "MoveLeader", "Downgrade"],
+  "etcdserverpb.Maintenance": ["Defragment", "Hash", "MoveLeader", "Downgrade"],
   "etcdserverpb.Auth": [
     "AuthEnable",
     "AuthDisable",

@@ -310,7 +310,7 @@ export class MemberProcess {
     const { world, checker } = { world: this.member.world, checker: this.member.world.checker };
     if (message.type === "fatal") throw new Error(`apply failed: ${message.stack}`);
     if (message.type === "log" || message.type === "metrics" || message.type === "stopped") return;
-    if ((message.type as string) === "flushed") return;
+    if (message.type === "flushed") return;
     if (message.type === "confChange") checker.confChanged(this.member, message.index, message.confState);
     const { now } = world.timeline;
     this.#lastPost = Math.max(this.#lastPost, now + world.threadChance.around(0.05));

@@ -8,6 +8,7 @@ import {
   ErrNoLeader,
   ErrNoSpace,
   ErrNotCapable,
+  ErrTooManyRequests,
   EtcdError,
   GrpcCode,
   unmarshalRequestError,
@@ -19,6 +20,7 @@ import {
   decodeMemberListRequest,
   HashKVRequestDescriptor,
   MemberListRequestDescriptor,
+  SnapshotRequestDescriptor,
   StatusRequestDescriptor,
   validate,
   type MessageDescriptor,
@@ -72,6 +74,7 @@ export class Dispatcher {
       "/etcdserverpb.Maintenance/Alarm": () => this.#alarm(),
       "/etcdserverpb.Maintenance/Status": () => this.#localCall(StatusRequestDescriptor),
       "/etcdserverpb.Maintenance/HashKV": () => this.#localCall(HashKVRequestDescriptor),
+      "/etcdserverpb.Maintenance/Snapshot": () => this.#snapshot(),
       "/etcdserverpb.Cluster/MemberList": () => this.#memberList(),
       "/grpc.health.v1.Health/Check": () => this.#health.check(...this.#message()),
       "/grpc.health.v1.Health/List": () => this.#health.list(this.#reader.callId),
@@ -125,6 +128,7 @@ export class Dispatcher {
     switch (reader.kind) {
       case CallKind.Cancel:
         this.#health.cancel(reader.callId);
+        this.#server.snapshots.cancel(reader.callId);
         // A long read of that call need not go on.
         this.#readLocal();
         break;
@@ -133,6 +137,9 @@ export class Dispatcher {
         break;
       case CallKind.Disconnect:
         this.#connections.closed(reader.connectionId);
+        break;
+      case CallKind.Writable:
+        this.#server.snapshots.writable(reader.callId);
         break;
       default:
         // No method served so far has streams of its own messages.
@@ -211,6 +218,11 @@ export class Dispatcher {
 
   #localCall(request: MessageDescriptor): void {
     if (this.#parses(request)) this.#readLocal();
+  }
+
+  #snapshot(): void {
+    if (!this.#parses(SnapshotRequestDescriptor)) return;
+    if (!this.#server.snapshots.start(this.#reader.callId)) this.#fail(new ErrTooManyRequests());
   }
 
   #parses(request: MessageDescriptor): boolean {

@@ -12,6 +12,7 @@ const servedPaths = [
   "/etcdserverpb.Maintenance/Alarm",
   "/etcdserverpb.Maintenance/Status",
   "/etcdserverpb.Maintenance/HashKV",
+  "/etcdserverpb.Maintenance/Snapshot",
   "/etcdserverpb.Cluster/MemberList",
   "/grpc.health.v1.Health/Check",
   "/grpc.health.v1.Health/List",

@@ -45,7 +45,7 @@ export class Gateway {
     for (const [path, rpc] of Object.entries(gatewayRoutes)) {
       const index = options.served.indexOf(rpc);
       const method = methods.find((one) => one.path === rpc)!;
-      this.#routes.set(path, { method, index: index < 0 ? undefined : index });
+      this.#routes.set(path, { method, index: index < 0 || method.serverStreams ? undefined : index });
     }
   }
 

@@ -29,5 +29,6 @@ export {
 export { LmdbBackend } from "./lmdb-backend.js";
 export { lmdbBackendDefaults, type CommitReport, type LmdbBackendOptions } from "./lmdb-options.js";
 export { MemoryBackend } from "./memory-backend.js";
+export { PinnedReader, type PinnedCursor, type PinnedRead } from "./pinned-reader.js";
 export { revisionKey, RevisionKeyReader, writeRevisionKey } from "./revision-key.js";
 export { decodeUint64, encodeUint64 } from "./uint64.js";

@@ -78,6 +78,22 @@ function writeKey(key: RevisionKey | Uint8Array, target: Uint8Array, start: numb
   return writeRevisionKey(keyView, target, start, key.main, key.sub, key.tombstone);
 }
 
+/** How every thread opens the environment in `directory`; the first one's map size is everybody's. */
+export function environmentOptions(directory: string, quotaBytes: number): object {
+  return {
+    path: directory,
+    noSubdir: false,
+    maxDbs: 2 * buckets.length,
+    maxReaders: 1024,
+    mapSize: Math.max(mapBytesMin, mapPerQuota * quotaBytes),
+    overlappingSync: true,
+    safeRestore: true,
+    permissionsMode: 0o600,
+    encoding: "binary",
+    keyEncoding: "binary",
+  };
+}
+
 function openEnvironment(directory: string, options: object): RootDatabase & DatabaseInternals {
   try {
     return open(options as Parameters<typeof open>[0]) as RootDatabase & DatabaseInternals;
@@ -100,18 +116,7 @@ export class LmdbStores {
   }
 
   private constructor(directory: string, quotaBytes: number) {
-    this.root = openEnvironment(directory, {
-      path: directory,
-      noSubdir: false,
-      maxDbs: 2 * buckets.length,
-      maxReaders: 1024,
-      mapSize: Math.max(mapBytesMin, mapPerQuota * quotaBytes),
-      overlappingSync: true,
-      safeRestore: true,
-      permissionsMode: 0o600,
-      encoding: "binary",
-      keyEncoding: "binary",
-    });
+    this.root = openEnvironment(directory, environmentOptions(directory, quotaBytes));
     this.key = this.#openKey();
     for (const bucket of buckets) if (bucket !== "key") this.#small.set(bucket, this.#openSmall(bucket));
   }

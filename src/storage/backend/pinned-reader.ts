@@ -1,0 +1,173 @@
+/**
+ * Reads all of the store as it was at one commit, on any thread but apply's: it opens the environment itself (LMDB
+ * shares one among the threads of a process) and holds a read transaction. While one is held, pages that it sees are
+ * not used anew and the file may grow, so whoever pins bounds the time.
+ */
+import { open, type RootDatabase } from "lmdb";
+import { buckets, type Bucket, type SmallBucket } from "./bucket.js";
+import { environmentOptions } from "./lmdb-stores.js";
+
+/** Stands on one entry of a bucket after another; the arrays are valid until the next call. */
+export interface PinnedCursor {
+  next(): boolean;
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  readonly keyLength: number;
+  readonly valueLength: number;
+  close(): void;
+}
+
+/** What lmdb-js's transactions have beside their declarations. */
+type ReadTransaction = ReturnType<RootDatabase["useReadTransaction"]>;
+type EntryDatabase = Omit<RootDatabase, "getRange"> & {
+  getRange(options: { start: Uint8Array; transaction: ReadTransaction }): Iterable<unknown>;
+};
+
+/** Keeps what lmdb says of the entry it stands on. */
+class EntryView {
+  keyBytes: Uint8Array = new Uint8Array(0);
+  keyStart = 0;
+  keyEnd = 0;
+  valueBytes: Uint8Array = new Uint8Array(0);
+  valueLength = 0;
+
+  readKey = (bytes: Uint8Array, start: number, end: number): EntryView => {
+    this.keyBytes = bytes;
+    this.keyStart = start;
+    this.keyEnd = end;
+    return this;
+  };
+
+  decode = (bytes: Uint8Array, size: number): number => {
+    this.valueBytes = bytes;
+    this.valueLength = size;
+    return size;
+  };
+
+  writeKey = (key: Uint8Array, target: Uint8Array, start: number): number => {
+    target.set(key, start);
+    return start + key.length;
+  };
+}
+
+/** The environment on this thread. */
+export class PinnedReader {
+  readonly #root: RootDatabase;
+  readonly #view = new EntryView();
+  readonly #databases = new Map<Bucket, EntryDatabase>();
+
+  /** The apply thread has the environment in `directory` open. */
+  constructor(directory: string) {
+    this.#root = open(environmentOptions(directory, 0) as Parameters<typeof open>[0]);
+    const { decode, readKey, writeKey } = this.#view;
+    for (const name of buckets) {
+      const options = {
+        name,
+        encoder: { encode: (value: Uint8Array) => value, decode },
+        keyEncoder: { writeKey, readKey },
+      };
+      this.#databases.set(name, this.#root.openDB(options as unknown as { name: string }) as unknown as EntryDatabase);
+    }
+  }
+
+  /** Pins what has been committed until now. */
+  pin(): PinnedRead {
+    this.#root.resetReadTxn();
+    return new PinnedRead(this.#root.useReadTransaction(), this.#databases, this.#view);
+  }
+
+  /** All pins must have been released. */
+  async close(): Promise<void> {
+    await this.#root.close();
+  }
+}
+
+/** The store at one commit. */
+export class PinnedRead {
+  readonly #transaction: ReadTransaction;
+  readonly #databases: ReadonlyMap<Bucket, EntryDatabase>;
+  readonly #view: EntryView;
+  readonly #cursors = new Set<EntryCursorOfLmdb>();
+  #released = false;
+
+  constructor(transaction: ReadTransaction, databases: ReadonlyMap<Bucket, EntryDatabase>, view: EntryView) {
+    this.#transaction = transaction;
+    this.#databases = databases;
+    this.#view = view;
+  }
+
+  /** The bucket's entries from the first on, in order of key. Cursors of a thread share their arrays. */
+  open(bucket: Bucket): PinnedCursor {
+    const database = this.#databases.get(bucket)!;
+    const entries = database.getRange({ start: firstKey, transaction: this.#transaction })[Symbol.iterator]();
+    const cursor = new EntryCursorOfLmdb(entries, this.#view, (closed) => this.#cursors.delete(closed));
+    this.#cursors.add(cursor);
+    return cursor;
+  }
+
+  /** A copy of one value; for buckets of few entries. */
+  get(bucket: SmallBucket, key: Uint8Array): Uint8Array | undefined {
+    const cursor = this.open(bucket);
+    try {
+      while (cursor.next()) if (Buffer.compare(cursor.key, key) === 0) return Uint8Array.from(cursor.value);
+      return undefined;
+    } finally {
+      cursor.close();
+    }
+  }
+
+  /** Ends the read transaction, its cursors first. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    for (const cursor of this.#cursors) cursor.close();
+    this.#transaction.done();
+  }
+}
+
+/** Not above any key: none is empty. */
+const firstKey = new Uint8Array(1);
+
+class EntryCursorOfLmdb implements PinnedCursor {
+  readonly #entries: Iterator<unknown>;
+  readonly #view: EntryView;
+  readonly #onClose: (cursor: EntryCursorOfLmdb) => void;
+  #closed = false;
+
+  constructor(entries: Iterator<unknown>, view: EntryView, onClose: (cursor: EntryCursorOfLmdb) => void) {
+    this.#entries = entries;
+    this.#view = view;
+    this.#onClose = onClose;
+  }
+
+  next(): boolean {
+    if (this.#closed) return false;
+    if (this.#entries.next().done !== true) return true;
+    this.#end();
+    return false;
+  }
+
+  get key(): Uint8Array {
+    return this.#view.keyBytes.subarray(this.#view.keyStart, this.#view.keyEnd);
+  }
+  get value(): Uint8Array {
+    return this.#view.valueBytes.subarray(0, this.#view.valueLength);
+  }
+  get keyLength(): number {
+    return this.#view.keyEnd - this.#view.keyStart;
+  }
+  get valueLength(): number {
+    return this.#view.valueLength;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#entries.return?.();
+    this.#end();
+  }
+
+  #end(): void {
+    this.#closed = true;
+    this.#onClose(this);
+  }
+}

@@ -1,0 +1,238 @@
+/**
+ * Maintenance.Snapshot: etcd's own tools take our snapshot, a real etcd restored from it holds the same, our reader
+ * takes theirs, and clients that do not read cost neither memory nor puts.
+ */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { statSync, truncateSync } from "node:fs";
+import http2 from "node:http2";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { BoltError, BoltFile, checkBolt } from "../../src/bolt/index.js";
+import {
+  decodeMessage,
+  encodeMessage,
+  etcdBinaries,
+  frame,
+  freePorts,
+  GrpcClient,
+  Member,
+  ourCommand,
+  temporaryFolder,
+  type EtcdBinaries,
+  type JsonObject,
+} from "../support/index.js";
+import { runProgram, startPair } from "./pair.js";
+
+const cache = await etcdBinaries();
+const skip = cache.kind === "skipped" ? cache.reason : false;
+const binaries = cache.kind === "ready" ? cache.binaries : ({} as EtcdBinaries);
+
+const blobBytes = 32 << 10;
+
+let pair: Awaited<ReturnType<typeof startPair>>;
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+
+const call = async (port: number, method: string, message: string, plain: JsonObject): Promise<JsonObject> => {
+  const client = new GrpcClient(port);
+  const reply = await client.unary(`/etcdserverpb.${method}`, encodeMessage(`etcdserverpb.${message}Request`, plain));
+  client.close();
+  assert.equal(reply.status, 0, reply.message);
+  return decodeMessage(`etcdserverpb.${message}Response`, reply.messages[0]!).plain;
+};
+const base64 = (text: string): string => Buffer.from(text).toString("base64");
+const put = (port: number, key: string, value: Uint8Array): Promise<JsonObject> =>
+  call(port, "KV/Put", "Put", { key: base64(key), value: Buffer.from(value).toString("base64") });
+
+/** Keys with several revisions, tombstones, empty and large values. */
+const fill = async (port: number): Promise<void> => {
+  const writes: Promise<unknown>[] = [];
+  for (let i = 0; i < 3000; i++) writes.push(put(port, `key ${i % 1700}`, Buffer.alloc((i * 37) % 900, i)));
+  for (const bytes of [4096, 70_000, 1_400_000]) writes.push(put(port, `large ${bytes}`, Buffer.alloc(bytes, 7)));
+  await Promise.all(writes);
+  await call(port, "KV/DeleteRange", "DeleteRange", { key: base64("key 1"), range_end: base64("key 2") });
+  await put(port, "key 1", Buffer.alloc(0));
+};
+
+const etcdctl = async (port: number, ...args: string[]): Promise<string> => {
+  const result = await runProgram(binaries.etcdctl, [`--endpoints=127.0.0.1:${port}`, ...args]);
+  assert.equal(result.code, 0, result.stderr);
+  return result.stdout;
+};
+
+interface SnapshotStatus {
+  readonly hash: number;
+  readonly revision: number;
+  readonly totalKey: number;
+  readonly totalSize: number;
+  readonly version: string;
+}
+
+const statusOf = async (path: string): Promise<SnapshotStatus> => {
+  const result = await runProgram(binaries.etcdutl, ["snapshot", "status", path, "-w", "json"]);
+  assert.equal(result.code, 0, result.stderr);
+  return JSON.parse(result.stdout) as SnapshotStatus;
+};
+
+/** The database within a file of `etcdctl snapshot save`. */
+const openSnapshot = (path: string): BoltFile => BoltFile.open(path, statSync(path).size - 32);
+
+const hashKv = (port: number): Promise<JsonObject> => call(port, "Maintenance/HashKV", "HashKV", {});
+
+before(async () => {
+  if (skip !== false) return;
+  folder = await temporaryFolder();
+  pair = await startPair(binaries.etcd, ourCommand());
+  await Promise.all([fill(pair.etcd.member.port), fill(pair.ours.member.port)]);
+});
+
+after(async () => {
+  if (skip !== false) return;
+  await pair.stop();
+  await folder.remove();
+});
+
+describe("etcd's tools and ours", { skip }, () => {
+  test("a real etcd restored from our snapshot holds the same", async () => {
+    const { port } = pair.ours.member;
+    const file = join(folder.path, "ours.db");
+    const said = await etcdctl(port, "snapshot", "save", file);
+    assert.equal(said, `Snapshot saved at ${file}\nServer version 3.7.0\n`);
+    const status = await statusOf(file);
+    const { header, hash } = await hashKv(port);
+    assert.equal(String(status.revision), (header as JsonObject)["revision"]);
+    assert.equal(status.version, "3.7.0");
+
+    const dataDir = join(folder.path, "restored");
+    const [clientPort = 0, peerPort = 0] = await freePorts(2);
+    const peer = `http://127.0.0.1:${peerPort}`;
+    const restored = await runProgram(binaries.etcdutl, [
+      ...["snapshot", "restore", file, `--data-dir=${dataDir}`],
+      ...[`--initial-cluster=default=${peer}`, `--initial-advertise-peer-urls=${peer}`],
+    ]);
+    assert.equal(restored.code, 0, restored.stderr);
+    const etcd = await Member.start({ command: [binaries.etcd], dataDir, clientPort, peerPort });
+    try {
+      assert.equal((await hashKv(clientPort))["hash"], hash);
+      const range = { key: base64("\0"), range_end: base64("\0") };
+      const [theirs, mine] = await Promise.all([clientPort, port].map((one) => call(one, "KV/Range", "Range", range)));
+      assert.deepEqual(theirs!["kvs"], mine!["kvs"]);
+      await put(clientPort, "after", Buffer.from("x"));
+    } finally {
+      await etcd.kill();
+    }
+  });
+
+  test("our reader finds in a real etcd's files what is there", async () => {
+    const file = join(folder.path, "theirs.db");
+    await etcdctl(pair.etcd.member.port, "snapshot", "save", file);
+    const bolt = openSnapshot(file);
+    assert.deepEqual(checkBolt(bolt), []);
+    const names = [...bolt.buckets()].map(({ name }) => Buffer.from(name).toString());
+    assert.deepEqual(names, "alarm auth authRoles authUsers cluster key lease members members_removed meta".split(" "));
+    const ours = join(folder.path, "ours again.db");
+    await etcdctl(pair.ours.member.port, "snapshot", "save", ours);
+    const mine = openSnapshot(ours);
+    assert.deepEqual(checkBolt(mine), []);
+    assert.deepEqual(
+      [...mine.buckets()].map(({ name }) => Buffer.from(name).toString()),
+      names,
+    );
+    assert.equal([...bolt.entries(bolt.bucket("key")!)].length, [...mine.entries(mine.bucket("key")!)].length);
+    const metaKeys = (one: BoltFile): string[] =>
+      [...one.entries(one.bucket("meta")!)].map(({ key }) => Buffer.from(key).toString());
+    assert.deepEqual(metaKeys(mine), metaKeys(bolt));
+    bolt.close();
+    mine.close();
+  });
+
+  test("a file cut short is refused by etcdutl and by us", async () => {
+    const file = join(folder.path, "short.db");
+    await etcdctl(pair.ours.member.port, "snapshot", "save", file);
+    truncateSync(file, statSync(file).size - 32 - 4096);
+    assert.notEqual((await runProgram(binaries.etcdutl, ["snapshot", "status", file])).code, 0);
+    assert.throws(() => BoltFile.open(file), BoltError);
+  });
+});
+
+test("the stream: blobs of 32 KiB, what remains, version, then the digest", { skip }, async () => {
+  const client = new GrpcClient(pair.ours.member.port);
+  const reply = await client.unary("/etcdserverpb.Maintenance/Snapshot", Buffer.alloc(0));
+  client.close();
+  assert.equal(reply.status, 0, reply.message);
+  const decoded = reply.messages.map((bytes) => decodeMessage("etcdserverpb.SnapshotResponse", bytes));
+  const messages = decoded.map(({ plain }) => ({
+    remaining: Number(plain["remaining_bytes"] ?? 0),
+    blob: Buffer.from((plain["blob"] as string | undefined) ?? "", "base64"),
+    version: plain["version"],
+  }));
+  assert.ok(decoded.every(({ canonical }) => canonical));
+  const digest = messages.pop()!;
+  const total = messages.reduce((sum, { blob }) => sum + blob.length, 0);
+  assert.equal(total % 4096, 0);
+  let remaining = total;
+  const hash = createHash("sha256");
+  for (const [i, { blob, version, ...message }] of messages.entries()) {
+    assert.equal(version, "3.7.0");
+    assert.equal(blob.length, i + 1 < messages.length ? blobBytes : blob.length);
+    remaining -= blob.length;
+    assert.equal(message.remaining, remaining);
+    hash.update(blob);
+  }
+  assert.deepEqual(digest, { remaining: 0, blob: hash.digest(), version: "3.7.0" });
+});
+
+describe("clients that do not read", { skip }, () => {
+  const streams: http2.ClientHttp2Stream[] = [];
+  let session: http2.ClientHttp2Session;
+  const open = (): http2.ClientHttp2Stream => {
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/etcdserverpb.Maintenance/Snapshot",
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    stream.on("error", () => {});
+    stream.end(frame(Buffer.alloc(0)));
+    streams.push(stream);
+    return stream;
+  };
+  const answered = (stream: http2.ClientHttp2Stream): Promise<http2.IncomingHttpHeaders> =>
+    new Promise((resolve) => stream.once("response", resolve));
+
+  before(() => {
+    if (skip === false) session = http2.connect(`http://127.0.0.1:${pair.ours.member.port}`);
+  });
+  after(() => session?.destroy());
+
+  test("hold a bounded number of snapshots, and puts go on", async () => {
+    for (let i = 0; i < 4; i++) await answered(open());
+    const refused = await answered(open());
+    assert.equal(refused["grpc-message"], "etcdserver: too many requests");
+    await Promise.all(
+      Array.from({ length: 500 }, (_, i) => put(pair.ours.member.port, `during ${i}`, Buffer.alloc(100))),
+    );
+  });
+
+  test("and give them back when they go or read on", async () => {
+    const [gone, ...rest] = streams.slice(0, 4);
+    const closed = new Promise((resolve) => gone!.once("close", resolve));
+    gone!.close(http2.constants.NGHTTP2_CANCEL);
+    await closed;
+    const trailers = await Promise.all(
+      rest.map(
+        (stream) =>
+          new Promise<http2.IncomingHttpHeaders>((resolve) => {
+            stream.once("trailers", resolve);
+            stream.resume();
+          }),
+      ),
+    );
+    assert.deepEqual(
+      trailers.map((one) => one["grpc-status"]),
+      ["0", "0", "0"],
+    );
+    // A put's answer comes after what the cancel and the ends have led to on main.
+    await etcdctl(pair.ours.member.port, "snapshot", "save", join(folder.path, "later.db"));
+  });
+});
