@@ -1,8 +1,9 @@
 /** The apply worker: gives `ApplyThread` its mailboxes, the port to main, a clock and the addon's functions. */
+import { randomInt } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
 import { registry } from "../metrics/index.js";
 import { crc32c, Mailbox, replyBatch } from "../native/index.js";
-import { nameThread } from "../base/index.js";
+import { nameThread, SeededPrng } from "../base/index.js";
 import { ApplyThread, postFatal } from "./apply-thread.js";
 import type { ApplyInit, FromApply, ToApply } from "./control.js";
 import { PortLogger } from "./port-logger.js";
@@ -22,7 +23,10 @@ try {
     reply: replyBatch,
     crc32c,
     schedule: (run) => void setImmediate(run),
+    sleep: (milliseconds) => new Promise((resolve) => void setTimeout(resolve, milliseconds)),
     clock: performance,
+    after: (milliseconds, run) => void setTimeout(run, Math.min(milliseconds, 2 ** 31 - 1)).unref(),
+    prng: new SeededPrng(randomInt(2 ** 32)),
     registry,
     logger: new PortLogger(post, init.logLevel, "apply"),
   });

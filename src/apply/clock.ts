@@ -2,4 +2,6 @@
 export interface Clock {
   /** Milliseconds of a clock that never goes back. */
   now(): number;
+  /** What, added to `now()`, gives milliseconds since 1970. */
+  readonly timeOrigin?: number;
 }

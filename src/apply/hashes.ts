@@ -1,8 +1,9 @@
-/** HashKV calls: one after another, each read in slices of the store's own. */
+/** HashKV and Hash calls: one after another, each read in slices of the store's own. */
 import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
-import { encodeHashKVResponse, writeVarint64 } from "../proto/index.js";
+import { encodeHashKVResponse, encodeHashResponse, writeVarint64 } from "../proto/index.js";
 import type { HashResult, MvccStore } from "../storage/mvcc/index.js";
 import type { Clock } from "./clock.js";
+import type { Compactor } from "./compactor.js";
 import { FieldCursor } from "./field-cursor.js";
 import type { ApplyMetrics } from "./metrics.js";
 import { refusalOf } from "./range-status.js";
@@ -11,6 +12,8 @@ const revisionTag = 0x08;
 const hashRevisionTag = 0x20;
 
 interface AskedHash {
+  /** Of the whole store: Hash, not HashKV. */
+  readonly whole: boolean;
   readonly callId: number;
   readonly raftTerm: number;
   /** Any int64: the answer repeats it. */
@@ -19,6 +22,7 @@ interface AskedHash {
 
 export interface HashesOptions {
   readonly store: MvccStore;
+  readonly compactor: Compactor;
   readonly replies: ReplyBatchWriter;
   readonly clusterId: bigint;
   readonly localId: bigint;
@@ -49,7 +53,16 @@ export class Hashes {
     let revision = 0n;
     cursor.reset(bytes, start, end);
     while (cursor.next()) if (cursor.tag === revisionTag) revision = cursor.int64Exact;
-    this.#asked.push({ callId, raftTerm, revision });
+    this.#add({ whole: false, callId, raftTerm, revision });
+  }
+
+  /** Takes a HashRequest. */
+  askWhole(callId: number, raftTerm: number): void {
+    this.#add({ whole: true, callId, raftTerm, revision: 0n });
+  }
+
+  #add(asked: AskedHash): void {
+    this.#asked.push(asked);
     if (!this.#hashing) void this.#run();
   }
 
@@ -59,6 +72,11 @@ export class Hashes {
     try {
       for (let asked = this.#asked.shift(); asked !== undefined; asked = this.#asked.shift()) {
         const began = clock.now();
+        if (asked.whole) {
+          await this.#hashWhole(asked);
+          metrics.storeHashed(clock.now() - began);
+          continue;
+        }
         const result = await store.hashKv(saturated(asked.revision));
         metrics.hashed(clock.now() - began);
         this.#answer(asked, result);
@@ -68,6 +86,18 @@ export class Hashes {
     } finally {
       this.#hashing = false;
     }
+  }
+
+  async #hashWhole({ callId, raftTerm }: AskedHash): Promise<void> {
+    const { store, compactor, replies, clusterId, localId, wake } = this.#options;
+    let revision = 0;
+    const hash = await compactor.withoutCompaction(() => {
+      revision = store.currentRevision;
+      return store.hash();
+    });
+    const header = { clusterId, memberId: localId, revision, raftTerm };
+    replies.message(callId, ReplyKind.MessageAndEnd, encodeHashResponse({ header, hash }));
+    wake();
   }
 
   #answer({ callId, raftTerm, revision }: AskedHash, result: HashResult): void {

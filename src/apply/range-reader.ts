@@ -80,6 +80,11 @@ export class RangeReader implements RangeSink {
     return this.#overflowed;
   }
 
+  /** The revision that is read. */
+  get revision(): number {
+    return this.#scan.revision;
+  }
+
   /** Records in the response so far. */
   get written(): number {
     return this.#written;

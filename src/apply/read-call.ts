@@ -26,6 +26,11 @@ export class ReadCall {
   #method: ReadMethod = ReadMethod.Range;
   #callId = 0;
   #refused = false;
+  // Of the request, and the compact revision when it was begun: it may have to begin anew.
+  #bytes: Uint8Array = new Uint8Array(0);
+  #requestStart = 0;
+  #requestEnd = 0;
+  #compactRevision = 0;
 
   constructor(store: MvccStore, replies: ReplyBatchWriter, header: HeaderWriter) {
     this.#store = store;
@@ -51,6 +56,10 @@ export class ReadCall {
     this.#method = method;
     this.#callId = callId;
     this.#refused = false;
+    this.#bytes = bytes;
+    this.#requestStart = start;
+    this.#requestEnd = end;
+    this.#compactRevision = this.#store.compactRevision;
     const at = this.replies.begin(callId, ReplyKind.MessageAndEnd, headerBytesMax);
     const endMax = at + responseBytesMax;
     if (method === ReadMethod.Txn) {
@@ -69,15 +78,29 @@ export class ReadCall {
     return refusal !== null;
   }
 
-  /** Does one slice; true when the read is answered. */
+  /** Does one slice; true when the read is answered. The header's term must be set. */
   step(limits: SliceLimits): boolean {
     const isTxn = this.#method === ReadMethod.Txn;
+    if (this.#isCompacted) {
+      this.abandon();
+      if (this.start(this.#method, this.#callId, this.#bytes, this.#requestStart, this.#requestEnd)) return true;
+    }
     if (!(isTxn ? this.#txn.step(limits) : this.#range.step(limits))) return this.#overflowed && this.#end(0);
     if (isTxn && this.#txn.refusal !== null) {
       this.#refuse(this.#txn.refusal);
       return true;
     }
     return this.#end(isTxn ? this.#txn.at : this.#range.at);
+  }
+
+  /**
+   * A compaction was scheduled since, and what is read may be gone: the read begins anew, as if it had come after that,
+   * at the present revision unless it names one.
+   */
+  get #isCompacted(): boolean {
+    const { compactRevision } = this.#store;
+    if (compactRevision === this.#compactRevision) return false;
+    return this.#method === ReadMethod.Txn || this.#range.revision < compactRevision;
   }
 
   /** Takes back what has been written of the answer; the read may be started again. */

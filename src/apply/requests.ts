@@ -98,6 +98,22 @@ export class DeleteRangeFields {
   }
 }
 
+/** etcdserverpb.CompactionRequest; the revision is saturated. */
+export class CompactionFields {
+  revision = 0;
+  physical = false;
+
+  read(bytes: Uint8Array, start: number, end: number): void {
+    this.revision = 0;
+    this.physical = false;
+    cursor.reset(bytes, start, end);
+    while (cursor.next()) {
+      if (cursor.tag === 0x08) this.revision = cursor.int64;
+      else if (cursor.tag === 0x10) this.physical = cursor.bool;
+    }
+  }
+}
+
 /** etcdserverpb.RangeRequest. Operands are saturated to ±(2^53 − 1). */
 export class RangeFields {
   bytes: Uint8Array = cursor.bytes;

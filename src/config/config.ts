@@ -2,6 +2,7 @@
  * The configuration as the server reads it: one frozen object with a property an option, in camelCase,
  * after defaults that depend on others have been filled in and the whole has been checked.
  */
+import { autoCompactionRule } from "./auto-compaction.js";
 import { printDuration, type EtcdUrl, type Option } from "./kinds.js";
 import { options, type OptionName } from "./options.js";
 
@@ -102,6 +103,7 @@ function checkWords(config: Config): void {
   const { autoCompactionMode, compactHashCheckTime, tlsMinVersion, tlsMaxVersion } = config;
   if (autoCompactionMode !== "periodic" && autoCompactionMode !== "revision")
     throw new ConfigError(`unknown auto-compaction-mode ${JSON.stringify(autoCompactionMode)}`);
+  checkRetention(config);
   if (compactHashCheckTime <= 0)
     throw new ConfigError(`--compact-hash-check-time must be >0 (set to ${printDuration(compactHashCheckTime)})`);
   for (const version of [tlsMinVersion, tlsMaxVersion]) {
@@ -111,6 +113,14 @@ function checkWords(config: Config): void {
   }
   if (tlsMinVersion === "TLS1.3" && tlsMaxVersion === "TLS1.2")
     throw new ConfigError(`min version (${tlsMinVersion}) is greater than max version (${tlsMaxVersion})`);
+}
+
+function checkRetention(config: Config): void {
+  try {
+    autoCompactionRule(config);
+  } catch (error) {
+    throw new ConfigError((error as Error).message, { cause: error });
+  }
 }
 
 function checkAgainstTls(config: Config): void {

@@ -2,6 +2,7 @@
  * Configuration: the option table, and how a Config is made from flags, environment and file.
  * Thread: main, at start. Nothing else in the server reads `process.env` or `process.argv`.
  */
+export { autoCompactionRule, type AutoCompactionRule } from "./auto-compaction.js";
 export { ConfigError, makeConfig, printConfig, type Config } from "./config.js";
 export { helpText, usageText } from "./help.js";
 export { parseUrls, printDuration, type EtcdUrl } from "./kinds.js";

@@ -246,13 +246,11 @@ export const options = {
   }),
   "auto-compaction-mode": text({
     section: "clustering",
-    notYet: true,
     default: "periodic",
     help: "How --auto-compaction-retention is meant: periodic or revision.",
   }),
   "auto-compaction-retention": text({
     section: "clustering",
-    notYet: true,
     default: "0",
     help: "History to keep: a time, or a count of revisions; 0 for all.",
   }),
@@ -512,20 +510,17 @@ export const options = {
   }),
   "compaction-batch-limit": integer({
     section: "features",
-    noEffect: true,
     go: "int64",
     default: 0,
     help: "Revisions deleted in one batch of a compaction; 0 for 1000.",
   }),
   "compaction-sleep-interval": duration({
     section: "features",
-    noEffect: true,
     default: 0,
     help: "Pause between batches of a compaction; 0 for 10ms.",
   }),
   "watch-progress-notify-interval": duration({
     section: "features",
-    noEffect: true,
     default: 0,
     help: "Time between progress notifications; 0 for 10m.",
   }),

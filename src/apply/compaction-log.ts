@@ -1,0 +1,23 @@
+/** Times and sizes as etcd's log line of a finished compaction has them. */
+
+/** As Go prints a duration. */
+export function durationText(milliseconds: number): string {
+  const rounded = (value: number, digits: number): number => Number(value.toFixed(digits));
+  if (milliseconds < 1) return `${rounded(milliseconds * 1000, 3)}µs`;
+  if (milliseconds < 1000) return `${rounded(milliseconds, 6)}ms`;
+  const seconds = milliseconds / 1000;
+  if (seconds < 60) return `${rounded(seconds, 9)}s`;
+  const minutes = Math.floor(seconds / 60);
+  const rest = `${minutes % 60}m${rounded(seconds - minutes * 60, 9)}s`;
+  return minutes < 60 ? rest : `${Math.floor(minutes / 60)}h${rest}`;
+}
+
+const units = ["B", "kB", "MB", "GB", "TB", "PB"] as const;
+
+/** As the go-humanize package prints bytes: decimal units, one decimal below ten. */
+export function bytesText(bytes: number): string {
+  if (bytes < 10) return `${bytes} B`;
+  const unit = Math.min(units.length - 1, Math.floor(Math.log(bytes) / Math.log(1000)));
+  const value = Math.floor((bytes / 1000 ** unit) * 10 + 0.5) / 10;
+  return `${value < 10 ? value.toFixed(1) : value.toFixed(0)} ${units[unit]!}`;
+}

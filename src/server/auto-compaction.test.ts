@@ -1,0 +1,127 @@
+/** Auto-compaction on a clock of the test's own, against the times that etcd's documentation and source give. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { silentLogger, type Logger } from "../base/index.js";
+import type { AutoCompactionRule } from "../config/index.js";
+import { ErrTooManyRequests, type EtcdError } from "../errors/index.js";
+import { decodeCompactionRequest } from "../proto/index.js";
+import { AutoCompaction } from "./auto-compaction.js";
+
+const minute = 60_000;
+const hour = 60 * minute;
+
+/** One that is ticked each second, with a revision that grows by one a second. */
+class Rig {
+  readonly proposed: { atMs: number; revision: number }[] = [];
+  readonly lines: string[] = [];
+  now = 0;
+  revision = 1;
+  compactRevision = -1;
+  isLeader = true;
+  applies = true;
+  refusal: EtcdError | null = null;
+  readonly auto: AutoCompaction;
+
+  constructor(rule: AutoCompactionRule) {
+    const line = (message: string): void => void this.lines.push(message);
+    const logger: Logger = { ...silentLogger, info: line, warn: line };
+    this.auto = new AutoCompaction({ rule, timeoutMs: 7000, logger, propose: (message) => this.#propose(message) });
+    this.#tick();
+  }
+
+  #propose(message: Uint8Array): EtcdError | null {
+    if (this.refusal !== null) return this.refusal;
+    const { revision } = decodeCompactionRequest(message, 0, message.length);
+    this.proposed.push({ atMs: this.now, revision: Number(revision) });
+    if (this.applies) this.compactRevision = Number(revision);
+    return null;
+  }
+
+  #tick(): void {
+    this.auto.tick(this.now, this);
+  }
+
+  pass(ms: number): void {
+    for (const end = this.now + ms; this.now < end;) {
+      this.now += 1000;
+      this.revision++;
+      this.#tick();
+    }
+  }
+
+  get times(): number[] {
+    return this.proposed.map(({ atMs }) => atMs);
+  }
+}
+
+// Of eleven notes the oldest is taken before the newest is made: after the first time it is 11 tenths of an hour old.
+test("periodic, an hour: nothing in the first hour, then each hour to what was an hour ago", () => {
+  const rig = new Rig({ mode: "periodic", retention: hour });
+  rig.pass(hour - 1000);
+  assert.deepEqual(rig.proposed, []);
+  rig.pass(3 * hour);
+  assert.deepEqual(rig.times, [hour, 2 * hour, 3 * hour]);
+  assert.deepEqual(
+    rig.proposed.map(({ revision }) => revision),
+    [1, 3241, 6841],
+  );
+});
+
+test("periodic, a day: after the first day each hour to what was a day ago", () => {
+  const rig = new Rig({ mode: "periodic", retention: 24 * hour });
+  rig.pass(26 * hour + minute);
+  assert.deepEqual(rig.times, [24 * hour, 25 * hour, 26 * hour]);
+  assert.deepEqual(
+    rig.proposed.map(({ revision }) => revision),
+    [1, 3241, 6841],
+  );
+});
+
+test("periodic, five minutes: each five minutes", () => {
+  const rig = new Rig({ mode: "periodic", retention: 5 * minute });
+  rig.pass(15 * minute);
+  assert.deepEqual(rig.times, [5 * minute, 10 * minute, 15 * minute]);
+});
+
+test("nothing is compacted to where it was, nor by a follower", () => {
+  const rig = new Rig({ mode: "periodic", retention: 5 * minute });
+  rig.isLeader = false;
+  rig.pass(10 * minute);
+  assert.deepEqual(rig.proposed, []);
+  rig.isLeader = true;
+  rig.pass(30_000);
+  assert.deepEqual(rig.times, [10 * minute + 30_000]);
+  // The notes of ten minutes with the same revision.
+  const still = new Rig({ mode: "periodic", retention: 5 * minute });
+  for (let i = 0; i < 900; i++) {
+    still.revision = 0;
+    still.pass(1000);
+  }
+  assert.equal(still.proposed.length, 1);
+});
+
+test("what fails is tried again at the next note", () => {
+  const rig = new Rig({ mode: "periodic", retention: 5 * minute });
+  rig.refusal = new ErrTooManyRequests();
+  rig.pass(5 * minute);
+  assert.equal(rig.lines.at(-1), "failed auto periodic compaction");
+  rig.refusal = null;
+  rig.pass(30_000);
+  assert.deepEqual(rig.times, [5 * minute + 30_000]);
+  rig.applies = false;
+  rig.pass(5 * minute + 7000);
+  assert.equal(rig.lines.at(-1), "failed auto periodic compaction");
+  rig.applies = true;
+  rig.pass(30_000);
+  assert.equal(rig.lines.at(-1), "completed auto periodic compaction");
+});
+
+test("revision: each five minutes to so many below the present", () => {
+  const rig = new Rig({ mode: "revision", retention: 500 });
+  rig.pass(15 * minute);
+  // At five minutes there are fewer revisions than are kept.
+  assert.deepEqual(rig.proposed, [
+    { atMs: 10 * minute, revision: 101 },
+    { atMs: 15 * minute, revision: 401 },
+  ]);
+});
