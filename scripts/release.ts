@@ -84,7 +84,7 @@ function packServer(platforms: readonly string[]): void {
 
 /** Takes out where Node lies on this machine (see commandText in setup.mjs). */
 function forgetMachine(path: string): void {
-  writeFileSync(path, readFileSync(path, "utf8").replace(/ \|\| ls '[^']*'/, ""));
+  writeFileSync(path, readFileSync(path, "utf8").replace(/ \|\| \{ \[ -x [^}]*\}/, ""));
   chmodSync(path, 0o755);
 }
 

@@ -77,7 +77,8 @@ function versionLine(command) {
   return status === 0 ? stdout.split("\n")[0] : undefined;
 }
 
-function checkRust() {
+/** Throws SetupError when Rust is missing or too old. */
+export function checkRust() {
   const needed = /rust-version = "([^"]+)"/.exec(readFileSync(join(root, "native", "Cargo.toml"), "utf8"))[1];
   const advice = "Install it from https://rustup.rs (or run `rustup update stable`), and run the command again.";
   const found = versionLine("rustc");
@@ -210,13 +211,14 @@ function revision() {
 }
 
 /**
- * A command that both /bin/sh and Node read: it must start with an empty environment too, where `env node` finds
- * nothing. `node` is tried when there is none in the PATH.
+ * A command that both /bin/sh and Node read: it must start with an empty environment too, where `env node` may find
+ * nothing. `node` is used when there is none in the PATH; the shell's builtins alone find it.
  */
 export function commandText(name, node) {
-  const fallback = node === undefined ? "" : ` || ls '${node}'`;
+  const isUsable = node !== undefined && !node.includes("'");
+  const fallback = isUsable ? ` || { [ -x '${node}' ] && echo '${node}'; }` : "";
   return `#!/bin/sh
-":" //; node=$(command -v node${fallback} 2>/dev/null) || { echo "${name}: Node.js is needed (https://nodejs.org)" >&2; exit 1; }; exec "$node" "$0" "$@"
+":" //; node=$(command -v node${fallback}) || { echo "${name}: Node.js is needed (https://nodejs.org)" >&2; exit 1; }; exec "$node" "$0" "$@"
 import "../src/bin/${name}.js";
 `;
 }
