@@ -11,12 +11,13 @@
  *   PROGRESS apply → main: the newest one counts, older ones may be lost
  *     u32 kind = 3, u32 0, then f64 each: appliedIndex, flushedIndex, revision, compactRevision,
  *     dbSize, dbSizeInUse
+ *   LEASES   apply → main: `lease-events.ts`
  *
  * Thread: encoders run on the sending thread, each into its own reused buffer, without an object a record.
  */
 import { assert, type EntryBatch } from "../base/index.js";
 
-export const ApplyMessageKind = { Entries: 1, Reads: 2, Progress: 3 } as const;
+export const ApplyMessageKind = { Entries: 1, Reads: 2, Progress: 3, Leases: 4 } as const;
 export type ApplyMessageKind = (typeof ApplyMessageKind)[keyof typeof ApplyMessageKind];
 
 const entriesHeaderBytes = 32;

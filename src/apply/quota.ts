@@ -7,6 +7,8 @@ import { FieldCursor } from "./field-cursor.js";
 import { PutFields } from "./requests.js";
 
 const kvOverheadBytes = 256;
+/** What a lease costs. */
+export const leaseCost = 64;
 /** The dearest op for its length, a put without anything in 4 bytes. */
 const txnCostPerByteMax = kvOverheadBytes / 4;
 export const defaultQuotaBytes = 2 * 1024 ** 3;
@@ -39,11 +41,12 @@ export function txnCost(bytes: Uint8Array, start: number, end: number): number {
 }
 
 /** Fields of InternalRaftRequest. */
-const costly = { put: 4, txn: 6 } as const;
+const costly = { put: 4, txn: 6, leaseGrant: 8 } as const;
 
-/** What a request costs, of InternalRaftRequest's `field`; only puts and transactions cost anything so far. */
+/** What a request costs, of InternalRaftRequest's `field`; only puts, transactions and grants cost anything. */
 export function requestCost(field: number, bytes: Uint8Array, start: number, end: number): number {
   if (field === costly.txn) return txnCost(bytes, start, end);
+  if (field === costly.leaseGrant) return leaseCost;
   if (field !== costly.put) return 0;
   const put = new PutFields();
   put.read(bytes, start, end);

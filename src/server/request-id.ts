@@ -39,6 +39,11 @@ export class RequestIdGenerator {
     this.#sequence = Math.max(this.#sequence, sequence);
   }
 
+  /** The sequence that `next` will give. */
+  peek(): number {
+    return (this.#sequence + 1) % sequenceEnd;
+  }
+
   /** Takes the last ID back: its request was refused before anyone saw the ID. */
   giveBack(): void {
     this.#sequence = (this.#sequence + sequenceEnd - 1) % sequenceEnd;

@@ -5,10 +5,19 @@ import type { Backend, RecordView } from "../backend/index.js";
 export const RevisionStatus = { Ok: 0, Future: 1, Compacted: 2 } as const;
 export type RevisionStatus = (typeof RevisionStatus)[keyof typeof RevisionStatus];
 
+/** Hears of each key that is put or deleted, in the order of the records, also while the store is built from them. */
+export interface KeyLeases {
+  /** The lease's int64 comes in two unsigned halves; 0, 0: none. */
+  keyPut(bytes: Uint8Array, start: number, end: number, leaseLow: number, leaseHigh: number): void;
+  keyDeleted(bytes: Uint8Array, start: number, end: number): void;
+}
+
 export interface MvccStoreOptions {
   readonly backend: Backend;
   /** Awaited between the slices of long work (restore, hash). */
   readonly yield: () => Promise<void>;
+  /** Which key is attached to which lease is kept there. */
+  readonly keyLeases?: KeyLeases;
   /** CRC-32C continued over `bytes`, as `crc32c(0, …)` starts it. */
   readonly crc32c: (crc: number, bytes: Uint8Array) => number;
 }

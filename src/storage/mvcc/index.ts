@@ -18,6 +18,7 @@ export { CompactionHashes } from "./compaction-hashes.js";
 export {
   RevisionStatus,
   type HashResult,
+  type KeyLeases,
   type KeyValueHash,
   type MvccStoreOptions,
   type RangeQuery,

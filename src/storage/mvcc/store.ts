@@ -69,7 +69,7 @@ export class MvccStore implements Revisions {
 
   /** Hashes made by compactions; HashKV answers from them first. */
   readonly compactionHashes = new CompactionHashes();
-  /** Called at each `end` of a transaction that changed something. Watches (and leases) hang here. */
+  /** Called at each `end` of a transaction that changed something. Watches hang here. */
   onChanges: ((changes: TxnChanges) => void) | undefined = undefined;
 
   private constructor(options: MvccStoreOptions) {
@@ -81,7 +81,7 @@ export class MvccStore implements Revisions {
   /** Builds the store from the backend's records, in slices. */
   static async open(options: MvccStoreOptions): Promise<MvccStore> {
     const store = new MvccStore(options);
-    const lastMain = await restoreIndex(store.#index, options.backend, options.yield);
+    const lastMain = await restoreIndex(store.#index, options);
     store.#restoreRevisions(lastMain);
     return store;
   }
@@ -168,6 +168,7 @@ export class MvccStore implements Revisions {
       writeValueAndLease(block, revisionsWritten, valueBytes, valueStart, valueEnd, leaseLow, leaseHigh),
     );
     this.#changes.add(false);
+    this.#options.keyLeases?.keyPut(bytes, keyStart, keyEnd, leaseLow, leaseHigh);
   }
 
   /**
@@ -215,6 +216,7 @@ export class MvccStore implements Revisions {
     const deleted = this.#index.tombstone(bytes, start, end, revision, sub);
     assert(deleted, "mvcc: a key to delete is not alive");
     this.#changes.add(true);
+    this.#options.keyLeases?.keyDeleted(bytes, start, end);
   }
 
   /** Ends the transaction; returns the header's revision (grown by one if something changed). */
@@ -228,8 +230,6 @@ export class MvccStore implements Revisions {
     return this.#currentRevision;
   }
 
-  /** Whether `revision` can be read; 0 or negative always can. */
-  checkRevision(revision: number): RevisionStatus {
   /**
    * Schedules a compaction, as an effect of the entry in hand: from now on nothing below `revision` can be read.
    * What is not Ok says why not: there was one at least as high, or the revision has not come yet.
@@ -260,6 +260,8 @@ export class MvccStore implements Revisions {
     return hash;
   }
 
+  /** Whether `revision` can be read; 0 or negative always can. */
+  checkRevision(revision: number): RevisionStatus {
     if (revision > this.visibleRevision) return RevisionStatus.Future;
     return revision > 0 && revision < this.#compactRevision ? RevisionStatus.Compacted : RevisionStatus.Ok;
   }
@@ -300,7 +302,6 @@ export class MvccStore implements Revisions {
     if (known === undefined) return hashKv(this, this.#index, this.#options, revision);
     return Promise.resolve({ status: RevisionStatus.Ok, ...known, currentRevision: this.#currentRevision });
   }
-}
 
   /**
    * etcd's Hash, of all buckets as they are at the call. No compaction may remove records until it resolves, and
@@ -309,3 +310,4 @@ export class MvccStore implements Revisions {
   hash(): Promise<number> {
     return hashStore(this.#backend, this.#options, this.#currentRevision);
   }
+}

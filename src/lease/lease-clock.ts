@@ -1,0 +1,208 @@
+/**
+ * When leases end: the leader's business alone. The clock hears from apply which leases there are, renews them,
+ * and names those whose time has come; they end when their revoke has gone through the log and apply tells of it.
+ *
+ * Time is handed in, in milliseconds that never go back, so that a jump of the wall clock moves nothing. Without
+ * leadership no lease ends; a new leader gives each its full time again (what a checkpoint has left of it, if there
+ * was one) and an election timeout on top, for its clients may have lost that much.
+ *
+ * Thread: main. Invariant: each lease has one slot; `#expiry` is Infinity as long as this member does not lead.
+ */
+import { ExpiryHeap } from "./expiry-heap.js";
+import { grown, IdTable } from "./id-table.js";
+import type { LeaseObserver } from "./lease-table.js";
+import { sortByTime } from "./sort-times.js";
+
+/** A revoke that has not come back after so long is asked for again (etcd's expired lease retry interval). */
+const retryMs = 3_000;
+/** From so many leases on a new leader spreads their ends, to three quarters of it a second (etcd's revoke rate). */
+const spreadFrom = 1_000;
+const spreadPerSecond = (3 * spreadFrom) / 4;
+/** Times are told apart by this, so that leases of one millisecond end in the order in which they were granted. */
+const stepMs = 0.001;
+
+export const Renewal = {
+  /** No such lease is known here: it may be on its way. */
+  Unknown: 0,
+  Renewed: 1,
+  /** Its revoke is in the log, or this member does not lead. */
+  Ending: 2,
+} as const;
+export type Renewal = (typeof Renewal)[keyof typeof Renewal];
+
+export class LeaseClock implements LeaseObserver {
+  readonly #nowMs: () => number;
+  readonly #ids = new IdTable();
+  /** Leases by their end, those alone whose revoke has not been asked for. */
+  readonly #ends = new ExpiryHeap();
+  /** Those whose revoke has been asked for, by the time to ask again. */
+  readonly #retries = new ExpiryHeap();
+  // By slot; TTLs in seconds.
+  #ttl = new Float64Array(0);
+  #remainingTtl = new Float64Array(0);
+  #expiry = new Float64Array(0);
+  #leads = false;
+  #last = 0;
+  /** Renewals so far (etcd_debugging_lease_renewed_total). */
+  renewedCount = 0;
+
+  /** `nowMs`: milliseconds that never go back. */
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  get count(): number {
+    return this.#ids.count;
+  }
+  /** Leases whose revoke has been asked for and has not come back. */
+  get endingCount(): number {
+    return this.#retries.count;
+  }
+
+  granted(low: number, high: number, ttl: number, remainingTtl: number): void {
+    let slot = this.#ids.find(low, high);
+    if (slot === -1) slot = this.#add(low, high);
+    this.#ttl[slot] = ttl;
+    this.#remainingTtl[slot] = remainingTtl;
+    this.#retries.remove(slot);
+    this.#expiry[slot] = Infinity;
+    if (this.#leads) this.#refresh(slot, this.#stamp(), 0);
+  }
+
+  /** True: its end had been asked for here. */
+  revoked(low: number, high: number): boolean {
+    const slot = this.#ids.find(low, high);
+    if (slot === -1) return false;
+    const wasEnding = this.#retries.has(slot);
+    this.#retries.remove(slot);
+    this.#ends.remove(slot);
+    this.#ids.remove(slot);
+    return wasEnding;
+  }
+
+  /** Counts at the next change of leader, and at the next renewal. */
+  checkpointed(low: number, high: number, remainingTtl: number): void {
+    const slot = this.#ids.find(low, high);
+    if (slot !== -1) this.#remainingTtl[slot] = remainingTtl;
+  }
+
+  /** This member leads now. `extendMs`: added to each lease's time. */
+  promote(extendMs: number): void {
+    this.#leads = true;
+    const now = this.#stamp();
+    const ids = this.#ids;
+    for (let slot = 0; slot < ids.end; slot++) if (ids.isTaken(slot)) this.#refresh(slot, now, extendMs);
+    if (this.count >= spreadFrom) this.#spread(now, extendMs);
+  }
+
+  /** This member leads no longer: nothing ends here. */
+  demote(): void {
+    this.#leads = false;
+    this.#ends.clear();
+    this.#retries.clear();
+    this.#expiry.fill(Infinity);
+  }
+
+  /** Starts a lease's time anew. */
+  renew(low: number, high: number): Renewal {
+    const slot = this.#ids.find(low, high);
+    if (slot === -1) return Renewal.Unknown;
+    if (!this.#leads || this.#retries.has(slot)) return Renewal.Ending;
+    this.#refresh(slot, this.#stamp(), 0);
+    this.renewedCount++;
+    return Renewal.Renewed;
+  }
+
+  /** Milliseconds that a lease has left, less than 0 when its end is due; NaN: unknown here. */
+  remainingMs(low: number, high: number): number {
+    const slot = this.#ids.find(low, high);
+    return slot === -1 ? Number.NaN : this.#expiry[slot]! - this.#nowMs();
+  }
+
+  /**
+   * Names leases whose end is due by `end`, and takes it that their revoke is asked for then: as long as there are
+   * less than `endingMax` of them. One that was named before is named again when its revoke has not come for long.
+   */
+  takeExpired(endingMax: number, end: (low: number, high: number) => void): void {
+    const now = this.#nowMs();
+    const ids = this.#ids;
+    for (let slot = this.#retries.first; slot !== -1 && this.#retries.dueOf(slot) <= now; slot = this.#retries.first) {
+      this.#retries.set(slot, now + retryMs);
+      end(ids.low[slot]!, ids.high[slot]!);
+    }
+    while (this.#retries.count < endingMax) {
+      const slot = this.#ends.first;
+      if (slot === -1 || this.#ends.dueOf(slot) > now) break;
+      this.#ends.remove(slot);
+      this.#retries.set(slot, now + retryMs);
+      end(ids.low[slot]!, ids.high[slot]!);
+    }
+  }
+
+  /** The IDs of all leases as little-endian int64, by the time that they have left. */
+  idsByExpiry(): Uint32Array {
+    const slots = this.#slotsByExpiry();
+    const ids = new Uint32Array(2 * slots.length);
+    for (let i = 0; i < slots.length; i++) {
+      ids[2 * i] = this.#ids.low[slots[i]!]!;
+      ids[2 * i + 1] = this.#ids.high[slots[i]!]!;
+    }
+    return ids;
+  }
+
+  #slotsByExpiry(): Uint32Array {
+    const ids = this.#ids;
+    const slots = new Uint32Array(ids.count);
+    let count = 0;
+    for (let slot = 0; slot < ids.end; slot++) if (ids.isTaken(slot)) slots[count++] = slot;
+    return sortByTime(slots, count, this.#expiry);
+  }
+
+  /** A time of its own for each caller. */
+  #stamp(): number {
+    this.#last = Math.max(this.#nowMs(), this.#last + stepMs);
+    return this.#last;
+  }
+
+  #add(low: number, high: number): number {
+    const slot = this.#ids.add(low, high);
+    if (slot >= this.#ttl.length) {
+      const { capacity } = this.#ids;
+      this.#ttl = grown(this.#ttl, capacity);
+      this.#remainingTtl = grown(this.#remainingTtl, capacity);
+      this.#expiry = grown(this.#expiry, capacity);
+    }
+    return slot;
+  }
+
+  #refresh(slot: number, now: number, extendMs: number): void {
+    const seconds = this.#remainingTtl[slot]! > 0 ? this.#remainingTtl[slot]! : this.#ttl[slot]!;
+    const expiry = now + extendMs + seconds * 1000;
+    this.#expiry[slot] = expiry;
+    this.#ends.set(slot, expiry);
+  }
+
+  /**
+   * Puts off ends that would come too close together. As in etcd: of each second's leases those beyond the rate get
+   * a share of a second more, and the next second begins where theirs ends.
+   */
+  #spread(now: number, extendMs: number): void {
+    const slots = this.#slotsByExpiry();
+    let base = this.#expiry[slots[0]!]! - now;
+    let next = base + 1000;
+    let count = 0;
+    for (const slot of slots) {
+      const remaining = this.#expiry[slot]! - now;
+      if (remaining > next) {
+        base = remaining;
+        next = base + 1000;
+        count = 1;
+        continue;
+      }
+      if (++count <= spreadPerSecond) continue;
+      const delay = (1000 * count) / spreadPerSecond - (remaining - base);
+      next = base + delay;
+      this.#refresh(slot, now, delay + extendMs);
+    }
+  }
+}
