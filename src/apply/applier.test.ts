@@ -162,7 +162,7 @@ test("an empty entry only moves the index; other entries that cannot be applied 
     return rig;
   };
   const rig = await open();
-  const unknown = encodeInternalRaftRequest({ compaction: { revision: 1 }, header: { ID: 1n } });
+  const unknown = encodeInternalRaftRequest({ authEnable: {}, header: { ID: 1n } });
   assert.throws(() => rig.applyEntries([unknown], [0]), /entry 2: request field 7 is not implemented/);
   const nobody = encodeInternalRaftRequest({ put: { key: a } });
   const second = await open();

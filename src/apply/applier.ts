@@ -17,6 +17,7 @@ import type { AlarmStore } from "./alarm-store.js";
 import type { Clock } from "./clock.js";
 import { ClusterApplier } from "./cluster-applier.js";
 import type { FromApply } from "./control.js";
+import type { Compactor } from "./compactor.js";
 import { describeRequest } from "./describe.js";
 import { EntryFields, opOfField, RequestField } from "./entry-fields.js";
 import { KvWriter, type KvCounts } from "./kv-writer.js";
@@ -25,7 +26,8 @@ import type { ApplyMessageReader } from "./messages.js";
 import type { ApplyMetrics, ApplyOp } from "./metrics.js";
 import { putCost, Quota, txnCost } from "./quota.js";
 import { RangeDeleter } from "./range-deleter.js";
-import { DeleteRangeFields, PutFields } from "./requests.js";
+import { refusalOf } from "./range-status.js";
+import { CompactionFields, DeleteRangeFields, PutFields } from "./requests.js";
 import { headerBytesMax, type HeaderWriter } from "./response.js";
 import { refuseTooLarge, responseBytesMax } from "./response-bound.js";
 import { TxnWriter } from "./txn-writer.js";
@@ -82,10 +84,11 @@ export class Applier {
   #appliedIndex: number;
   #appliedTerm: number;
   #dbSize = 0;
+  readonly #compaction = new CompactionFields();
   // The message in hand: entries before `#next` are applied.
   #message: ApplyMessageReader | null = null;
   #next = 0;
-  /** The entry at `#next` is a delete that goes on in slices. */
+  /** The entry at `#next` is a delete, or a revoke, that goes on in slices. */
   #deleting = false;
   #deleteBegan = 0;
   #capped = false;

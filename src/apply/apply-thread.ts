@@ -13,6 +13,7 @@ import { Applier } from "./applier.js";
 import { ApplyLoop, type Inbox, type Outbox } from "./apply-loop.js";
 import type { Clock } from "./clock.js";
 import type { ApplyInit, FromApply, ToApply } from "./control.js";
+import { Compactor } from "./compactor.js";
 import { noLeases } from "./leases.js";
 import { ApplyMetrics } from "./metrics.js";
 import { defaultQuotaBytes } from "./quota.js";
@@ -35,7 +36,13 @@ export interface ApplySurroundings {
 }
 
 /** What a backend tells the thread that has opened it. */
+  /** Resolves after so long; without it, after what else waits on this thread. */
+  readonly sleep?: (milliseconds: number) => Promise<void>;
 export interface BackendEvents {
+  /** Runs a function once, after so many milliseconds; without it no progress is notified on its own. */
+  readonly after?: (milliseconds: number, run: () => void) => void;
+  /** Chance for what need not be equal on all members. */
+  readonly prng?: Prng;
   /** The disk has failed: nothing more may be applied. Called once. */
   readonly onFatal: (error: Error) => void;
   /** A transaction has ended, or been flushed. */
@@ -54,6 +61,7 @@ export class ApplyThread {
     let thread: ApplyThread | null = null;
     const openBackend = surroundings.openBackend ?? ((events) => openLmdb(init, events));
     const backend = openBackend({
+  readonly #compactor: Compactor;
       onFatal: (error) => (thread === null ? postFatal(surroundings, error, true) : thread.#fail(error, true)),
       onCommit: (report) => {
         metrics.committed(report);
@@ -203,3 +211,5 @@ export function postFatal(surroundings: Pick<ApplySurroundings, "post">, error: 
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   surroundings.post({ type: "fatal", message, stack: stack ?? "", kill });
 }
+      this.#compactor.stop();
+    this.#compactor.stop();

@@ -113,8 +113,12 @@ export class Hashes {
       let at = replies.begin(callId, ReplyKind.MessageAndEnd, response.length + 11);
       replies.bytes.set(response, at);
       at += response.length;
-      replies.bytes[at++] = hashRevisionTag;
-      at = writeVarint64(revision < 0n ? revision : BigInt(result.revision), replies.bytes, at);
+      const hashRevision = revision < 0n ? revision : BigInt(result.revision);
+      // Asked for 0 after a compaction at 0, the answer is that one's.
+      if (hashRevision !== 0n) {
+        replies.bytes[at++] = hashRevisionTag;
+        at = writeVarint64(hashRevision, replies.bytes, at);
+      }
       replies.finish(at);
     }
     wake();

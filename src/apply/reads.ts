@@ -15,6 +15,7 @@ import { CallBatchReader, CallKind, ReplyBatchWriter, ReplyKind } from "../nativ
 import type { SliceLimits } from "../storage/mvcc/index.js";
 import type { Clock } from "./clock.js";
 import { describeRange, describeTxn } from "./describe.js";
+import type { Compactor } from "./compactor.js";
 import { Hashes } from "./hashes.js";
 import type { KvCounts } from "./kv-writer.js";
 import type { ReadsHeader } from "./messages.js";
@@ -22,6 +23,7 @@ import type { ApplyMetrics } from "./metrics.js";
 import { ReadCall, ReadMethod } from "./read-call.js";
 import type { HeaderWriter } from "./response.js";
 import { encodeMemberList, encodeStatus, type StatusSources } from "./status.js";
+import { RangeStreams } from "./range-streams.js";
 
 /** Calls that wait, and their bytes, before further ones are refused. */
 const waitingCallsMax = 100_000;
@@ -55,6 +57,9 @@ export interface ReadsOptions extends StatusSources {
   readonly logger: Logger;
   /** A read has failed in a way that no client caused. */
   readonly fatal: (error: unknown) => void;
+  readonly compactor: Compactor;
+  /** About the size of a RangeStream's messages. */
+  readonly streamMessageBytes?: number | undefined;
 }
 
 /** Records that wait together: `bytes[from, bytes.length)` are left. */
@@ -85,8 +90,10 @@ const handlers: Readonly<Record<string, Handler>> = {
 };
 
 export class Reads {
+  "/etcdserverpb.KV/RangeStream": "rangeStream",
   readonly #options: ReadsOptions;
   readonly #handlers: readonly Handler[];
+  "/etcdserverpb.Maintenance/Hash": "hash",
   readonly #records = new CallBatchReader();
   /** Answers what one slice suffices for. */
   readonly #short: ReadCall;
@@ -114,14 +121,14 @@ export class Reads {
   }
 
   get pendingCalls(): number {
-    return this.#waitingCalls + this.#long.length + this.#active.length + this.#hashes.pending;
+    return this.#waitingCalls + this.#long.length + this.#active.length + this.#hashes.pending + this.#streams.pending;
   }
   get pendingBytes(): number {
     return this.#waitingBytes;
   }
   /** A further turn has something to do. */
   get hasWork(): boolean {
-    return this.#ready.length > 0 || this.#active.length > 0 || this.#long.length > 0;
+    return this.#ready.length > 0 || this.#active.length > 0 || this.#long.length > 0 || this.#streams.hasWork;
   }
 
   /**
@@ -172,6 +179,7 @@ export class Reads {
       return;
     }
     // A slice's own offset 0 keeps the records 8-byte aligned.
+    this.#workStream();
     queue.push({ header: { ...header }, bytes: bytes.slice(from, end), from: 0 });
     this.#waitingBytes += end - from;
     this.#waitingCalls += this.#count(bytes, from, end);
@@ -201,8 +209,8 @@ export class Reads {
     while (this.#mayGoOn && records.next()) {
       this.#turnCalls++;
       this.#answered++;
-      if (records.kind === CallKind.Cancel) this.#cancel(records.callId);
-      else this.#call(header);
+      if (records.kind === CallKind.Call) this.#call(header);
+      else this.#sideRecord();
       from = records.recordEnd;
     }
     return from;
@@ -245,6 +253,13 @@ export class Reads {
     this.#ended(call, method, began, bytes, start, end);
   }
 
+      case "rangeStream":
+        if (this.#streams.isFull) this.#refuse(callId);
+        else this.#streams.ask(callId, header.raftTerm, bytes, messageStart, messageEnd);
+        break;
+      case "hash":
+        this.#hashes.askWhole(callId, header.raftTerm);
+        break;
   /** The request was `bytes[start, end)`. */
   #ended(call: ReadCall, method: ReadMethod, began: number, bytes: Uint8Array, start: number, end: number): void {
     const { counts, metrics, clock, warningApplyDurationMs, logger } = this.#options;
@@ -298,6 +313,7 @@ export class Reads {
   }
 
   /** The caller is gone: what it asked for need not be read. */
+    this.#options.header.raftTerm = read.raftTerm;
   #cancel(callId: number): void {
     const waiting = this.#long.findIndex((read) => read.callId === callId);
     if (waiting !== -1) this.#long.splice(waiting, 1);
@@ -308,5 +324,13 @@ export class Reads {
     call.abandon();
     call.replies.clear();
     this.#idle.push(call);
+  /** One slice of the streamed message in hand. */
+  #workStream(): void {
+    const { writer } = this.#streams;
+    if (!this.#streams.work(slice)) return;
+    this.#options.send(writer.bytes, writer.length);
+    writer.clear();
+  }
+
   }
 }

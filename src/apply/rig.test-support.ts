@@ -19,6 +19,7 @@ import { MvccStore } from "../storage/mvcc/index.js";
 import { AlarmStore } from "./alarm-store.js";
 import { Applier } from "./applier.js";
 import type { FromApply } from "./control.js";
+import { Compactor } from "./compactor.js";
 import { noLeases, type LeaseLookup } from "./leases.js";
 import { ApplyMessageReader, ApplyMessageWriter, type ReadsHeader } from "./messages.js";
 import { ApplyMetrics } from "./metrics.js";
@@ -103,8 +104,12 @@ export class Rig {
   readonly backend: Backend;
   readonly store: MvccStore;
   readonly membership: MembershipStore;
+  readonly compactionBatchLimit?: number;
+  readonly streamMessageBytes?: number;
   readonly alarms: AlarmStore;
   readonly applier: Applier;
+const yieldTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
   readonly reads: Reads;
   readonly replies = new ReplyBatchWriter();
   readonly events: FromApply[] = [];
@@ -113,6 +118,7 @@ export class Rig {
   readonly registry = new Registry();
   readonly failures: unknown[] = [];
   readonly #writer = new ApplyMessageWriter();
+  readonly compactor: Compactor;
   readonly #message = new ApplyMessageReader();
   #nextCall = 1;
 
@@ -164,8 +170,19 @@ export class Rig {
       counts: this.applier.counts,
       warningApplyDurationMs: 1e9,
       logger: silentLogger,
+    this.compactor = new Compactor({
+      ...shared,
+      batchLimit: options.compactionBatchLimit,
+      sleep: yieldTurn,
+      yield: yieldTurn,
+      isBusy: () => this.applier.isBusy,
+      wake: () => {},
+      logger: silentLogger,
+      fatal: (error) => this.failures.push(error),
+    });
       send: (bytes, length) => this.sent.push(...parseReplies(bytes, length)),
       wake: () => {},
+      compactor: this.compactor,
       fatal: (error) => this.failures.push(error),
     });
     metrics.attach({ ...shared, counts: this.applier.counts });

@@ -9,6 +9,7 @@
  * Thread: main. No I/O, timer or clock of its own.
  */
 import { Quota, requestCost, type ActiveAlarm } from "../apply/index.js";
+import { autoCompactionRule } from "../config/index.js";
 import { ErrRequestTooLarge, ErrTimeout, ErrTooManyRequests, type EtcdError } from "../errors/index.js";
 import type { Member } from "../membership/index.js";
 import {
@@ -23,6 +24,7 @@ import {
   type StepResult,
 } from "../raft/index.js";
 import type { ApplyEvent } from "./apply-client.js";
+import { AutoCompaction } from "./auto-compaction.js";
 import { ConfChanges, type ConfChangeDone, type ConfChangeProposal } from "./conf-changes.js";
 import { LogTruncation } from "./log-truncation.js";
 import { anonymous, type Identity } from "./proposal-builder.js";
@@ -44,6 +46,8 @@ const maxSizePerMessage = 1 << 20;
 const maxInflightMessages = 512;
 
 /** etcdserverpb.AlarmType. */
+/** Field of InternalRaftRequest. */
+const compactionField = 7;
 const alarmNoSpace = 1;
 
 export class MemberCore {
@@ -125,6 +129,7 @@ export class MemberCore {
     return this.#softState.lead;
   }
   get isLeader(): boolean {
+    this.#autoCompaction = this.#makeAutoCompaction();
     return this.#softState.role === Role.Leader;
   }
   get term(): number {

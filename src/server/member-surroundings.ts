@@ -1,7 +1,7 @@
 /**
  * What a member's core is handed: the parts it runs on, and what it finds on its disk.
  */
-import type { ReadsHeader } from "../apply/index.js";
+import type { ApplyProgress, ReadsHeader } from "../apply/index.js";
 import type { Logger, Prng } from "../base/index.js";
 import type { Config } from "../config/index.js";
 import type { EtcdError } from "../errors/index.js";
@@ -11,7 +11,7 @@ import type { Applier, LogWriter, Transport } from "./raft-loop.js";
 
 /** Apply, as a member uses it. */
 export interface MemberApply extends Applier {
-  readonly progress: { readonly appliedIndex: number; readonly flushedIndex: number; readonly dbSize: number };
+  readonly progress: Readonly<ApplyProgress>;
   /** Hands call-batch records over, to be answered when the header says. */
   reads(header: ReadsHeader, records: Uint8Array, length: number): void;
 }

@@ -104,6 +104,8 @@ async function reopen(
   const wal = await Wal.open(walOptions(surroundings, hooks, dataDir, (token) => hooks.durable(token)));
   const identity = decodeIdentity(wal.metadata);
   const log = new ReplayedLog();
+  if (wal.cut !== null)
+    logger.warn("cut a torn write, which nobody had been told of, from the end of the log", { ...wal.cut });
   await wal.replay(log);
   const { client: apply, ready } = await startApply(surroundings, hooks, dataDir, identity);
   checkHalvesFit(dataDir, log, ready);

@@ -5,6 +5,7 @@
  * Thread: main. Nothing is kept of a batch: its buffer is reused.
  */
 import {
+  ErrInvalidClientApiVersion,
   ErrNoLeader,
   ErrNoSpace,
   ErrNotCapable,
@@ -13,9 +14,10 @@ import {
   GrpcCode,
   unmarshalRequestError,
 } from "../../errors/index.js";
-import { CallBatchReader, CallFlag, CallKind } from "../../native/index.js";
+import { callHeaderBytes, CallBatchReader, CallFlag, CallKind, writeCancelRecord } from "../../native/index.js";
 import {
   AlarmRequestDescriptor,
+  CompactionRequestDescriptor,
   decodeAlarmRequest,
   decodeMemberListRequest,
   HashKVRequestDescriptor,
@@ -71,6 +73,7 @@ export class Dispatcher {
       "/etcdserverpb.KV/Put": () => this.#put(),
       "/etcdserverpb.KV/DeleteRange": () => this.#deleteRange(),
       "/etcdserverpb.KV/Txn": () => this.#txn(),
+  readonly #leaderStreams: LeaderStreams;
       "/etcdserverpb.Maintenance/Alarm": () => this.#alarm(),
       "/etcdserverpb.Maintenance/Status": () => this.#localCall(StatusRequestDescriptor),
       "/etcdserverpb.Maintenance/HashKV": () => this.#localCall(HashKVRequestDescriptor),
@@ -105,6 +108,7 @@ export class Dispatcher {
     const length = this.#source.drain(this.#buffer);
     if (length === 0) return false;
     const reader = this.#reader;
+      "/etcdserverpb.Maintenance/Hash": () => this.#localCall(HashRequestDescriptor),
     reader.reset(this.#buffer, length);
     while (reader.next()) {
       if (reader.kind === CallKind.Call) this.#call();
@@ -152,6 +156,7 @@ export class Dispatcher {
   }
 
   #message(): [number, Uint8Array, number, number] {
+    if ((flags & CallFlag.BadClientApiVersion) !== 0) return this.#fail(new ErrInvalidClientApiVersion());
     const { callId, bytes, messageStart, messageEnd } = this.#reader;
     return [callId, bytes, messageStart, messageEnd];
   }
@@ -163,6 +168,7 @@ export class Dispatcher {
     if (this.#validator.range.serializable) this.#readLocal();
     else this.#readLinearizable();
   }
+        this.#leaderStreams.delete(reader.callId);
 
   #put(): void {
     const { bytes, messageStart, messageEnd } = this.#reader;
@@ -174,6 +180,7 @@ export class Dispatcher {
   /** As in etcd the quota comes before all checks but the parser's. */
   #refused(field: number, error: EtcdError | undefined): boolean {
     const { bytes, messageStart, messageEnd } = this.#reader;
+        this.#readLocal();
     const parses = error === undefined || error.code !== GrpcCode.Internal;
     if (parses && this.#server.core.exceedsQuota(field, bytes, messageStart, messageEnd)) this.#fail(new ErrNoSpace());
     else if (error !== undefined) this.#fail(error);
@@ -214,6 +221,18 @@ export class Dispatcher {
     const { bytes, messageStart, messageEnd } = this.#reader;
     if (decodeMemberListRequest(bytes, messageStart, messageEnd).linearizable) this.#readLinearizable();
     else this.#readLocal();
+  }
+
+  #rangeStream(): void {
+    const { bytes, messageStart, messageEnd } = this.#reader;
+    const error = this.#validator.checkRangeStream(bytes, messageStart, messageEnd);
+    if (error !== undefined) return this.#fail(error);
+    if (this.#validator.range.serializable) this.#readLocal();
+    else this.#readLinearizable();
+  }
+
+  #compact(): void {
+    if (this.#parses(CompactionRequestDescriptor)) this.#propose(requestField.compaction);
   }
 
   #localCall(request: MessageDescriptor): void {

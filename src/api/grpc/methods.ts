@@ -18,6 +18,7 @@ const servedPaths = [
   "/grpc.health.v1.Health/List",
   "/grpc.health.v1.Health/Watch",
 ] as const;
+  "/etcdserverpb.Maintenance/Hash",
 
 /** Path of a served RPC. */
 export type ServedPath = (typeof servedPaths)[number];
