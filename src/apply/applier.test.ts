@@ -163,7 +163,7 @@ test("an empty entry only moves the index; other entries that cannot be applied 
   };
   const rig = await open();
   const unknown = encodeInternalRaftRequest({ authEnable: {}, header: { ID: 1n } });
-  assert.throws(() => rig.applyEntries([unknown], [0]), /entry 2: request field 7 is not implemented/);
+  assert.throws(() => rig.applyEntries([unknown], [0]), /entry 2: request field 1000 is not implemented/);
   const nobody = encodeInternalRaftRequest({ put: { key: a } });
   const second = await open();
   assert.throws(() => second.applyEntries([nobody], [0]), /entry 2 has no request ID/);

@@ -8,6 +8,7 @@
  */
 import { assert, EntryType, type Logger } from "../base/index.js";
 import { ErrCompacted, ErrCorrupt, ErrNoSpace, type EtcdErrorClass } from "../errors/index.js";
+import type { LeaseTable } from "../lease/index.js";
 import type { MembershipStore } from "../membership/index.js";
 import { ReplyBatchWriter, ReplyKind } from "../native/index.js";
 import { AlarmType } from "../proto/index.js";
@@ -16,15 +17,16 @@ import type { MvccStore, SliceLimits } from "../storage/mvcc/index.js";
 import type { AlarmStore } from "./alarm-store.js";
 import type { Clock } from "./clock.js";
 import { ClusterApplier } from "./cluster-applier.js";
-import type { FromApply } from "./control.js";
 import type { Compactor } from "./compactor.js";
+import type { FromApply } from "./control.js";
 import { describeRequest } from "./describe.js";
 import { EntryFields, opOfField, RequestField } from "./entry-fields.js";
 import { KvWriter, type KvCounts } from "./kv-writer.js";
-import type { LeaseLookup } from "./leases.js";
+import { LeaseAnswers } from "./lease-answers.js";
+import { LeaseWriter } from "./lease-writer.js";
 import type { ApplyMessageReader } from "./messages.js";
 import type { ApplyMetrics, ApplyOp } from "./metrics.js";
-import { putCost, Quota, txnCost } from "./quota.js";
+import { leaseCost, putCost, Quota, txnCost } from "./quota.js";
 import { RangeDeleter } from "./range-deleter.js";
 import { refusalOf } from "./range-status.js";
 import { CompactionFields, DeleteRangeFields, PutFields } from "./requests.js";
@@ -47,7 +49,8 @@ export interface ApplierOptions {
   readonly backend: Backend;
   readonly membership: MembershipStore;
   readonly alarms: AlarmStore;
-  readonly leases: LeaseLookup;
+  readonly leases: LeaseTable;
+  readonly compactor: Compactor;
   /** Answers go here; whoever calls `apply` sends and clears it. */
   readonly replies: ReplyBatchWriter;
   /** Sends a batch of its own: a long answer is not copied into `replies`. */
@@ -74,17 +77,19 @@ export class Applier {
   readonly #kv: KvWriter;
   readonly #txn: TxnWriter;
   readonly #deleter: RangeDeleter;
+  readonly #lease: LeaseWriter;
+  readonly #leaseAnswers: LeaseAnswers;
   /** The answer of a DeleteRange, which may take turns to write. */
   readonly #deleteReply = new ReplyBatchWriter();
   readonly #entry = new EntryFields();
   readonly #put = new PutFields();
   readonly #delete = new DeleteRangeFields();
+  readonly #compaction = new CompactionFields();
   readonly #writeHeader = (revision: number, bytes: Uint8Array, at: number): number =>
     this.#header.write(revision, bytes, at);
   #appliedIndex: number;
   #appliedTerm: number;
   #dbSize = 0;
-  readonly #compaction = new CompactionFields();
   // The message in hand: entries before `#next` are applied.
   #message: ApplyMessageReader | null = null;
   #next = 0;
@@ -108,6 +113,8 @@ export class Applier {
     this.#kv = new KvWriter(options.store, options.leases, options.replies);
     this.#txn = new TxnWriter(options.store, this.#kv, options.replies);
     this.#deleter = new RangeDeleter(options.store, this.#deleteReply);
+    this.#lease = new LeaseWriter(options.store, options.leases, this.#kv.counts);
+    this.#leaseAnswers = new LeaseAnswers(options);
     this.#appliedIndex = options.backend.consistentIndex;
     this.#appliedTerm = options.backend.term;
     this.#readAlarms();
@@ -118,6 +125,14 @@ export class Applier {
   }
   get appliedTerm(): number {
     return this.#appliedTerm;
+  }
+  /** An entry is under way: it goes on in slices. */
+  get isBusy(): boolean {
+    return this.#deleting;
+  }
+  /** Leases revoked, by whomever. */
+  get leasesRevoked(): number {
+    return this.#lease.revokedCount;
   }
   /** Counts for etcd_mvcc_*_total. */
   get counts(): KvCounts {
@@ -202,6 +217,16 @@ export class Applier {
         return this.#answered(this.#applyTxn(start, end));
       case RequestField.DeleteRange:
         return this.#answered(this.#applyDeleteRange(start, end));
+      case RequestField.Compaction:
+        return this.#applyCompaction(start, end);
+      case RequestField.LeaseGrant:
+        return this.#answered(this.#applyLeaseGrant(start, end));
+      case RequestField.LeaseRevoke:
+        return this.#answered(this.#applyLeaseRevoke(start, end));
+      case RequestField.LeaseCheckpoint:
+        this.#lease.checkpoint(this.#bytes, start, end);
+        if (this.#callId !== 0) this.#leaseAnswers.bare(this.#callId);
+        return null;
       case RequestField.Alarm:
         this.#cluster.alarm(index, this.#bytes, start, end, this.#callId);
         this.#readAlarms();
@@ -284,6 +309,48 @@ export class Applier {
     if (reply.length > copiedReplyBytesMax) this.#options.send(reply.bytes, reply.length);
     else this.#replies.append(reply.bytes, reply.length);
     reply.clear();
+  }
+
+  /** One that is physical is answered when it is done; but not one that asks for a revision yet to come. */
+  #applyCompaction(start: number, end: number): EtcdErrorClass | null {
+    if (this.#corrupt) return this.#answered(ErrCorrupt);
+    const { compactor } = this.#options;
+    const fields = this.#compaction;
+    fields.read(this.#bytes, start, end);
+    const refusal = refusalOf(this.#store.compact(fields.revision));
+    if (refusal === null) compactor.start();
+    if (this.#callId !== 0 && fields.physical && (refusal === null || refusal === ErrCompacted)) {
+      compactor.answerWhenDone(this.#callId, this.#message!.raftTerm, refusal);
+    } else if (this.#callId !== 0 && refusal === null) {
+      const at = this.#replies.begin(this.#callId, ReplyKind.MessageAndEnd, headerBytesMax);
+      this.#replies.finish(this.#header.write(this.#store.currentRevision, this.#replies.bytes, at));
+    } else this.#answered(refusal);
+    return refusal;
+  }
+
+  #applyLeaseGrant(start: number, end: number): EtcdErrorClass | null {
+    if (this.#corrupt) return ErrCorrupt;
+    if (this.#capped) return ErrNoSpace;
+    const fits = this.#quota.allows(leaseCost);
+    const lease = this.#lease;
+    const refusal = lease.grant(this.#bytes, start, end);
+    if (refusal !== null) return refusal;
+    this.#options.metrics.leaseGranted(lease.grantedTtl);
+    if (!fits) return ErrNoSpace;
+    if (this.#callId !== 0) this.#leaseAnswers.granted(this.#callId, lease.low, lease.high);
+    return null;
+  }
+
+  /** In slices, as a DeleteRange. */
+  #applyLeaseRevoke(start: number, end: number): EtcdErrorClass | null {
+    if (!this.#deleting) {
+      if (this.#corrupt) return ErrCorrupt;
+      const refusal = this.#lease.beginRevoke(this.#bytes, start, end);
+      if (refusal !== null) return refusal;
+    }
+    this.#deleting = !this.#lease.stepRevoke(deleteSlice.keys);
+    if (!this.#deleting && this.#callId !== 0) this.#leaseAnswers.bare(this.#callId);
+    return null;
   }
 
   #applyTxn(start: number, end: number): EtcdErrorClass | null {

@@ -54,8 +54,10 @@ async function drive(toMainFull: { value: boolean } = { value: false }): Promise
   const loop = new ApplyLoop({
     applier: rig.applier,
     reads: rig.reads,
+    watches: rig.watches,
     store: rig.store,
     backend: rig.backend,
+    leaseEvents: rig.leaseEvents,
     replies: rig.replies,
     fromMain: inbox,
     toMain: {

@@ -7,6 +7,7 @@ import { mailboxPrefixBytes, type ReplyBatchWriter } from "../native/index.js";
 import type { Backend } from "../storage/backend/index.js";
 import type { MvccStore } from "../storage/mvcc/index.js";
 import type { Applier } from "./applier.js";
+import type { LeaseEvents } from "./lease-events.js";
 import {
   ApplyMessageKind,
   ApplyMessageReader,
@@ -16,6 +17,7 @@ import {
   type ReadsHeader,
 } from "./messages.js";
 import type { Reads } from "./reads.js";
+import type { Watches } from "./watch/index.js";
 
 /** Messages received at a time; a longer one makes the buffer grow. */
 const inboxBytesMin = 1 << 20;
@@ -42,8 +44,10 @@ export interface Outbox {
 export interface ApplyLoopOptions {
   readonly applier: Applier;
   readonly reads: Reads;
+  readonly watches: Watches;
   readonly store: MvccStore;
   readonly backend: Backend;
+  readonly leaseEvents: LeaseEvents;
   readonly replies: ReplyBatchWriter;
   readonly fromMain: Inbox;
   readonly toMain: Outbox;
@@ -118,17 +122,21 @@ export class ApplyLoop {
   };
 
   #run(): void {
-    const { reads, applier, backend } = this.#options;
+    const { reads, watches, applier, backend } = this.#options;
     reads.beginTurn();
+    watches.beginTurn();
     this.#resume();
     const received = this.#full || this.#heldBytes > heldBytesMax ? 0 : this.#receive();
     reads.applied(applier.appliedIndex);
     reads.work();
+    watches.work();
+    this.#sendLeaseEvents();
     this.#sendReplies();
+    watches.flush();
     const isFarBehind = applier.appliedIndex - this.#progress.appliedIndex >= progressEntries;
     if (isFarBehind || this.#progressDue) this.#sendProgress();
     if (backend.isFull && !this.#full) this.#waitForRoom();
-    if (received > 0 || this.#suspended || this.#held.length > 0 || reads.hasWork) this.wake();
+    if (received > 0 || this.#suspended || this.#held.length > 0 || reads.hasWork || watches.hasWork) this.wake();
     else if (!this.#full) this.#drained?.();
   }
 
@@ -192,10 +200,17 @@ export class ApplyLoop {
 
   /** Applies the ENTRIES message that `#message` stands on. */
   #apply(): void {
-    const { applier, reads } = this.#options;
+    const { applier, reads, watches } = this.#options;
+    watches.raftTerm = this.#message.raftTerm;
     this.#suspended = !applier.apply(this.#message);
     if (this.#suspended) this.#message = new ApplyMessageReader();
     reads.applied(applier.appliedIndex);
+  }
+
+  /** Before the answers of this turn. Should main not keep up, the next turn tells it. */
+  #sendLeaseEvents(): void {
+    const { leaseEvents, toMain } = this.#options;
+    if (!leaseEvents.isEmpty && !leaseEvents.send(toMain)) this.wake();
   }
 
   #sendReplies(): void {

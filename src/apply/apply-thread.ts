@@ -2,7 +2,8 @@
  * The apply thread from start to end: opens the backend and the store, tells main that it is ready, runs turns,
  * and closes when main says so. `apply.worker.ts` gives it its surroundings.
  */
-import type { Logger } from "../base/index.js";
+import { SeededPrng, type Logger, type Prng } from "../base/index.js";
+import { LeaseTable } from "../lease/index.js";
 import { MembershipStore } from "../membership/index.js";
 import type { Registry } from "../metrics/index.js";
 import { ReplyBatchWriter } from "../native/index.js";
@@ -12,13 +13,20 @@ import { AlarmStore } from "./alarm-store.js";
 import { Applier } from "./applier.js";
 import { ApplyLoop, type Inbox, type Outbox } from "./apply-loop.js";
 import type { Clock } from "./clock.js";
-import type { ApplyInit, FromApply, ToApply } from "./control.js";
 import { Compactor } from "./compactor.js";
-import { noLeases } from "./leases.js";
+import type { ApplyInit, FromApply, ToApply } from "./control.js";
+import { LeaseEvents } from "./lease-events.js";
 import { ApplyMetrics } from "./metrics.js";
 import { defaultQuotaBytes } from "./quota.js";
 import { Reads } from "./reads.js";
 import { HeaderWriter } from "./response.js";
+import { Watches } from "./watch/index.js";
+
+/** etcd's defaults, where nothing is said. */
+const progressIntervalMs = 600_000;
+const maxRequestBytes = 1_572_864;
+/** gRPC's own share of a message. */
+const grpcOverheadBytes = 512 << 10;
 
 export interface ApplySurroundings {
   readonly post: (message: FromApply) => void;
@@ -28,7 +36,13 @@ export interface ApplySurroundings {
   readonly crc32c: (crc: number, bytes: Uint8Array) => number;
   /** Runs a function after what else waits on this thread. */
   readonly schedule: (run: () => void) => void;
+  /** Resolves after so long; without it, after what else waits on this thread. */
+  readonly sleep?: (milliseconds: number) => Promise<void>;
   readonly clock: Clock;
+  /** Runs a function once, after so many milliseconds; without it no progress is notified on its own. */
+  readonly after?: (milliseconds: number, run: () => void) => void;
+  /** Chance for what need not be equal on all members. */
+  readonly prng?: Prng;
   readonly registry: Registry;
   readonly logger: Logger;
   /** Opens the state in place of LMDB: a simulation's, in memory. */
@@ -36,13 +50,7 @@ export interface ApplySurroundings {
 }
 
 /** What a backend tells the thread that has opened it. */
-  /** Resolves after so long; without it, after what else waits on this thread. */
-  readonly sleep?: (milliseconds: number) => Promise<void>;
 export interface BackendEvents {
-  /** Runs a function once, after so many milliseconds; without it no progress is notified on its own. */
-  readonly after?: (milliseconds: number, run: () => void) => void;
-  /** Chance for what need not be equal on all members. */
-  readonly prng?: Prng;
   /** The disk has failed: nothing more may be applied. Called once. */
   readonly onFatal: (error: Error) => void;
   /** A transaction has ended, or been flushed. */
@@ -53,6 +61,7 @@ export class ApplyThread {
   readonly #surroundings: ApplySurroundings;
   readonly #backend: Backend;
   readonly #loop: ApplyLoop;
+  readonly #compactor: Compactor;
   #failed = false;
 
   /** Opens the state, which takes as long as reading all keys; then main hears "ready". */
@@ -61,30 +70,35 @@ export class ApplyThread {
     let thread: ApplyThread | null = null;
     const openBackend = surroundings.openBackend ?? ((events) => openLmdb(init, events));
     const backend = openBackend({
-  readonly #compactor: Compactor;
       onFatal: (error) => (thread === null ? postFatal(surroundings, error, true) : thread.#fail(error, true)),
       onCommit: (report) => {
         metrics.committed(report);
         thread?.committed();
       },
     });
+    const leases = new LeaseTable(backend, init.leaseTtlMin ?? 2);
     const store = await MvccStore.open({
       backend,
+      keyLeases: leases,
       yield: () => new Promise((resolve) => surroundings.schedule(resolve)),
       crc32c: surroundings.crc32c,
     });
-    thread = new ApplyThread(init, surroundings, { backend, store, metrics });
+    thread = new ApplyThread(init, surroundings, { backend, store, leases, metrics });
     return thread;
   }
 
   private constructor(
     init: ApplyInit,
     surroundings: ApplySurroundings,
-    opened: { backend: Backend; store: MvccStore; metrics: ApplyMetrics },
+    opened: { backend: Backend; store: MvccStore; leases: LeaseTable; metrics: ApplyMetrics },
   ) {
     const { memberId: localId, clusterId, quotaBackendBytes, warningApplyDurationMs, methods } = init;
     const { post, clock, logger, schedule, reply } = surroundings;
-    const { backend, store, metrics } = opened;
+    const { backend, store, leases, metrics } = opened;
+    const leaseEvents = new LeaseEvents();
+    leases.tellAll(leaseEvents);
+    const restoredLeases = leaseEvents.take();
+    leases.observer = leaseEvents;
     this.#surroundings = surroundings;
     this.#backend = backend;
     const membership = new MembershipStore({
@@ -99,6 +113,7 @@ export class ApplyThread {
     const header = new HeaderWriter(clusterId, localId);
     const shared = {
       store,
+      leases,
       backend,
       membership,
       alarms,
@@ -110,9 +125,38 @@ export class ApplyThread {
       clock,
       logger,
     };
-    const applier = new Applier({ ...shared, send: reply, leases: noLeases, warningApplyDurationMs, post });
+    const yieldNow = (): Promise<void> => new Promise((resolve) => schedule(resolve));
+    const compactor = new Compactor({
+      ...shared,
+      batchLimit: init.compactionBatchLimit,
+      sleepMs: init.compactionSleepMs,
+      sleep: this.#surroundings.sleep ?? yieldNow,
+      yield: yieldNow,
+      isBusy: () => applier.isBusy,
+      wake: () => this.#loop.wake(),
+      logger: logger.named("mvcc"),
+      fatal: (error) => this.#fail(error, false),
+    });
+    this.#compactor = compactor;
+    const applier = new Applier({ ...shared, compactor, send: reply, warningApplyDurationMs, post });
+    const watches = new Watches({
+      store,
+      backend,
+      header: new HeaderWriter(clusterId, localId),
+      send: reply,
+      wake: () => this.#loop.wake(),
+      clock,
+      prng: this.#surroundings.prng ?? new SeededPrng(0),
+      registry: this.#surroundings.registry,
+      fragmentBytesMax: (init.maxRequestBytes ?? maxRequestBytes) + grpcOverheadBytes,
+      progressIntervalMs: init.watchProgressNotifyIntervalMs || progressIntervalMs,
+      after: this.#surroundings.after ?? (() => {}),
+    });
     const reads = new Reads({
       ...shared,
+      watches,
+      compactor,
+      streamMessageBytes: init.maxRequestBytes,
       clusterId,
       methods,
       counts: applier.counts,
@@ -121,11 +165,33 @@ export class ApplyThread {
       wake: () => this.#loop.wake(),
       fatal: (error) => this.#fail(error, false),
     });
-    metrics.attach({ store, backend, membership, localId, quotaBackendBytes, counts: applier.counts });
+    metrics.attach({
+      store,
+      backend,
+      membership,
+      localId,
+      quotaBackendBytes,
+      counts: applier.counts,
+      leasesRevoked: () => applier.leasesRevoked,
+    });
     const fatal = (error: unknown): void => this.#fail(error, false);
     const { fromMain, toMain } = surroundings;
-    this.#loop = new ApplyLoop({ applier, reads, store, backend, replies, fromMain, toMain, reply, schedule, fatal });
-    this.#postReady(store, membership, alarms);
+    this.#loop = new ApplyLoop({
+      applier,
+      reads,
+      watches,
+      store,
+      backend,
+      leaseEvents,
+      replies,
+      fromMain,
+      toMain,
+      reply,
+      schedule,
+      fatal,
+    });
+    this.#postReady(store, membership, alarms, restoredLeases);
+    compactor.resume();
   }
 
   /** The backend has flushed a commit. */
@@ -165,6 +231,7 @@ export class ApplyThread {
     try {
       await this.#loop.drain();
       this.#loop.end();
+      this.#compactor.stop();
       await this.#backend.close();
       this.#surroundings.post({ type: "stopped", flushedIndex: this.#backend.flushedIndex });
     } catch (error) {
@@ -172,7 +239,7 @@ export class ApplyThread {
     }
   }
 
-  #postReady(store: MvccStore, membership: MembershipStore, alarms: AlarmStore): void {
+  #postReady(store: MvccStore, membership: MembershipStore, alarms: AlarmStore, leases: Uint8Array): void {
     this.#surroundings.post({
       type: "ready",
       consistentIndex: this.#backend.consistentIndex,
@@ -184,6 +251,7 @@ export class ApplyThread {
       removedMembers: [...membership.removed],
       clusterVersion: membership.clusterVersion,
       alarms: alarms.all,
+      leases,
     });
   }
 
@@ -191,6 +259,7 @@ export class ApplyThread {
     if (this.#failed) return;
     this.#failed = true;
     this.#loop.end();
+    this.#compactor.stop();
     postFatal(this.#surroundings, error, kill);
   }
 }
@@ -211,5 +280,3 @@ export function postFatal(surroundings: Pick<ApplySurroundings, "post">, error: 
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   surroundings.post({ type: "fatal", message, stack: stack ?? "", kill });
 }
-      this.#compactor.stop();
-    this.#compactor.stop();

@@ -22,8 +22,17 @@ export interface ApplyInit {
   backendBatchLimit: number;
   backendBatchIntervalMs: number;
   maxLearners: number;
+  /** The shortest TTL of a lease, in seconds; without it etcd's at default settings. */
+  leaseTtlMin?: number;
   /** warning-apply-duration: log applies that take longer. */
   warningApplyDurationMs: number;
+  /** compaction-batch-limit, compaction-sleep-interval; 0 or nothing: etcd's defaults. */
+  compactionBatchLimit?: number;
+  compactionSleepMs?: number;
+  /** max-request-bytes: about the size of a RangeStream's messages. */
+  maxRequestBytes?: number;
+  /** watch-progress-notify-interval; 10 minutes when it is not given. */
+  watchProgressNotifyIntervalMs?: number;
   /** Level of the worker's own log lines, which travel to main as "log". */
   logLevel: string;
 }
@@ -58,6 +67,8 @@ export type FromApply =
       /** "3.7.0"; null before one is set. */
       readonly clusterVersion: string | null;
       readonly alarms: readonly ActiveAlarm[];
+      /** All leases, as a LEASES message of any length (`lease-events.ts`). */
+      readonly leases: Uint8Array;
     }
   | {
       /**

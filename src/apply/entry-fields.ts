@@ -11,7 +11,11 @@ export const RequestField = {
   Put: 4,
   DeleteRange: 5,
   Txn: 6,
+  Compaction: 7,
+  LeaseGrant: 8,
+  LeaseRevoke: 9,
   Alarm: 10,
+  LeaseCheckpoint: 11,
   AuthStatus: 1013,
   AuthUserGet: 1102,
   AuthRoleGet: 1202,
@@ -59,6 +63,14 @@ export function opOfField(field: number): ApplyOp | undefined {
       return "Txn";
     case RequestField.DeleteRange:
       return "DeleteRange";
+    case RequestField.Compaction:
+      return "Compaction";
+    case RequestField.LeaseGrant:
+      return "LeaseGrant";
+    case RequestField.LeaseRevoke:
+      return "LeaseRevoke";
+    case RequestField.LeaseCheckpoint:
+      return "LeaseCheckpoint";
     case RequestField.Alarm:
       return "Alarm";
     case RequestField.ClusterVersionSet:

@@ -16,6 +16,8 @@ export {
   type ApplyProgress,
   type ReadsHeader,
 } from "./messages.js";
+export { LeaseCallWriter, LeaseOp } from "./lease-calls.js";
+export { leaseMessageBytesMax, readLeaseEvents } from "./lease-events.js";
 export type { ActiveAlarm, ApplyInit, FromApply, Refusal, ToApply } from "./control.js";
 export { ApplyThread, type ApplySurroundings, type BackendEvents } from "./apply-thread.js";
 export { Quota, requestCost } from "./quota.js";

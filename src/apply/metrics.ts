@@ -16,6 +16,10 @@ export type ApplyOp =
   | "DeleteRange"
   | "Txn"
   | "Range"
+  | "Compaction"
+  | "LeaseGrant"
+  | "LeaseRevoke"
+  | "LeaseCheckpoint"
   | "Alarm"
   | "ClusterVersionSet"
   | "ClusterMemberAttrSet"
@@ -28,6 +32,7 @@ export interface MeasuredState {
   readonly backend: Backend;
   readonly membership: MembershipStore;
   readonly counts: KvCounts;
+  readonly leasesRevoked: () => number;
   readonly localId: bigint;
   readonly quotaBackendBytes: number;
 }
@@ -44,6 +49,14 @@ export class ApplyMetrics {
   readonly #slowApplies: Value;
   readonly #commits: Histogram;
   readonly #hashes: Histogram;
+  readonly #leasesGranted: Value;
+  readonly #leaseTtls: Histogram;
+  readonly #storeHashes: Histogram;
+  readonly #compactionPauses: Histogram;
+  readonly #indexCompactions: Histogram;
+  readonly #compactions: Histogram;
+  readonly #compactedKeys: Value;
+  readonly #lastCompaction: Value;
   #rangeSucceeded: Histogram | undefined;
   #rangeFailed: Histogram | undefined;
 
@@ -55,6 +68,14 @@ export class ApplyMetrics {
     this.#slowApplies = registry.counter("etcd_server_slow_apply_total");
     this.#commits = registry.histogram("etcd_disk_backend_commit_duration_seconds");
     this.#hashes = registry.histogram("etcd_mvcc_hash_rev_duration_seconds");
+    this.#leasesGranted = registry.counter("etcd_debugging_lease_granted_total");
+    this.#leaseTtls = registry.histogram("etcd_debugging_lease_ttl_total");
+    this.#storeHashes = registry.histogram("etcd_mvcc_hash_duration_seconds");
+    this.#compactionPauses = registry.histogram("etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds");
+    this.#indexCompactions = registry.histogram("etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds");
+    this.#compactions = registry.histogram("etcd_debugging_mvcc_db_compaction_total_duration_milliseconds");
+    this.#compactedKeys = registry.counter("etcd_debugging_mvcc_db_compaction_keys_total");
+    this.#lastCompaction = registry.gauge("etcd_debugging_mvcc_db_compaction_last");
   }
 
   applied(op: ApplyOp, success: boolean, milliseconds: number): void {
@@ -80,6 +101,32 @@ export class ApplyMetrics {
     this.#hashes.observe(milliseconds / 1000);
   }
 
+  storeHashed(milliseconds: number): void {
+    this.#storeHashes.observe(milliseconds / 1000);
+  }
+
+  /** One step of a compaction's removal has held this thread for so long. */
+  compactionPaused(milliseconds: number): void {
+    this.#compactionPauses.observe(Math.floor(milliseconds));
+  }
+
+  /** The index is compacted; the time is that of all steps. */
+  indexCompacted(milliseconds: number): void {
+    this.#indexCompactions.observe(Math.floor(milliseconds));
+  }
+
+  /** A compaction is done. */
+  compacted(milliseconds: number, removed: number, unixSeconds: number): void {
+    this.#compactions.observe(Math.floor(milliseconds));
+    this.#compactedKeys.inc(removed);
+    this.#lastCompaction.set(unixSeconds);
+  }
+
+  leaseGranted(ttlSeconds: number): void {
+    this.#leasesGranted.inc();
+    this.#leaseTtls.observe(ttlSeconds);
+  }
+
   committed(report: CommitReport): void {
     this.#commits.observe(report.seconds);
   }
@@ -101,6 +148,7 @@ export class ApplyMetrics {
     const deletes = registry.counter("etcd_mvcc_delete_total");
     const ranges = registry.counter("etcd_mvcc_range_total");
     const txns = registry.counter("etcd_mvcc_txn_total");
+    const revoked = registry.counter("etcd_debugging_lease_revoked_total");
     const putBytes = registry.gauge("etcd_debugging_mvcc_total_put_size_in_bytes");
     registry.onCollect(() => {
       puts.set(state.counts.puts);
@@ -108,6 +156,7 @@ export class ApplyMetrics {
       ranges.set(state.counts.ranges);
       txns.set(state.counts.txns);
       putBytes.set(state.counts.putBytes);
+      revoked.set(state.leasesRevoked());
     });
     this.#attachStore(state);
     this.#attachCluster(state);

@@ -11,19 +11,23 @@
  */
 import type { Logger } from "../base/index.js";
 import { ErrTooManyRequests } from "../errors/index.js";
+import type { LeaseTable } from "../lease/index.js";
 import { CallBatchReader, CallKind, ReplyBatchWriter, ReplyKind } from "../native/index.js";
 import type { SliceLimits } from "../storage/mvcc/index.js";
 import type { Clock } from "./clock.js";
-import { describeRange, describeTxn } from "./describe.js";
 import type { Compactor } from "./compactor.js";
+import { describeRange, describeTxn } from "./describe.js";
 import { Hashes } from "./hashes.js";
 import type { KvCounts } from "./kv-writer.js";
+import { LeaseAnswers } from "./lease-answers.js";
+import { leaseCallMethod } from "./lease-calls.js";
 import type { ReadsHeader } from "./messages.js";
 import type { ApplyMetrics } from "./metrics.js";
+import { RangeStreams } from "./range-streams.js";
 import { ReadCall, ReadMethod } from "./read-call.js";
 import type { HeaderWriter } from "./response.js";
 import { encodeMemberList, encodeStatus, type StatusSources } from "./status.js";
-import { RangeStreams } from "./range-streams.js";
+import type { Watches } from "./watch/index.js";
 
 /** Calls that wait, and their bytes, before further ones are refused. */
 const waitingCallsMax = 100_000;
@@ -44,6 +48,7 @@ export type SendReplies = (bytes: Uint8Array, length: number) => void;
 export interface ReadsOptions extends StatusSources {
   readonly replies: ReplyBatchWriter;
   readonly header: HeaderWriter;
+  readonly leases: LeaseTable;
   /** Paths of methods by index. */
   readonly methods: readonly string[];
   readonly send: SendReplies;
@@ -52,14 +57,16 @@ export interface ReadsOptions extends StatusSources {
   readonly metrics: ApplyMetrics;
   /** Ranges are counted here. */
   readonly counts: KvCounts;
-  readonly clock: Clock;
-  readonly warningApplyDurationMs: number;
-  readonly logger: Logger;
-  /** A read has failed in a way that no client caused. */
-  readonly fatal: (error: unknown) => void;
   readonly compactor: Compactor;
   /** About the size of a RangeStream's messages. */
   readonly streamMessageBytes?: number | undefined;
+  readonly clock: Clock;
+  readonly warningApplyDurationMs: number;
+  readonly logger: Logger;
+  /** Records of watch streams come among the reads, and go here. */
+  readonly watches: Watches;
+  /** A read has failed in a way that no client caused. */
+  readonly fatal: (error: unknown) => void;
 }
 
 /** Records that wait together: `bytes[from, bytes.length)` are left. */
@@ -79,21 +86,22 @@ interface LongRead {
 }
 
 /** What a method index asks for. */
-type Handler = "range" | "txn" | "status" | "hashKv" | "memberList" | "unknown";
+type Handler = "range" | "rangeStream" | "txn" | "status" | "hash" | "hashKv" | "memberList" | "watch" | "unknown";
 
 const handlers: Readonly<Record<string, Handler>> = {
   "/etcdserverpb.KV/Range": "range",
+  "/etcdserverpb.KV/RangeStream": "rangeStream",
   "/etcdserverpb.KV/Txn": "txn",
   "/etcdserverpb.Maintenance/Status": "status",
+  "/etcdserverpb.Maintenance/Hash": "hash",
   "/etcdserverpb.Maintenance/HashKV": "hashKv",
   "/etcdserverpb.Cluster/MemberList": "memberList",
+  "/etcdserverpb.Watch/Watch": "watch",
 };
 
 export class Reads {
-  "/etcdserverpb.KV/RangeStream": "rangeStream",
   readonly #options: ReadsOptions;
   readonly #handlers: readonly Handler[];
-  "/etcdserverpb.Maintenance/Hash": "hash",
   readonly #records = new CallBatchReader();
   /** Answers what one slice suffices for. */
   readonly #short: ReadCall;
@@ -108,6 +116,8 @@ export class Reads {
   #waitingCalls = 0;
   #waitingBytes = 0;
   readonly #hashes: Hashes;
+  readonly #streams: RangeStreams;
+  readonly #leases: LeaseAnswers;
   #appliedIndex = 0;
   #turnCalls = 0;
   /** Records that the last `#answer` has answered. */
@@ -117,6 +127,8 @@ export class Reads {
     this.#options = options;
     this.#handlers = options.methods.map((path) => handlers[path] ?? "unknown");
     this.#hashes = new Hashes(options);
+    this.#streams = new RangeStreams(options, new ReplyBatchWriter());
+    this.#leases = new LeaseAnswers(options);
     this.#short = new ReadCall(options.store, options.replies, options.header);
   }
 
@@ -167,6 +179,7 @@ export class Reads {
       if (chunk.from === chunk.bytes.length) this.#ready.shift();
     }
     this.#workLong();
+    this.#workStream();
   }
 
   get #mayGoOn(): boolean {
@@ -179,7 +192,6 @@ export class Reads {
       return;
     }
     // A slice's own offset 0 keeps the records 8-byte aligned.
-    this.#workStream();
     queue.push({ header: { ...header }, bytes: bytes.slice(from, end), from: 0 });
     this.#waitingBytes += end - from;
     this.#waitingCalls += this.#count(bytes, from, end);
@@ -195,9 +207,22 @@ export class Reads {
   #refuseAll(bytes: Uint8Array, from: number, end: number): void {
     this.#records.reset(bytes, end, from);
     while (this.#records.next()) {
-      if (this.#records.kind !== CallKind.Call) continue;
-      this.#options.replies.status(this.#records.callId, ErrTooManyRequests.code, ErrTooManyRequests.message);
+      const isWatch = this.#handlers[this.#records.method] === "watch";
+      if (isWatch && this.#records.kind === CallKind.Message) this.#options.watches.refuse(this.#records.callId);
+      else if (this.#records.kind !== CallKind.Call) this.#sideRecord();
+      else this.#refuse(this.#records.callId);
     }
+  }
+
+  #refuse(callId: number): void {
+    this.#options.replies.status(callId, ErrTooManyRequests.code, ErrTooManyRequests.message);
+  }
+
+  /** A record that is no call: its client is gone, or takes more. */
+  #sideRecord(): void {
+    if (this.#records.kind === CallKind.Cancel) this.#cancel(this.#records.callId);
+    else if (this.#handlers[this.#records.method] === "watch") this.#options.watches.take(this.#records);
+    else if (this.#records.kind === CallKind.Writable) this.#streams.writable(this.#records.callId);
   }
 
   /** Answers records until the turn is used up; returns where the first unanswered one starts. */
@@ -220,12 +245,20 @@ export class Reads {
   #call(header: ReadsHeader): void {
     const { callId, method, bytes, messageStart, messageEnd } = this.#records;
     const { replies } = this.#options;
+    if (method === leaseCallMethod) return this.#leases.answer(callId, bytes, messageStart, messageEnd);
     switch (this.#handlers[method] ?? "unknown") {
       case "range":
         this.#read(ReadMethod.Range, callId, header, bytes, messageStart, messageEnd);
         break;
       case "txn":
         this.#read(ReadMethod.Txn, callId, header, bytes, messageStart, messageEnd);
+        break;
+      case "rangeStream":
+        if (this.#streams.isFull) this.#refuse(callId);
+        else this.#streams.ask(callId, header.raftTerm, bytes, messageStart, messageEnd);
+        break;
+      case "hash":
+        this.#hashes.askWhole(callId, header.raftTerm);
         break;
       case "status":
         replies.message(callId, ReplyKind.MessageAndEnd, encodeStatus(this.#options, header, this.#appliedIndex));
@@ -235,6 +268,10 @@ export class Reads {
         break;
       case "hashKv":
         this.#hashes.ask(callId, header.raftTerm, bytes, messageStart, messageEnd);
+        break;
+      case "watch":
+        this.#options.watches.raftTerm = header.raftTerm;
+        this.#options.watches.take(this.#records);
         break;
       case "unknown":
         this.#options.fatal(new Error(`apply: a read of the method ${this.#options.methods[method] ?? method}`));
@@ -253,13 +290,6 @@ export class Reads {
     this.#ended(call, method, began, bytes, start, end);
   }
 
-      case "rangeStream":
-        if (this.#streams.isFull) this.#refuse(callId);
-        else this.#streams.ask(callId, header.raftTerm, bytes, messageStart, messageEnd);
-        break;
-      case "hash":
-        this.#hashes.askWhole(callId, header.raftTerm);
-        break;
   /** The request was `bytes[start, end)`. */
   #ended(call: ReadCall, method: ReadMethod, began: number, bytes: Uint8Array, start: number, end: number): void {
     const { counts, metrics, clock, warningApplyDurationMs, logger } = this.#options;
@@ -283,6 +313,7 @@ export class Reads {
     const active = this.#active.shift();
     if (active === undefined) return;
     const { read, call } = active;
+    this.#options.header.raftTerm = read.raftTerm;
     if (!call.step(slice)) {
       this.#active.push(active);
       return;
@@ -291,6 +322,14 @@ export class Reads {
     this.#options.send(call.replies.bytes, call.replies.length);
     call.replies.clear();
     this.#idle.push(call);
+  }
+
+  /** One slice of the streamed message in hand. */
+  #workStream(): void {
+    const { writer } = this.#streams;
+    if (!this.#streams.work(slice)) return;
+    this.#options.send(writer.bytes, writer.length);
+    writer.clear();
   }
 
   #activate(): void {
@@ -313,8 +352,9 @@ export class Reads {
   }
 
   /** The caller is gone: what it asked for need not be read. */
-    this.#options.header.raftTerm = read.raftTerm;
   #cancel(callId: number): void {
+    this.#options.watches.cancel(callId);
+    this.#streams.cancel(callId);
     const waiting = this.#long.findIndex((read) => read.callId === callId);
     if (waiting !== -1) this.#long.splice(waiting, 1);
     const at = this.#active.findIndex(({ read }) => read.callId === callId);
@@ -324,13 +364,5 @@ export class Reads {
     call.abandon();
     call.replies.clear();
     this.#idle.push(call);
-  /** One slice of the streamed message in hand. */
-  #workStream(): void {
-    const { writer } = this.#streams;
-    if (!this.#streams.work(slice)) return;
-    this.#options.send(writer.bytes, writer.length);
-    writer.clear();
-  }
-
   }
 }

@@ -2,7 +2,8 @@
  * Drives the applier and the reads without a thread, on the memory backend: requests in as messages, answers out
  * decoded. Only tests import it.
  */
-import { EntryBatch, EntryType, silentLogger } from "../base/index.js";
+import { EntryBatch, EntryType, SeededPrng, silentLogger } from "../base/index.js";
+import { LeaseTable } from "../lease/index.js";
 import { MembershipStore } from "../membership/index.js";
 import { Registry } from "../metrics/index.js";
 import { callHeaderBytes, CallKind, ReplyBatchWriter } from "../native/index.js";
@@ -18,13 +19,14 @@ import { MemoryBackend, type Backend } from "../storage/backend/index.js";
 import { MvccStore } from "../storage/mvcc/index.js";
 import { AlarmStore } from "./alarm-store.js";
 import { Applier } from "./applier.js";
-import type { FromApply } from "./control.js";
 import { Compactor } from "./compactor.js";
-import { noLeases, type LeaseLookup } from "./leases.js";
+import type { FromApply } from "./control.js";
+import { LeaseEvents } from "./lease-events.js";
 import { ApplyMessageReader, ApplyMessageWriter, type ReadsHeader } from "./messages.js";
 import { ApplyMetrics } from "./metrics.js";
 import { Reads } from "./reads.js";
 import { HeaderWriter } from "./response.js";
+import { Watches } from "./watch/index.js";
 
 export const clusterId = 0xcdf818194e3a8c32n;
 export const memberId = 0x8e9e05c52164694dn;
@@ -36,6 +38,9 @@ export const methods = [
   "/etcdserverpb.Maintenance/Status",
   "/etcdserverpb.Maintenance/HashKV",
   "/etcdserverpb.Cluster/MemberList",
+  "/etcdserverpb.Watch/Watch",
+  "/etcdserverpb.KV/RangeStream",
+  "/etcdserverpb.Maintenance/Hash",
 ];
 
 /** One reply as the edge would send it. */
@@ -95,22 +100,27 @@ function anyCrc(crc: number, bytes: Uint8Array): number {
 
 export interface RigOptions {
   readonly backend?: Backend;
-  readonly leases?: LeaseLookup;
+  /** Leases that are there from the start. */
+  readonly leaseIds?: readonly bigint[];
   readonly quotaBackendBytes?: number;
   readonly learnersMax?: number;
+  readonly compactionBatchLimit?: number;
+  readonly streamMessageBytes?: number;
 }
+
+const yieldTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export class Rig {
   readonly backend: Backend;
   readonly store: MvccStore;
   readonly membership: MembershipStore;
-  readonly compactionBatchLimit?: number;
-  readonly streamMessageBytes?: number;
   readonly alarms: AlarmStore;
+  readonly leases: LeaseTable;
+  readonly leaseEvents = new LeaseEvents();
   readonly applier: Applier;
-const yieldTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
+  readonly compactor: Compactor;
   readonly reads: Reads;
+  readonly watches: Watches;
   readonly replies = new ReplyBatchWriter();
   readonly events: FromApply[] = [];
   /** Answers sent by the reads themselves. */
@@ -118,17 +128,21 @@ const yieldTurn = (): Promise<void> => new Promise((resolve) => setImmediate(res
   readonly registry = new Registry();
   readonly failures: unknown[] = [];
   readonly #writer = new ApplyMessageWriter();
-  readonly compactor: Compactor;
   readonly #message = new ApplyMessageReader();
   #nextCall = 1;
 
   static async open(options: RigOptions = {}): Promise<Rig> {
     const backend = options.backend ?? new MemoryBackend();
     const yieldNow = (): Promise<void> => Promise.resolve();
-    return new Rig(backend, await MvccStore.open({ backend, yield: yieldNow, crc32c: anyCrc }), options);
+    const leases = new LeaseTable(backend, 2);
+    for (const id of options.leaseIds ?? []) leases.grant(Number(id & 0xffff_ffffn), Number(id >> 32n), 60);
+    const store = await MvccStore.open({ backend, keyLeases: leases, yield: yieldNow, crc32c: anyCrc });
+    return new Rig(backend, store, leases, options);
   }
 
-  private constructor(backend: Backend, store: MvccStore, options: RigOptions) {
+  private constructor(backend: Backend, store: MvccStore, leases: LeaseTable, options: RigOptions) {
+    this.leases = leases;
+    leases.observer = this.leaseEvents;
     this.backend = backend;
     this.store = store;
     const quotaBackendBytes = options.quotaBackendBytes ?? 0;
@@ -145,6 +159,7 @@ const yieldTurn = (): Promise<void> => new Promise((resolve) => setImmediate(res
     let time = 0;
     const shared = {
       backend,
+      leases,
       store,
       membership: this.membership,
       alarms: this.alarms,
@@ -155,21 +170,6 @@ const yieldTurn = (): Promise<void> => new Promise((resolve) => setImmediate(res
       metrics,
       clock: { now: () => time++ },
     };
-    this.applier = new Applier({
-      ...shared,
-      send: (bytes, length) => this.sent.push(...parseReplies(bytes, length)),
-      leases: options.leases ?? noLeases,
-      warningApplyDurationMs: 100,
-      post: (event) => this.events.push(event),
-      logger: silentLogger,
-    });
-    this.reads = new Reads({
-      ...shared,
-      clusterId,
-      methods,
-      counts: this.applier.counts,
-      warningApplyDurationMs: 1e9,
-      logger: silentLogger,
     this.compactor = new Compactor({
       ...shared,
       batchLimit: options.compactionBatchLimit,
@@ -180,12 +180,40 @@ const yieldTurn = (): Promise<void> => new Promise((resolve) => setImmediate(res
       logger: silentLogger,
       fatal: (error) => this.failures.push(error),
     });
+    this.applier = new Applier({
+      ...shared,
+      compactor: this.compactor,
+      send: (bytes, length) => this.sent.push(...parseReplies(bytes, length)),
+      warningApplyDurationMs: 100,
+      post: (event) => this.events.push(event),
+      logger: silentLogger,
+    });
+    this.watches = new Watches({
+      ...shared,
+      header: new HeaderWriter(clusterId, memberId),
       send: (bytes, length) => this.sent.push(...parseReplies(bytes, length)),
       wake: () => {},
+      prng: new SeededPrng(1),
+      registry: this.registry,
+      fragmentBytesMax: 2 << 20,
+      progressIntervalMs: 600_000,
+      after: () => {},
+    });
+    this.reads = new Reads({
+      ...shared,
+      watches: this.watches,
       compactor: this.compactor,
+      streamMessageBytes: options.streamMessageBytes,
+      clusterId,
+      methods,
+      counts: this.applier.counts,
+      warningApplyDurationMs: 1e9,
+      logger: silentLogger,
+      send: (bytes, length) => this.sent.push(...parseReplies(bytes, length)),
+      wake: () => {},
       fatal: (error) => this.failures.push(error),
     });
-    metrics.attach({ ...shared, counts: this.applier.counts });
+    metrics.attach({ ...shared, counts: this.applier.counts, leasesRevoked: () => this.applier.leasesRevoked });
     this.reads.applied(this.applier.appliedIndex);
   }
 

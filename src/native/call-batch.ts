@@ -65,6 +65,15 @@ export const callHeaderBytes = 32;
 /** Call IDs with this bit belong to the JSON gateway. */
 export const gatewayCallBit = 0x8000_0000;
 
+/** Writes the record that tells of a call's end over `into`, which has `callHeaderBytes`. */
+export function writeCancelRecord(into: Uint8Array, callId: number): void {
+  const view = new DataView(into.buffer, into.byteOffset, callHeaderBytes);
+  into.fill(0);
+  view.setUint32(0, callHeaderBytes, true);
+  view.setUint32(4, callId, true);
+  view.setUint8(8, CallKind.Cancel);
+}
+
 /** Walks the records of one drained batch; one instance is reused, and allocates nothing a record. */
 export class CallBatchReader {
   #bytes: Uint8Array = new Uint8Array(0);

@@ -4,7 +4,15 @@
  * Thread: one addon image serves all JS threads of the process; each export says which thread may use it.
  * Invariants: what crosses is bytes and numbers, a batch at a time; Rust errors are mapped to classes here.
  */
-export { CallBatchReader, CallFlag, CallKind, MetadataTag, callHeaderBytes, gatewayCallBit } from "./call-batch.js";
+export {
+  CallBatchReader,
+  CallFlag,
+  CallKind,
+  MetadataTag,
+  callHeaderBytes,
+  gatewayCallBit,
+  writeCancelRecord,
+} from "./call-batch.js";
 export { crc32c } from "./crc.js";
 export { DirLock } from "./dir-lock.js";
 export {

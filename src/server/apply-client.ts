@@ -8,9 +8,9 @@
  */
 import { Worker } from "node:worker_threads";
 import {
+  ApplyMessageKind,
   ApplyMessageWriter,
   emptyProgress,
-  progressMessageBytes,
   readProgress,
   type ApplyInit,
   type ApplyProgress,
@@ -18,11 +18,11 @@ import {
   type ReadsHeader,
 } from "../apply/index.js";
 import type { EntryBatch, Logger } from "../base/index.js";
-import { Mailbox } from "../native/index.js";
+import { Mailbox, mailboxPrefixBytes } from "../native/index.js";
 
 /** Bytes on their way to apply; with them full, main holds back. */
 const toApplyBytesMax = 64 << 20;
-const toMainBytesMax = 1 << 16;
+const toMainBytesMax = 1 << 20;
 
 /** What the worker says of its state when it is ready. */
 export type ApplyReady = Extract<FromApply, { type: "ready" }>;
@@ -33,6 +33,8 @@ export type ApplyEvent = Exclude<FromApply, { type: "ready" | "metrics" | "flush
 export interface ApplyHooks {
   /** `client.progress` has moved. */
   progress(): void;
+  /** The LEASES message that begins at `start`. */
+  leases(view: DataView, start: number): void;
   event(event: ApplyEvent): void;
   /** The worker cannot go on, or has died: the process must end. */
   fatal(message: string, stack: string): void;
@@ -53,6 +55,7 @@ export class ApplyClient {
   readonly #flushes = new Map<number, () => void>();
   #metricsId = 0;
   #flushId = 0;
+  #receiving = false;
   #stopped: (() => void) | null = null;
   #ready: ((ready: ApplyReady) => void) | null = null;
 
@@ -61,7 +64,7 @@ export class ApplyClient {
     this.#logger = logger;
     this.#toApply = new Mailbox(toApplyBytesMax);
     this.#toMain = new Mailbox(toMainBytesMax);
-    this.#toMain.onWake(() => this.#receive());
+    this.#toMain.onWake(() => this.#received());
     const workerData: ApplyInit = { ...init, toApply: this.#toApply.handle, toMain: this.#toMain.handle };
     this.#worker = new Worker(new URL("../apply/apply.worker.js", import.meta.url), { workerData, name: "apply" });
     this.#worker.on("message", (message: FromApply) => this.#onMessage(message));
@@ -82,6 +85,7 @@ export class ApplyClient {
         init,
         {
           progress: () => hooks.progress(),
+          leases: (view, start) => hooks.leases(view, start),
           event: (event) => hooks.event(event),
           fatal: (message, stack) => {
             if (client.#ready === null) hooks.fatal(message, stack);
@@ -157,18 +161,42 @@ export class ApplyClient {
     if (sent > 0) this.#held.splice(0, sent);
   }
 
-  /** Drains PROGRESS messages; only the newest counts. */
-  #receive(): void {
-    let newest = -1;
-    for (;;) {
-      const length = this.#toMain.receive(this.#inbox);
-      if (length === 0) break;
-      for (let at = 0; at < length; at += 8 + progressMessageBytes) newest = at + 8;
-      readProgress(this.#inboxView, newest, this.progress);
-    }
-    if (newest === -1) return;
+  /** Takes what the worker has told of leases up to now; what it tells of its progress is heard of a little later. */
+  poll(): void {
+    if (this.#receive()) queueMicrotask(() => this.#progressed());
+  }
+
+  #received(): void {
+    if (this.#receive()) this.#progressed();
+  }
+
+  #progressed(): void {
     this.#sendHeld();
     this.#hooks.progress();
+  }
+
+  /** Drains the mailbox; of PROGRESS only the newest counts. True: there was one. */
+  #receive(): boolean {
+    // Whoever hears of leases may ask for more: it is on its way.
+    if (this.#receiving) return false;
+    this.#receiving = true;
+    const view = this.#inboxView;
+    let any = false;
+    for (;;) {
+      const length = this.#toMain.receive(this.#inbox);
+      if (length === 0) {
+        this.#receiving = false;
+        return any;
+      }
+      for (let at = 0; at < length; at += mailboxPrefixBytes + Math.ceil(view.getUint32(at, true) / 8) * 8) {
+        if (view.getUint32(at + mailboxPrefixBytes, true) === ApplyMessageKind.Leases) {
+          this.#hooks.leases(view, at + mailboxPrefixBytes);
+        } else {
+          readProgress(view, at + mailboxPrefixBytes, this.progress);
+          any = true;
+        }
+      }
+    }
   }
 
   #onMessage(message: FromApply): void {

@@ -2,6 +2,7 @@
  * One member on this machine: its data folder, WAL and apply thread, the clock, and the core that runs on them.
  * Thread: main.
  */
+import { statfs } from "node:fs/promises";
 import { SeededPrng, type Logger } from "../base/index.js";
 import type { Config } from "../config/index.js";
 import { memberIdText } from "../membership/index.js";
@@ -9,6 +10,7 @@ import type { Message } from "../raft/index.js";
 import { SnapshotClient } from "../storage/snap/index.js";
 import type { WalStats } from "../storage/wal/index.js";
 import type { ApplyClient } from "./apply-client.js";
+import { DiskSpace } from "./disk-space.js";
 import { MemberCore } from "./member-core.js";
 import { Replies } from "./replies.js";
 import { openStorage, type FatalHandler, type OpenedStorage } from "./storage.js";
@@ -27,6 +29,20 @@ export interface ServerSurroundings {
   readonly stateChanged: () => void;
 }
 
+/** Time between two looks at the free disk space. */
+const spaceIntervalMs = 1000;
+
+/** What `start` has made. */
+interface ServerParts {
+  readonly surroundings: ServerSurroundings;
+  readonly storage: OpenedStorage;
+  readonly core: MemberCore;
+  readonly replies: Replies;
+  readonly space: DiskSpace;
+  /** From now on the core hears of nothing any more. */
+  readonly detach: () => void;
+}
+
 export class EtcdServer {
   readonly config: Config;
   readonly memberId: bigint;
@@ -38,29 +54,41 @@ export class EtcdServer {
   readonly snapshots: SnapshotClient;
   readonly #storage: OpenedStorage;
   readonly #ticker: NodeJS.Timeout;
+  readonly #spaceTimer: NodeJS.Timeout;
+  readonly #detach: () => void;
 
   /** Opens or makes the member's data and starts it; resolves when Raft runs (not yet: when it serves). */
   static async start(surroundings: ServerSurroundings): Promise<EtcdServer> {
     let core: MemberCore | null = null;
+    const space = new DiskSpace({
+      freeBytes: () => freeBytes(surroundings.config.dataDir),
+      changed: (low) => core?.onDiskSpace(low),
+      failed: (error) => surroundings.logger.warn("failed to read the free disk space", { error: String(error) }),
+    });
     const storage = await openStorage(surroundings, {
       durable: (token) => core?.onDurable(token),
       progress: () => core?.onProgress(),
+      leases: (view, start) => core?.leases.events(view, start),
       event: (event) => core?.onApplyEvent(event),
-      space: (low) => core?.onDiskSpace(low),
+      space: (low) => space.log(low),
     });
     const replies = new Replies();
     core = makeCore(surroundings, storage, replies);
     core.begin();
-    return new EtcdServer(surroundings, storage, core, replies);
+    const detach = (): void => {
+      core = null;
+    };
+    return new EtcdServer({ surroundings, storage, core, replies, space, detach });
   }
 
-  private constructor(surroundings: ServerSurroundings, storage: OpenedStorage, core: MemberCore, replies: Replies) {
+  private constructor({ surroundings, storage, core, replies, space, detach }: ServerParts) {
     this.config = surroundings.config;
     this.memberId = storage.identity.memberId;
     this.clusterId = storage.identity.clusterId;
     this.replies = replies;
     this.#storage = storage;
     this.core = core;
+    this.#detach = detach;
     this.snapshots = new SnapshotClient({
       directory: storage.dataDir.paths.dbDir,
       flush: () => storage.apply.flush(),
@@ -68,6 +96,8 @@ export class EtcdServer {
       fatal: surroundings.fatal,
     });
     this.#ticker = setInterval(() => core.tick(), this.config.heartbeatInterval);
+    this.#spaceTimer = setInterval(() => void space.look(), spaceIntervalMs);
+    void space.look();
   }
 
   /** What apply last told of its progress. */
@@ -86,12 +116,21 @@ export class EtcdServer {
   /** Stops in order: no more ticks, the log durable, apply flushed, everything closed. */
   async stop(): Promise<void> {
     clearInterval(this.#ticker);
+    clearInterval(this.#spaceTimer);
     this.core.end();
     await this.snapshots.stop();
     await this.#storage.apply.stop();
+    // What becomes durable now must not make Raft write more.
+    this.#detach();
     await this.#storage.wal.close();
     this.#storage.dataDir.release();
   }
+}
+
+/** Bytes that an ordinary user may still write in the file system of `path`. */
+async function freeBytes(path: string): Promise<number> {
+  const { bavail, bsize } = await statfs(path);
+  return bavail * bsize;
 }
 
 function makeCore(surroundings: ServerSurroundings, storage: OpenedStorage, replies: Replies): MemberCore {

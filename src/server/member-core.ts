@@ -26,6 +26,7 @@ import {
 import type { ApplyEvent } from "./apply-client.js";
 import { AutoCompaction } from "./auto-compaction.js";
 import { ConfChanges, type ConfChangeDone, type ConfChangeProposal } from "./conf-changes.js";
+import { LeaseKeeper } from "./lease-keeper.js";
 import { LogTruncation } from "./log-truncation.js";
 import { anonymous, type Identity } from "./proposal-builder.js";
 import { Proposals } from "./proposals.js";
@@ -45,9 +46,9 @@ const logBytesMax = 256 << 20;
 const maxSizePerMessage = 1 << 20;
 const maxInflightMessages = 512;
 
-/** etcdserverpb.AlarmType. */
 /** Field of InternalRaftRequest. */
 const compactionField = 7;
+/** etcdserverpb.AlarmType. */
 const alarmNoSpace = 1;
 
 export class MemberCore {
@@ -58,6 +59,10 @@ export class MemberCore {
   readonly #loop: RaftLoop;
   readonly #publisher: Publisher;
   readonly #quota: Quota;
+  readonly #autoCompaction: AutoCompaction | null;
+  readonly #ids: RequestIdGenerator;
+  /** The clock of leases, and the calls that need it. */
+  readonly leases: LeaseKeeper;
   #wasBlocked = false;
   #softState: SoftState = { lead: none, role: Role.Follower };
   #clusterVersion: string | null;
@@ -75,6 +80,8 @@ export class MemberCore {
     this.#members = ready.members;
     const ids = new RequestIdGenerator(identity.memberId, surroundings.startMs);
     ids.startAbove(highestOwnSequence(log.batches, ids));
+    this.#ids = ids;
+    this.leases = this.#makeLeases(ready.leases);
     this.#proposals = new Proposals(ids, {
       requestBytesMax: config.maxRequestBytes,
       timeoutMs: this.#requestTimeoutMs,
@@ -122,6 +129,7 @@ export class MemberCore {
       },
       ready.clusterVersion,
     );
+    this.#autoCompaction = this.#makeAutoCompaction();
   }
 
   /** The leader's member ID; 0n: none known. */
@@ -129,7 +137,6 @@ export class MemberCore {
     return this.#softState.lead;
   }
   get isLeader(): boolean {
-    this.#autoCompaction = this.#makeAutoCompaction();
     return this.#softState.role === Role.Leader;
   }
   get term(): number {
@@ -208,6 +215,14 @@ export class MemberCore {
     return this.#proposals.add(field, bytes, start, end, callId, identity) ? null : new ErrRequestTooLarge();
   }
 
+  /**
+   * An ID that no lease has: a positive one, made of the request ID that the next proposal gets.
+   * So it is to be used by that very one.
+   */
+  newLeaseId(): bigint {
+    return BigInt.asUintN(63, this.#ids.idOf(this.#ids.peek()));
+  }
+
   /** Takes a read, the whole call-batch record `bytes[start, end)`, which is answered after a ReadIndex. */
   readLinearizable(bytes: Uint8Array, start: number, end: number): void {
     this.#reads.add(bytes, start, end);
@@ -240,6 +255,7 @@ export class MemberCore {
   /** The end of a wake-up: everything gathered goes on its way. */
   flush(): void {
     const now = this.#surroundings.nowMs();
+    this.leases.flush();
     this.#proposals.flush(now, this.#softState.lead !== none);
     this.#reads.flush(now);
     this.#loop.pump();
@@ -312,8 +328,50 @@ export class MemberCore {
     this.#reads.tick(now);
     this.#proposals.expire(now);
     this.#publisher.tick(now);
+    this.#compactIfDue(now);
+    this.leases.tick();
     this.#surroundings.replies.flush();
     this.#checkUnblocked();
+  }
+
+  #makeLeases(restored: Uint8Array): LeaseKeeper {
+    const { config, apply, nowMs, replies } = this.#surroundings;
+    const leases = new LeaseKeeper({
+      nowMs,
+      heartbeatMs: config.heartbeatInterval,
+      electionMs: config.electionTimeout,
+      timeoutMs: this.#requestTimeoutMs,
+      isLeader: () => this.isLeader,
+      commitIndex: () => this.commitIndex,
+      pollApply: () => apply.poll?.(),
+      propose: (field, message) => this.#proposals.add(field, message, 0, message.length, 0, anonymous),
+      flush: () => this.flush(),
+      fail: (callId, error) => replies.error(callId, error),
+      handOver: (index, records, length) => this.#handReads(index, records, length),
+    });
+    leases.restore(restored);
+    return leases;
+  }
+
+  #makeAutoCompaction(): AutoCompaction | null {
+    const { config, logger } = this.#surroundings;
+    const rule = autoCompactionRule(config);
+    if (rule === null) return null;
+    return new AutoCompaction({
+      rule,
+      timeoutMs: this.#requestTimeoutMs,
+      logger,
+      propose: (message) => {
+        const refusal = this.propose(compactionField, message, 0, message.length, 0, anonymous);
+        this.flush();
+        return refusal;
+      },
+    });
+  }
+
+  #compactIfDue(now: number): void {
+    const { revision, compactRevision } = this.#surroundings.apply.progress;
+    this.#autoCompaction?.tick(now, { revision, compactRevision, isLeader: this.isLeader });
   }
 
   /** A request of the server itself, for which no call waits. */
@@ -357,6 +415,8 @@ export class MemberCore {
   #onSoftState(state: SoftState): void {
     const before = this.#softState;
     this.#softState = state;
+    const leads = state.role === Role.Leader;
+    if (leads !== (before.role === Role.Leader)) this.leases.leadershipChanged(leads);
     if (state.lead === before.lead) return;
     this.#surroundings.stateChanged();
     if (state.lead !== none) this.#leaderChanges++;

@@ -14,6 +14,8 @@ export interface MemberApply extends Applier {
   readonly progress: Readonly<ApplyProgress>;
   /** Hands call-batch records over, to be answered when the header says. */
   reads(header: ReadsHeader, records: Uint8Array, length: number): void;
+  /** Takes what apply has told of leases up to now. */
+  poll?(): void;
 }
 
 /** Where errors of calls go; apply answers the rest. */

@@ -14,6 +14,16 @@ export function addServerMetrics(server: EtcdServer): void {
   addConstants(registry, server);
   addRaftMetrics(registry, server);
   addWalMetrics(registry, server);
+  addLeaseMetrics(registry, server);
+}
+
+function addLeaseMetrics(to: Registry, server: EtcdServer): void {
+  const renewed = to.counter("etcd_debugging_lease_renewed_total");
+  const expired = to.counter("etcd_debugging_server_lease_expired_total");
+  to.onCollect(() => {
+    renewed.value = server.core.leases.renewedCount;
+    expired.value = server.core.leases.expiredCount;
+  });
 }
 
 function addConstants(to: Registry, server: EtcdServer): void {

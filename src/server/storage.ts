@@ -2,6 +2,7 @@
  * Opens what a member keeps: data folder, WAL and apply's backend; makes them for a new member.
  * Thread: main, at start.
  */
+import { minimumTtl } from "../lease/index.js";
 import { memberIdText } from "../membership/index.js";
 import { Wal, type WalOptions } from "../storage/wal/index.js";
 import { ApplyClient, type ApplyEvent, type ApplyReady } from "./apply-client.js";
@@ -24,6 +25,7 @@ export type FatalHandler = (message: string, fields: Readonly<Record<string, unk
 export interface StorageHooks {
   durable(token: number): void;
   progress(): void;
+  leases(view: DataView, start: number): void;
   event(event: ApplyEvent): void;
   /** The disk has no room to prepare the log's next segment, or has again. */
   space(low: boolean): void;
@@ -102,10 +104,10 @@ async function reopen(
   const { logger, config } = surroundings;
   logger.info("restarting local member from its data; --initial-cluster is ignored", { "data-dir": config.dataDir });
   const wal = await Wal.open(walOptions(surroundings, hooks, dataDir, (token) => hooks.durable(token)));
-  const identity = decodeIdentity(wal.metadata);
-  const log = new ReplayedLog();
   if (wal.cut !== null)
     logger.warn("cut a torn write, which nobody had been told of, from the end of the log", { ...wal.cut });
+  const identity = decodeIdentity(wal.metadata);
+  const log = new ReplayedLog();
   await wal.replay(log);
   const { client: apply, ready } = await startApply(surroundings, hooks, dataDir, identity);
   checkHalvesFit(dataDir, log, ready);
@@ -150,11 +152,17 @@ function startApply(
       backendBatchLimit: config.backendBatchLimit,
       backendBatchIntervalMs: config.backendBatchInterval,
       maxLearners: config.maxLearners,
+      leaseTtlMin: minimumTtl(config),
       warningApplyDurationMs: config.warningApplyDuration,
+      compactionBatchLimit: config.compactionBatchLimit,
+      compactionSleepMs: config.compactionSleepInterval,
+      maxRequestBytes: config.maxRequestBytes,
+      watchProgressNotifyIntervalMs: config.watchProgressNotifyInterval,
       logLevel: config.logLevel,
     },
     {
       progress: hooks.progress,
+      leases: hooks.leases,
       event: hooks.event,
       fatal: (message, stack) => fatal("apply failed", { error: message, stack }),
     },

@@ -21,6 +21,11 @@ import {
   decodeAlarmRequest,
   decodeMemberListRequest,
   HashKVRequestDescriptor,
+  HashRequestDescriptor,
+  LeaseGrantRequestDescriptor,
+  LeaseLeasesRequestDescriptor,
+  LeaseRevokeRequestDescriptor,
+  LeaseTimeToLiveRequestDescriptor,
   MemberListRequestDescriptor,
   SnapshotRequestDescriptor,
   StatusRequestDescriptor,
@@ -30,13 +35,25 @@ import {
 import type { EtcdServer } from "../../server/index.js";
 import { Connections } from "./connections.js";
 import { HealthService } from "./health.js";
-import { servedMethods, type ServedPath } from "./methods.js";
+import { LeaseService } from "./lease-service.js";
+import { LeaderStreams } from "./leader-streams.js";
+import { methodIndex, servedMethods, type ServedPath } from "./methods.js";
 import { KvValidator } from "./validate-kv.js";
 import { isTxnReadonly, isTxnSerializable } from "./validate-txn.js";
 
 /** Fields of InternalRaftRequest. */
-const requestField = { put: 4, deleteRange: 5, txn: 6, alarm: 10 } as const;
+const requestField = {
+  put: 4,
+  deleteRange: 5,
+  txn: 6,
+  compaction: 7,
+  leaseGrant: 8,
+  leaseRevoke: 9,
+  alarm: 10,
+} as const;
 const alarmActionMax = 2;
+
+const watchMethod = methodIndex("/etcdserverpb.Watch/Watch");
 
 /** Where batches of calls come from: the edge. */
 export interface CallSource {
@@ -54,7 +71,9 @@ export class Dispatcher {
   readonly #reader = new CallBatchReader();
   readonly #validator: KvValidator;
   readonly #health: HealthService;
+  readonly #leases: LeaseService;
   readonly #connections = new Connections();
+  readonly #leaderStreams: LeaderStreams;
   readonly #handlers: readonly (() => void)[];
   /** Records for apply that need no ReadIndex. */
   #local = new Uint8Array(1 << 16);
@@ -68,17 +87,32 @@ export class Dispatcher {
     this.#buffer = new Uint8Array(Math.max(1 << 20, messageBytesMax + (1 << 16)));
     this.#validator = new KvValidator({ txnOpsMax: server.config.maxTxnOps });
     this.#health = new HealthService(server.replies, () => server.core.leader !== 0n);
+    this.#leaderStreams = new LeaderStreams({
+      electionTimeoutMs: server.config.electionTimeout,
+      hasLeader: () => server.core.leader !== 0n,
+      end: (callId) => this.#endStream(callId, new ErrNoLeader()),
+      after: (milliseconds, run) => void setTimeout(run, milliseconds).unref(),
+    });
+    this.#leases = new LeaseService(server);
     const table: Readonly<Record<ServedPath, () => void>> = {
       "/etcdserverpb.KV/Range": () => this.#range(),
       "/etcdserverpb.KV/Put": () => this.#put(),
       "/etcdserverpb.KV/DeleteRange": () => this.#deleteRange(),
       "/etcdserverpb.KV/Txn": () => this.#txn(),
-  readonly #leaderStreams: LeaderStreams;
+      "/etcdserverpb.KV/RangeStream": () => this.#rangeStream(),
+      "/etcdserverpb.KV/Compact": () => this.#compact(),
+      "/etcdserverpb.Lease/LeaseGrant": () => this.#leaseGrant(),
+      "/etcdserverpb.Lease/LeaseRevoke": () => this.#leaseRevoke(),
+      "/etcdserverpb.Lease/LeaseKeepAlive": () => this.#leaseKeepAlive(),
+      "/etcdserverpb.Lease/LeaseTimeToLive": () => this.#leaseTimeToLive(),
+      "/etcdserverpb.Lease/LeaseLeases": () => this.#leaseLeases(),
       "/etcdserverpb.Maintenance/Alarm": () => this.#alarm(),
       "/etcdserverpb.Maintenance/Status": () => this.#localCall(StatusRequestDescriptor),
+      "/etcdserverpb.Maintenance/Hash": () => this.#localCall(HashRequestDescriptor),
       "/etcdserverpb.Maintenance/HashKV": () => this.#localCall(HashKVRequestDescriptor),
       "/etcdserverpb.Maintenance/Snapshot": () => this.#snapshot(),
       "/etcdserverpb.Cluster/MemberList": () => this.#memberList(),
+      "/etcdserverpb.Watch/Watch": () => this.#watch(),
       "/grpc.health.v1.Health/Check": () => this.#health.check(...this.#message()),
       "/grpc.health.v1.Health/List": () => this.#health.list(this.#reader.callId),
       "/grpc.health.v1.Health/Watch": () => this.#health.watch(...this.#message()),
@@ -108,7 +142,6 @@ export class Dispatcher {
     const length = this.#source.drain(this.#buffer);
     if (length === 0) return false;
     const reader = this.#reader;
-      "/etcdserverpb.Maintenance/Hash": () => this.#localCall(HashRequestDescriptor),
     reader.reset(this.#buffer, length);
     while (reader.next()) {
       if (reader.kind === CallKind.Call) this.#call();
@@ -123,6 +156,7 @@ export class Dispatcher {
   #call(): void {
     const { method, flags } = this.#reader;
     if (this.#server.core.clusterVersion === null) return this.#fail(new ErrNotCapable());
+    if ((flags & CallFlag.BadClientApiVersion) !== 0) return this.#fail(new ErrInvalidClientApiVersion());
     if ((flags & CallFlag.RequireLeader) !== 0 && this.#server.core.leader === 0n) return this.#fail(new ErrNoLeader());
     this.#handlers[method]!();
   }
@@ -132,7 +166,9 @@ export class Dispatcher {
     switch (reader.kind) {
       case CallKind.Cancel:
         this.#health.cancel(reader.callId);
+        this.#leases.cancel(reader.callId);
         this.#server.snapshots.cancel(reader.callId);
+        this.#leaderStreams.delete(reader.callId);
         // A long read of that call need not go on.
         this.#readLocal();
         break;
@@ -144,11 +180,30 @@ export class Dispatcher {
         break;
       case CallKind.Writable:
         this.#server.snapshots.writable(reader.callId);
+        this.#readLocal();
         break;
       default:
-        // No method served so far has streams of its own messages.
+        if (reader.method === watchMethod) this.#readLocal();
+        else if (reader.kind === CallKind.Message) this.#leases.message(...this.#message());
+        else if (reader.kind === CallKind.HalfClose) this.#leaseStreamEnds();
         break;
     }
+  }
+
+  /** A watch stream is apply's. */
+  #watch(): void {
+    if ((this.#reader.flags & CallFlag.RequireLeader) !== 0) this.#leaderStreams.add(this.#reader.callId);
+    this.#readLocal();
+  }
+
+  /** Ends a stream that apply serves; it hears of that as of a client's going. */
+  #endStream(callId: number, error: EtcdError): void {
+    this.#leases.cancel(callId);
+    const record = new Uint8Array(callHeaderBytes);
+    writeCancelRecord(record, callId);
+    this.#server.core.readSerializable(record, record.length);
+    this.#server.replies.error(callId, error);
+    this.#server.replies.flush();
   }
 
   #fail(error: EtcdError): void {
@@ -156,7 +211,6 @@ export class Dispatcher {
   }
 
   #message(): [number, Uint8Array, number, number] {
-    if ((flags & CallFlag.BadClientApiVersion) !== 0) return this.#fail(new ErrInvalidClientApiVersion());
     const { callId, bytes, messageStart, messageEnd } = this.#reader;
     return [callId, bytes, messageStart, messageEnd];
   }
@@ -168,7 +222,18 @@ export class Dispatcher {
     if (this.#validator.range.serializable) this.#readLocal();
     else this.#readLinearizable();
   }
-        this.#leaderStreams.delete(reader.callId);
+
+  #rangeStream(): void {
+    const { bytes, messageStart, messageEnd } = this.#reader;
+    const error = this.#validator.checkRangeStream(bytes, messageStart, messageEnd);
+    if (error !== undefined) return this.#fail(error);
+    if (this.#validator.range.serializable) this.#readLocal();
+    else this.#readLinearizable();
+  }
+
+  #compact(): void {
+    if (this.#parses(CompactionRequestDescriptor)) this.#propose(requestField.compaction);
+  }
 
   #put(): void {
     const { bytes, messageStart, messageEnd } = this.#reader;
@@ -180,7 +245,6 @@ export class Dispatcher {
   /** As in etcd the quota comes before all checks but the parser's. */
   #refused(field: number, error: EtcdError | undefined): boolean {
     const { bytes, messageStart, messageEnd } = this.#reader;
-        this.#readLocal();
     const parses = error === undefined || error.code !== GrpcCode.Internal;
     if (parses && this.#server.core.exceedsQuota(field, bytes, messageStart, messageEnd)) this.#fail(new ErrNoSpace());
     else if (error !== undefined) this.#fail(error);
@@ -205,6 +269,40 @@ export class Dispatcher {
     else this.#readLinearizable();
   }
 
+  #leaseGrant(): void {
+    const { bytes, messageStart, messageEnd, callId, connectionId } = this.#reader;
+    const text = validate(LeaseGrantRequestDescriptor, bytes, messageStart, messageEnd);
+    if (this.#refused(requestField.leaseGrant, text === undefined ? undefined : unmarshalRequestError(text))) return;
+    const { identity } = this.#connections.of(connectionId);
+    const error = this.#leases.grant(bytes, messageStart, messageEnd, callId, identity);
+    if (error !== null) this.#fail(error);
+  }
+
+  #leaseRevoke(): void {
+    if (this.#parses(LeaseRevokeRequestDescriptor)) this.#propose(requestField.leaseRevoke);
+  }
+
+  #leaseKeepAlive(): void {
+    const { callId, flags } = this.#reader;
+    if ((flags & CallFlag.RequireLeader) !== 0) this.#leaderStreams.add(callId);
+    this.#leases.open(callId);
+  }
+
+  #leaseStreamEnds(): void {
+    this.#leaderStreams.delete(this.#reader.callId);
+    this.#leases.halfClosed(this.#reader.callId);
+  }
+
+  #leaseTimeToLive(): void {
+    if (!this.#parses(LeaseTimeToLiveRequestDescriptor)) return;
+    const { bytes, messageStart, messageEnd, callId } = this.#reader;
+    this.#leases.timeToLive(bytes, messageStart, messageEnd, callId);
+  }
+
+  #leaseLeases(): void {
+    if (this.#parses(LeaseLeasesRequestDescriptor)) this.#leases.list(this.#reader.callId);
+  }
+
   /** An unknown action crashes an etcd member, so none is ever proposed. */
   #alarm(): void {
     if (!this.#parses(AlarmRequestDescriptor)) return;
@@ -221,18 +319,6 @@ export class Dispatcher {
     const { bytes, messageStart, messageEnd } = this.#reader;
     if (decodeMemberListRequest(bytes, messageStart, messageEnd).linearizable) this.#readLinearizable();
     else this.#readLocal();
-  }
-
-  #rangeStream(): void {
-    const { bytes, messageStart, messageEnd } = this.#reader;
-    const error = this.#validator.checkRangeStream(bytes, messageStart, messageEnd);
-    if (error !== undefined) return this.#fail(error);
-    if (this.#validator.range.serializable) this.#readLocal();
-    else this.#readLinearizable();
-  }
-
-  #compact(): void {
-    if (this.#parses(CompactionRequestDescriptor)) this.#propose(requestField.compaction);
   }
 
   #localCall(request: MessageDescriptor): void {

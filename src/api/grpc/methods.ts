@@ -9,16 +9,24 @@ const servedPaths = [
   "/etcdserverpb.KV/Put",
   "/etcdserverpb.KV/DeleteRange",
   "/etcdserverpb.KV/Txn",
+  "/etcdserverpb.KV/RangeStream",
+  "/etcdserverpb.KV/Compact",
+  "/etcdserverpb.Lease/LeaseGrant",
+  "/etcdserverpb.Lease/LeaseRevoke",
+  "/etcdserverpb.Lease/LeaseKeepAlive",
+  "/etcdserverpb.Lease/LeaseTimeToLive",
+  "/etcdserverpb.Lease/LeaseLeases",
   "/etcdserverpb.Maintenance/Alarm",
   "/etcdserverpb.Maintenance/Status",
+  "/etcdserverpb.Maintenance/Hash",
   "/etcdserverpb.Maintenance/HashKV",
   "/etcdserverpb.Maintenance/Snapshot",
   "/etcdserverpb.Cluster/MemberList",
+  "/etcdserverpb.Watch/Watch",
   "/grpc.health.v1.Health/Check",
   "/grpc.health.v1.Health/List",
   "/grpc.health.v1.Health/Watch",
 ] as const;
-  "/etcdserverpb.Maintenance/Hash",
 
 /** Path of a served RPC. */
 export type ServedPath = (typeof servedPaths)[number];

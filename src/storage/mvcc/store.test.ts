@@ -265,7 +265,10 @@ test("revisions: an empty store, futures, compactions finished and interrupted",
   assert.equal((await finished.hashKv(8)).status, RevisionStatus.Future);
   backend.put(Bucket.Meta, metaKey.scheduledCompactRevision, revisionKey(9, 0));
   const pending = await openStore(backend);
-  assert.deepEqual([pending.currentRevision, pending.compactRevision, pending.pendingCompactions[0]?.revision], [9, 9, 9]);
+  assert.deepEqual(
+    [pending.currentRevision, pending.compactRevision, pending.pendingCompactions[0]?.revision],
+    [9, 9, 9],
+  );
 });
 
 test(`hashes with a compaction scheduled at any revision (seed ${seed})`, async () => {

@@ -1,0 +1,141 @@
+/**
+ * etcdserverpb.Lease on main: grants and revokes go into the log, the other calls by way of the leases' clock to
+ * apply, which answers them.
+ *
+ * A keepalive stream is answered request by request in order. One for a lease whose end has been asked for waits until
+ * that is done, and with it all that the stream asks later.
+ * Thread: main.
+ */
+import { EtcdError, GrpcCode, ErrTooManyRequests, unmarshalMessageError } from "../../errors/index.js";
+import {
+  decodeLeaseGrantRequest,
+  decodeLeaseKeepAliveRequest,
+  decodeLeaseTimeToLiveRequest,
+  LeaseKeepAliveRequestDescriptor,
+  validate,
+  writeVarint64,
+} from "../../proto/index.js";
+import type { EtcdServer, Identity } from "../../server/index.js";
+
+/** Field of InternalRaftRequest. */
+const grantField = 8;
+/** LeaseGrantRequest.ID, a varint. */
+const grantIdTag = 0x10;
+/** Requests of one stream that wait for a lease's end; a client that sends more of them is sent away. */
+const heldMax = 1024;
+
+/** One request of a stream, or its end. */
+type Held = { readonly low: number; readonly high: number } | { readonly end: EtcdError | null };
+
+interface Stream {
+  /** Its answers so far wait for this index at apply; so must all that follow. */
+  index: number;
+  /** Requests behind one that waits; empty: nothing waits. */
+  readonly held: Held[];
+  ended: boolean;
+}
+
+function lowOf(id: bigint): number {
+  return Number(id & 0xffff_ffffn);
+}
+function highOf(id: bigint): number {
+  return Number((id >> 32n) & 0xffff_ffffn);
+}
+
+export class LeaseService {
+  readonly #server: EtcdServer;
+  readonly #streams = new Map<number, Stream>();
+  readonly #waiting = new Set<number>();
+  #scratch = new Uint8Array(256);
+
+  constructor(server: EtcdServer) {
+    this.#server = server;
+    server.core.leases.onEnded = () => this.#again();
+  }
+
+  /** Proposes a grant, which parses; without an ID it gets one. Returns the error that ends the call at once. */
+  grant(bytes: Uint8Array, start: number, end: number, callId: number, identity: Identity): EtcdError | null {
+    const { core } = this.#server;
+    if (decodeLeaseGrantRequest(bytes, start, end).ID !== 0n)
+      return core.propose(grantField, bytes, start, end, callId, identity);
+    // The last value of a field counts.
+    const length = end - start;
+    if (length + 11 > this.#scratch.length) this.#scratch = new Uint8Array(2 * length + 11);
+    this.#scratch.set(bytes.subarray(start, end));
+    this.#scratch[length] = grantIdTag;
+    const granted = writeVarint64(core.newLeaseId(), this.#scratch, length + 1);
+    return core.propose(grantField, this.#scratch, 0, granted, callId, identity);
+  }
+
+  timeToLive(bytes: Uint8Array, start: number, end: number, callId: number): void {
+    const { ID, keys } = decodeLeaseTimeToLiveRequest(bytes, start, end);
+    this.#server.core.leases.timeToLive(callId, lowOf(ID), highOf(ID), keys);
+  }
+
+  list(callId: number): void {
+    this.#server.core.leases.list(callId);
+  }
+
+  /** A keepalive stream begins. */
+  open(callId: number): void {
+    this.#streams.set(callId, { index: 0, held: [], ended: false });
+  }
+
+  /** A message of a stream; nothing happens when it is none of these. */
+  message(callId: number, bytes: Uint8Array, start: number, end: number): void {
+    const stream = this.#streams.get(callId);
+    if (stream === undefined || stream.ended) return;
+    const text = validate(LeaseKeepAliveRequestDescriptor, bytes, start, end);
+    if (text !== undefined) return this.#take(callId, stream, { end: unmarshalMessageError(text) });
+    const { ID } = decodeLeaseKeepAliveRequest(bytes, start, end);
+    this.#take(callId, stream, { low: lowOf(ID), high: highOf(ID) });
+  }
+
+  /** The client has sent all that it will. */
+  halfClosed(callId: number): void {
+    const stream = this.#streams.get(callId);
+    if (stream !== undefined && !stream.ended) this.#take(callId, stream, { end: null });
+  }
+
+  /** The call is gone. */
+  cancel(callId: number): void {
+    this.#streams.delete(callId);
+    this.#waiting.delete(callId);
+  }
+
+  #take(callId: number, stream: Stream, request: Held): void {
+    if ("end" in request) stream.ended = true;
+    if (stream.held.length === 0 && this.#answer(callId, stream, request)) return;
+    stream.held.push(request);
+    this.#waiting.add(callId);
+    if (stream.held.length <= heldMax) return;
+    this.#server.replies.error(callId, new ErrTooManyRequests());
+    this.cancel(callId);
+  }
+
+  /** False: it must wait. */
+  #answer(callId: number, stream: Stream, request: Held): boolean {
+    const { leases } = this.#server.core;
+    if ("end" in request) {
+      const { code, message } = request.end ?? { code: GrpcCode.OK, message: "" };
+      leases.endStream(callId, code, message, stream.index);
+      this.#streams.delete(callId);
+      return true;
+    }
+    const index = leases.keepAlive(callId, request.low, request.high, stream.index);
+    if (index === -1) return false;
+    stream.index = index;
+    return true;
+  }
+
+  /** Leases have ended: what waits for that may go on. */
+  #again(): void {
+    for (const callId of this.#waiting) {
+      const stream = this.#streams.get(callId)!;
+      let done = 0;
+      while (done < stream.held.length && this.#answer(callId, stream, stream.held[done]!)) done++;
+      stream.held.splice(0, done);
+      if (stream.held.length === 0) this.#waiting.delete(callId);
+    }
+  }
+}

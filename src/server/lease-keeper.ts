@@ -1,0 +1,190 @@
+/**
+ * The leader's side of leases: the clock, fed by what apply has applied; revokes of leases whose time has come; and
+ * the lease calls that need the clock. Apply answers them all, for it knows the revision and what is there at it:
+ * main says what its clock says and hands the call on.
+ *
+ * Thread: main. Invariants: a revoke is proposed only in the very turn in which this member is found leading, so that
+ * none of a former leader is ever taken for a new leader's; at most `revokesMax` are on their way, so that leases that
+ * end together do not push aside what clients ask for.
+ */
+import { LeaseCallWriter, LeaseOp, readLeaseEvents } from "../apply/index.js";
+import { ErrNoLeader, type EtcdError } from "../errors/index.js";
+import { LeaseClock, Renewal, writeVarintHalves } from "../lease/index.js";
+
+/** Revokes between their proposal and apply's word that they are done. */
+const revokesMax = 256;
+/** After a pause of so many ticks, clients get one tick to have their renewals read before leases end. */
+const lateTicks = 3;
+/** InternalRaftRequest.lease_revoke. */
+const revokeField = 9;
+
+export interface LeaseKeeperActions {
+  readonly nowMs: () => number;
+  readonly heartbeatMs: number;
+  readonly electionMs: number;
+  /** How long a call waits for a leader. */
+  readonly timeoutMs: number;
+  isLeader(): boolean;
+  /** The last entry known to be committed. */
+  commitIndex(): number;
+  /** Takes what apply has told up to now. */
+  pollApply(): void;
+  /** Gathers a proposal of the server's own; `flush` sends what has gathered. */
+  propose(field: number, message: Uint8Array): void;
+  flush(): void;
+  fail(callId: number, error: EtcdError): void;
+  /** Hands call records to apply, to be answered once it has applied `minAppliedIndex`. */
+  handOver(minAppliedIndex: number, records: Uint8Array, length: number): void;
+}
+
+export class LeaseKeeper {
+  readonly #actions: LeaseKeeperActions;
+  readonly #clock: LeaseClock;
+  readonly #calls = new LeaseCallWriter();
+  #callsIndex = 0;
+  readonly #message = new Uint8Array(11);
+  #lastTickMs = -Infinity;
+  /** Calls that wait for this member to lead. */
+  #leaderless: { readonly callId: number; readonly deadlineMs: number; readonly again: () => void }[] = [];
+  #expiredCount = 0;
+  /** A lease whose revoke was on its way has ended, or this member leads no longer: who waits may go on. */
+  onEnded: (() => void) | undefined = undefined;
+
+  constructor(actions: LeaseKeeperActions) {
+    this.#actions = actions;
+    this.#clock = new LeaseClock(actions.nowMs);
+  }
+
+  /** Renewals so far (etcd_debugging_lease_renewed_total). */
+  get renewedCount(): number {
+    return this.#clock.renewedCount;
+  }
+  /** Leases that ended because their time had come (etcd_debugging_server_lease_expired_total). */
+  get expiredCount(): number {
+    return this.#expiredCount;
+  }
+  /** Leases that main knows of. */
+  get count(): number {
+    return this.#clock.count;
+  }
+
+  /** What apply had at its start: a LEASES message. */
+  restore(message: Uint8Array): void {
+    readLeaseEvents(new DataView(message.buffer, message.byteOffset, message.byteLength), 0, this.#clock);
+  }
+
+  /** Takes the LEASES message that begins at `start`. */
+  events(view: DataView, start: number): void {
+    let ended = false;
+    readLeaseEvents(view, start, {
+      granted: (low, high, ttl, remainingTtl) => this.#clock.granted(low, high, ttl, remainingTtl),
+      revoked: (low, high) => {
+        if (!this.#clock.revoked(low, high)) return;
+        this.#expiredCount++;
+        ended = true;
+      },
+      checkpointed: (low, high, remainingTtl) => this.#clock.checkpointed(low, high, remainingTtl),
+    });
+    if (!ended) return;
+    this.#revokeExpired();
+    this.#tellEnded();
+  }
+
+  /** This member leads, or leads no longer. */
+  leadershipChanged(leads: boolean): void {
+    if (leads) this.#clock.promote(this.#actions.electionMs);
+    else this.#clock.demote();
+    if (leads) for (const { again } of this.#leaderless.splice(0)) again();
+    this.#tellEnded();
+  }
+
+  /** One heartbeat interval has passed. */
+  tick(): void {
+    const now = this.#actions.nowMs();
+    const isLate = now - this.#lastTickMs > lateTicks * this.#actions.heartbeatMs;
+    this.#lastTickMs = now;
+    if (!isLate) this.#revokeExpired();
+    while (this.#leaderless.length > 0 && this.#leaderless[0]!.deadlineMs <= now) {
+      this.#actions.fail(this.#leaderless.shift()!.callId, new ErrNoLeader());
+    }
+  }
+
+  /**
+   * Answers one request of a keepalive stream, after having renewed the lease. Returns the index that apply waits
+   * for, at least `minAppliedIndex`; −1: nothing was done, as the lease is about to end or no leader is known to be
+   * here; the request is to come again after `onEnded`.
+   */
+  keepAlive(callId: number, low: number, high: number, minAppliedIndex: number): number {
+    let renewal = this.#clock.renew(low, high);
+    if (renewal === Renewal.Unknown) {
+      this.#actions.pollApply();
+      renewal = this.#clock.renew(low, high);
+    }
+    if (renewal === Renewal.Ending || !this.#actions.isLeader()) return -1;
+    const needed = renewal === Renewal.Unknown ? this.#actions.commitIndex() : 0;
+    const index = Math.max(minAppliedIndex, needed);
+    this.#add(index, callId, LeaseOp.KeepAlive, 0, low, high, 0);
+    return index;
+  }
+
+  /** Ends a keepalive stream after the answers that it still gets. */
+  endStream(callId: number, code: number, text: string, minAppliedIndex: number): void {
+    this.#add(minAppliedIndex, callId, LeaseOp.End, code, 0, 0, 0, Buffer.from(text));
+  }
+
+  timeToLive(callId: number, low: number, high: number, withKeys: boolean): void {
+    if (!this.#actions.isLeader()) {
+      const deadlineMs = this.#actions.nowMs() + this.#actions.timeoutMs;
+      this.#leaderless.push({ callId, deadlineMs, again: () => this.timeToLive(callId, low, high, withKeys) });
+      return;
+    }
+    this.#actions.pollApply();
+    const remaining = this.#clock.remainingMs(low, high);
+    this.#add(this.#actions.commitIndex(), callId, LeaseOp.TimeToLive, withKeys ? 1 : 0, low, high, remaining);
+  }
+
+  list(callId: number): void {
+    this.#actions.pollApply();
+    const ids = this.#clock.idsByExpiry();
+    const bytes = new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength);
+    this.#add(0, callId, LeaseOp.Leases, 0, 0, 0, 0, bytes);
+  }
+
+  /** Sends the calls gathered. */
+  flush(): void {
+    if (this.#calls.length === 0) return;
+    this.#actions.handOver(this.#callsIndex, this.#calls.bytes, this.#calls.length);
+    this.#calls.clear();
+  }
+
+  #add(
+    index: number,
+    callId: number,
+    op: LeaseOp,
+    operand: number,
+    low: number,
+    high: number,
+    number: number,
+    tail?: Uint8Array,
+  ): void {
+    if (index !== this.#callsIndex) this.flush();
+    this.#callsIndex = index;
+    this.#calls.add(callId, op, operand, low, high, number, tail);
+  }
+
+  #tellEnded(): void {
+    this.onEnded?.();
+    this.flush();
+  }
+
+  #revokeExpired(): void {
+    if (!this.#actions.isLeader()) return;
+    let any = false;
+    this.#clock.takeExpired(revokesMax, (low, high) => {
+      any = true;
+      this.#message[0] = 0x08;
+      this.#actions.propose(revokeField, this.#message.subarray(0, writeVarintHalves(low, high, this.#message, 1)));
+    });
+    if (any) this.#actions.flush();
+  }
+}
