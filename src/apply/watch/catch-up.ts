@@ -5,7 +5,7 @@
  *   step until it returns true: every watcher of `index` has then been sent all up to the current revision.
  *
  * A step reads one slice of records, or sends what was gathered. What is gathered is sent at the end of a revision
- * only: to a watcher with `revisionsMax` revisions, and to all when the batch is full. A watcher whose stream takes no
+ * only: to a watcher with enough for a response, and to all when the batch is full. A watcher whose stream takes no
  * more is given up to `hooks.held`, with the first revision that it has not been sent; nothing is kept for it.
  *
  * Invariants: a watcher has been offered every record from its `minRevision` up to `#main`, that not included;
@@ -17,12 +17,14 @@ import type { MvccStore } from "../../storage/mvcc/index.js";
 import { EventBatch } from "./event-batch.js";
 import { RangeIndex } from "./range-index.js";
 import type { WatchResponses } from "./watch-responses.js";
-import type { Watcher, WatcherVisitor } from "./watcher.js";
+import { forgetBatch, type Watcher, type WatcherVisitor } from "./watcher.js";
 
 /** About 1 ms. */
 const slice = { records: 512, bytes: 256 << 10 };
 /** Distinct revisions of one response, as in etcd. */
 const revisionsMax = 1000;
+/** Bytes of one response, but for a revision that has more; what a slow reader can be sent at once. */
+const responseBytesMax = 256 << 10;
 /** Bytes and deliveries gathered before they are sent. */
 const gatheredBytesMax = 2 << 20;
 const deliveriesMax = 100_000;
@@ -43,7 +45,7 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
   readonly #surroundings: CatchUpSurroundings;
   readonly #batch: EventBatch;
   readonly #position: ScanPosition;
-  /** Watchers with `revisionsMax` revisions. */
+  /** Watchers with enough for a response. */
   readonly #full: Watcher[] = [];
   /** Where sending goes on in the batch's touched watchers; −1: nothing is being sent. */
   #sendingAt = -1;
@@ -74,6 +76,8 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     if (this.#sendingAt !== -1) return this.#send(bytesMax) && this.#isDone;
     this.#refuseCompacted();
     const atEnd = this.#read();
+    // Without a cut the slice may have ended within a revision.
+    if (!atEnd && this.#cutMain === 0) return false;
     if (atEnd || this.#batchIsFull) {
       this.#sendingAt = 0;
       this.#batch.touched.sort((a, b) => a.waitsSince - b.waitsSince);
@@ -132,16 +136,24 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     if (main < watcher.minRevision) return;
     if (watcher.batchLastRevision !== main) {
       watcher.batchLastRevision = main;
-      if (++watcher.batchRevisions === revisionsMax) this.#full.push(watcher);
+      if (++watcher.batchRevisions === revisionsMax) this.#fill(watcher);
     }
     const batch = this.#batch;
     if (batch.isDelete(this.#event) ? watcher.noDelete : watcher.noPut) return;
+    watcher.batchBytes += batch.eventBytes(this.#event);
+    if (watcher.batchBytes >= responseBytesMax) this.#fill(watcher);
     this.#wanted = true;
     if (watcher.firstDelivery === -1) {
       watcher.batchFirstRevision = main;
       batch.touched.push(watcher);
     }
     batch.deliver(watcher, this.#event);
+  }
+
+  #fill(watcher: Watcher): void {
+    if (watcher.batchFull) return;
+    watcher.batchFull = true;
+    this.#full.push(watcher);
   }
 
   /** Goes on sending the batch; true when all of it is sent. */
@@ -153,7 +165,7 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
       written += this.#sendTo(touched[this.#sendingAt++]!);
     }
     this.#sendingAt = -1;
-    for (const watcher of this.#full) watcher.batchRevisions = 0;
+    for (const watcher of this.#full) forgetBatch(watcher);
     this.#full.length = 0;
     this.#batch.clear();
     return true;
@@ -162,7 +174,7 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
   #sendTo(watcher: Watcher): number {
     const { responses, store } = this.#surroundings;
     if (watcher.firstDelivery === -1) {
-      watcher.batchRevisions = 0;
+      forgetBatch(watcher);
       return 0;
     }
     if (!responses.maySend(watcher.stream)) {
@@ -196,12 +208,6 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     this.#position.main = compactRevision;
     this.#position.sub = 0;
   }
-}
-
-/** The watcher's deliveries are not sent. */
-export function forgetBatch(watcher: Watcher): void {
-  watcher.firstDelivery = watcher.lastDelivery = -1;
-  watcher.batchRevisions = watcher.batchLastRevision = 0;
 }
 
 /** A new, empty group. */

@@ -119,6 +119,10 @@ export class EventBatch {
   revision(event: number): number {
     return this.#revisions[event]!;
   }
+  /** Bytes of the event without what was there before. */
+  eventBytes(event: number): number {
+    return this.#ends[event]! - this.#starts[event]!;
+  }
   isDelete(event: number): boolean {
     return this.#deletes[event]!;
   }

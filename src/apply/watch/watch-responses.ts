@@ -10,7 +10,7 @@ import { ReplyKind, type ReplyBatchWriter } from "../../native/index.js";
 import { sizeVarint, writeVarint, writeVarint64 } from "../../proto/index.js";
 import { copyBytes, headerBytesMax, type HeaderWriter } from "../response.js";
 import type { EventBatch } from "./event-batch.js";
-import type { Watcher, WatchStream } from "./watcher.js";
+import { forgetBatch, type Watcher, type WatchStream } from "./watcher.js";
 
 const askBytesMax = 64 << 10;
 const askBytesMin = 4 << 10;
@@ -109,8 +109,7 @@ export class WatchResponses {
   events(watcher: Watcher, batch: EventBatch, revision: number): number {
     const first = watcher.firstDelivery;
     const { prevKv } = watcher;
-    watcher.firstDelivery = watcher.lastDelivery = -1;
-    watcher.batchRevisions = watcher.batchLastRevision = 0;
+    forgetBatch(watcher);
     const head = this.#header.size(revision) + idSize(watcher);
     let size = head;
     let count = 0;

@@ -55,6 +55,8 @@ export class Watcher implements Ranged<Watcher> {
   batchFirstRevision = 0;
   batchLastRevision = 0;
   batchRevisions = 0;
+  batchBytes = 0;
+  batchFull = false;
 
   constructor(stream: WatchStream, options: WatcherOptions) {
     this.stream = stream;
@@ -70,6 +72,13 @@ export class Watcher implements Ranged<Watcher> {
     this.fragment = options.fragment;
     this.progressNotify = options.progressNotify;
   }
+}
+
+/** The watcher has no deliveries (any more). */
+export function forgetBatch(watcher: Watcher): void {
+  watcher.firstDelivery = watcher.lastDelivery = -1;
+  watcher.batchRevisions = watcher.batchLastRevision = watcher.batchBytes = 0;
+  watcher.batchFull = false;
 }
 
 export type WatcherVisitor = MatchVisitor<Watcher>;

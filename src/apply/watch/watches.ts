@@ -19,14 +19,14 @@ import { emptyRecordView, type Backend } from "../../storage/backend/index.js";
 import type { MvccStore, TxnChanges } from "../../storage/mvcc/index.js";
 import type { Clock } from "../clock.js";
 import type { HeaderWriter } from "../response.js";
-import { CatchUp, forgetBatch, newGroup, type CatchUpSurroundings } from "./catch-up.js";
+import { CatchUp, newGroup, type CatchUpSurroundings } from "./catch-up.js";
 import { EventBatch } from "./event-batch.js";
 import type { RangeIndex } from "./range-index.js";
 import { refusalOf, rangeOf } from "./create-request.js";
 import { attachWatchMetrics } from "./metrics.js";
 import { WatchProgress } from "./watch-progress.js";
 import { WatchResponses } from "./watch-responses.js";
-import { Watcher, WatcherState, WatchStream, type WatcherVisitor } from "./watcher.js";
+import { forgetBatch, Watcher, WatcherState, WatchStream, type WatcherVisitor } from "./watcher.js";
 
 /** The watch ID of answers that are about no watcher. */
 const noWatchId = -1n;
