@@ -5,11 +5,10 @@
 
 /** Service → methods. */
 export const notThereYet: Readonly<Record<string, readonly string[]>> = {
-  "etcdserverpb.KV": ["Compact", "RangeStream"],
   "etcdserverpb.Watch": ["Watch"],
   "etcdserverpb.Lease": ["LeaseGrant", "LeaseRevoke", "LeaseKeepAlive", "LeaseTimeToLive", "LeaseLeases"],
   "etcdserverpb.Cluster": ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
-  "etcdserverpb.Maintenance": ["Defragment", "Hash", "MoveLeader", "Downgrade"],
+  "etcdserverpb.Maintenance": ["Defragment", "MoveLeader", "Downgrade"],
   "etcdserverpb.Auth": [
     "AuthEnable",
     "AuthDisable",
@@ -35,12 +34,11 @@ export const notThereYet: Readonly<Record<string, readonly string[]>> = {
 
 /** Gateway paths of the same RPCs. */
 export const notThereYetPaths: readonly string[] = [
-  "/v3/kv/compaction",
   "/v3/watch",
   ...["grant", "revoke", "keepalive", "timetolive", "leases"].map((name) => `/v3/lease/${name}`),
   ...["revoke", "timetolive", "leases"].map((name) => `/v3/kv/lease/${name}`),
   ...["add", "remove", "update", "promote"].map((name) => `/v3/cluster/member/${name}`),
-  ...["defragment", "hash", "snapshot", "transfer-leadership", "downgrade"].map((name) => `/v3/maintenance/${name}`),
+  ...["defragment", "snapshot", "transfer-leadership", "downgrade"].map((name) => `/v3/maintenance/${name}`),
   ...["enable", "disable", "status", "authenticate"].map((name) => `/v3/auth/${name}`),
   ...["add", "get", "list", "delete", "changepw", "grant", "revoke"].map((name) => `/v3/auth/user/${name}`),
   ...["add", "get", "list", "delete", "grant", "revoke"].map((name) => `/v3/auth/role/${name}`),
