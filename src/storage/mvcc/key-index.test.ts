@@ -9,7 +9,7 @@ import {
   RevisionSet,
   type KeyIndexScan,
 } from "./key-index.js";
-import { ModelIndex, type ModelItem } from "./key-index-model.test.js";
+import { ModelIndex, type ModelItem } from "./key-index-model.test-support.js";
 
 const seed = Number(process.env["SEED"] ?? 20261);
 /** mulberry32 */
