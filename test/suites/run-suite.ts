@@ -37,7 +37,9 @@ export function killRunning(): void {
   for (const child of running) killGroup(child);
 }
 
-function commandOf(suite: Suite): { command: string; args: readonly string[]; stdio: StdioOptions } {
+type Output = "inherit" | "ignore";
+
+function commandOf(suite: Suite, output: Output): { command: string; args: readonly string[]; stdio: StdioOptions } {
   switch (suite.kind) {
     case "node": {
       const args = [
@@ -45,12 +47,12 @@ function commandOf(suite: Suite): { command: string; args: readonly string[]; st
         String(suite.concurrency),
         ...suite.files,
       ];
-      return { command: process.execPath, args, stdio: ["ignore", "inherit", "inherit", "ipc"] };
+      return { command: process.execPath, args, stdio: ["ignore", output, output, "ipc"] };
     }
     case "cargo":
-      return { command: "cargo", args: suite.args, stdio: ["ignore", "pipe", "inherit"] };
+      return { command: "cargo", args: suite.args, stdio: ["ignore", "pipe", output] };
     case "command":
-      return { command: suite.command, args: suite.args, stdio: ["ignore", "inherit", "inherit"] };
+      return { command: suite.command, args: suite.args, stdio: ["ignore", output, output] };
   }
 }
 
@@ -114,10 +116,10 @@ function problemOf(suite: Suite, { counts, files }: State, { code, isLate, error
 }
 
 /** Runs the suite. Never throws: what goes wrong is in the result, as at least one failure. */
-export async function runSuite(suite: Suite): Promise<SuiteResult> {
+export async function runSuite(suite: Suite, output: Output = "inherit"): Promise<SuiteResult> {
   const counts: Counts = { passed: 0, failed: 0, skipped: 0 };
   const start = performance.now();
-  const { command, args, stdio } = commandOf(suite);
+  const { command, args, stdio } = commandOf(suite, output);
   // A run inside a test, as this runner's own tests are, must not take itself for a part of that test's file.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const child = spawn(command, args, { cwd: packageRoot(), env, stdio, detached: true });

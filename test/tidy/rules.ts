@@ -151,7 +151,7 @@ export interface OptionStanding {
 /** An option that is taken in earnest is read by something; one that says it has no effect is read by nothing. */
 export function optionFindings(tree: Tree, table: Readonly<Record<string, OptionStanding>>): string[] {
   const code = [...tree]
-    .filter(([path]) => isSource(path) && !isTest(path) && !path.startsWith("src/config/"))
+    .filter(([path]) => isSource(path) && !isTest(path) && !/^src\/config\/(options|config)\.ts$/.test(path))
     .map(([, text]) => codeOnly(text))
     .join("\n");
   return Object.entries(table).flatMap(([name, { notYet = false, noEffect = false }]) => {
