@@ -6,8 +6,8 @@ import { decodeConfChange } from "../proto/index.js";
 import { emptyConfState } from "../raft/index.js";
 import {
   BootstrapError,
-  decodeIdentity,
-  encodeIdentity,
+  decodeLogMetadata,
+  encodeLogMetadata,
   firstEntries,
   planNewCluster,
   ReplayedLog,
@@ -33,10 +33,9 @@ test("IDs of a default member are those that etcd gives it", () => {
   const cluster = planNewCluster(config());
   assert.equal(cluster.memberId.toString(16), "8e9e05c52164694d");
   assert.equal(cluster.clusterId.toString(16), "cdf818194e3a8c32");
-  assert.deepEqual(decodeIdentity(encodeIdentity(cluster)), {
-    memberId: cluster.memberId,
-    clusterId: cluster.clusterId,
-  });
+  const identity = { memberId: cluster.memberId, clusterId: cluster.clusterId };
+  const pairId = Uint8Array.from({ length: 16 }, (_, i) => i);
+  assert.deepEqual(decodeLogMetadata(encodeLogMetadata({ identity, pairId })), { identity, pairId });
 });
 
 test("a cluster that does not name this member, or names other URLs, is refused", () => {

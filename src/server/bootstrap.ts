@@ -1,11 +1,12 @@
 /**
  * What a member starts from: the identity and first entries of a new one, or the log of an old one.
  */
-import { EntryBatch, EntryType } from "../base/index.js";
+import { assert, EntryBatch, EntryType } from "../base/index.js";
 import type { Config } from "../config/index.js";
 import { clusterIdOf, formatMember, memberIdOf, type Member } from "../membership/index.js";
 import { decodeMetadata, encodeConfChange, encodeMetadata } from "../proto/index.js";
 import { emptyConfState, type ConfState, type HardState } from "../raft/index.js";
+import { pairIdBytes } from "./data-dir.js";
 import type { ReplayVisitor } from "../storage/wal/index.js";
 
 /** Who this member is; kept in the WAL's metadata and never changed. */
@@ -78,13 +79,25 @@ export function firstEntries(members: readonly Member[]): EntryBatch {
   });
 }
 
-export function encodeIdentity(identity: MemberIdentity): Uint8Array {
-  return encodeMetadata({ NodeID: identity.memberId, ClusterID: identity.clusterId });
+/** What the WAL's metadata holds: the pair ID, then etcd's Metadata. */
+export interface LogMetadata {
+  readonly identity: MemberIdentity;
+  /** Names this log in the folder of the database that belongs to it. */
+  readonly pairId: Uint8Array;
 }
 
-export function decodeIdentity(metadata: Uint8Array): MemberIdentity {
-  const { NodeID, ClusterID } = decodeMetadata(metadata);
-  return { memberId: NodeID ?? 0n, clusterId: ClusterID ?? 0n };
+export function encodeLogMetadata({ identity, pairId }: LogMetadata): Uint8Array {
+  assert(pairId.length === pairIdBytes, "log metadata: length of the pair ID");
+  return Buffer.concat([pairId, encodeMetadata({ NodeID: identity.memberId, ClusterID: identity.clusterId })]);
+}
+
+/** The log has passed its checksums, so this is what `encodeLogMetadata` made. */
+export function decodeLogMetadata(bytes: Uint8Array): LogMetadata {
+  const { NodeID, ClusterID } = decodeMetadata(bytes, pairIdBytes);
+  return {
+    identity: { memberId: NodeID ?? 0n, clusterId: ClusterID ?? 0n },
+    pairId: Uint8Array.from(bytes.subarray(0, pairIdBytes)),
+  };
 }
 
 /** Gathers what a WAL replay tells: the log behind the newest snapshot mark and the last hard state. */
@@ -118,6 +131,11 @@ export class ReplayedLog implements ReplayVisitor {
 
   get lastIndex(): number {
     return this.batches[this.batches.length - 1]?.lastIndex ?? this.mark.index;
+  }
+
+  /** The term of an entry behind the mark; 0 for others. */
+  termOf(index: number): number {
+    return this.batches.find((batch) => index >= batch.firstIndex && index <= batch.lastIndex)?.term ?? 0;
   }
 
   /** Entries written again replace those from there on, as Raft's log does (§5.3). */

@@ -4,7 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { silentLogger } from "../base/index.js";
-import { beginBootstrap, DataDirError, endBootstrap, holdDataDir, memberPaths } from "./data-dir.js";
+import {
+  beginBootstrap,
+  checkPairId,
+  DataDirError,
+  endBootstrap,
+  holdDataDir,
+  memberPaths,
+  writePairId,
+} from "./data-dir.js";
 
 let root = "";
 beforeEach(() => {
@@ -88,4 +96,23 @@ test("the data of a real etcd is refused, be it the database or the log alone", 
 test("a file in place of the folder is named", () => {
   writeFileSync(dataDir(), "");
   assert.throws(hold, /is not a folder/);
+});
+
+test("a log finds the database it belongs to, and refuses any other", () => {
+  const held = hold();
+  const { paths } = held;
+  mkdirSync(paths.dbDir, { recursive: true });
+  const id = Uint8Array.from({ length: 16 }, (_, i) => 200 + i);
+  assert.throws(() => checkPairId(paths, id), /belong to different members/);
+  writePairId(paths, id);
+  checkPairId(paths, id);
+  assert.throws(
+    () =>
+      checkPairId(
+        paths,
+        id.map((byte) => byte ^ 1),
+      ),
+    DataDirError,
+  );
+  held.release();
 });

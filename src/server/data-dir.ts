@@ -5,16 +5,31 @@
  *   <data-dir>/member/lock        held (flock) while a process uses the folder
  *   <data-dir>/member/bootstrap   there from the first step of a bootstrap to its last: nothing has been
  *                                 acknowledged yet, so what it left may be made anew
- *   <data-dir>/member/db/         LMDB
+ *   <data-dir>/member/db/         LMDB, and `pair`: the ID that the log it belongs to has in its metadata
  *   <wal-dir> or member/wal/      log segments
  *
  * Anything else that already holds data is refused with what to do about it; it is never bootstrapped over.
  */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, rmSync, statSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import type { Logger } from "../base/index.js";
 import { DirLock } from "../native/index.js";
+import { environmentExists } from "../storage/backend/index.js";
 import { Wal } from "../storage/wal/index.js";
+
+/** In the database's folder. */
+const pairFile = "pair";
 
 /** The data folder cannot be used; the message says why and what to do. */
 export class DataDirError extends Error {
@@ -71,6 +86,35 @@ export function holdDataDir(dataDir: string, walDir: string, logger: Logger): He
   }
 }
 
+/** Bytes of a pair ID. */
+export const pairIdBytes = 16;
+
+/** Notes in the database's folder which log it belongs to. */
+export function writePairId(paths: MemberPaths, id: Uint8Array): void {
+  const fd = openSync(join(paths.dbDir, pairFile), "w", 0o600);
+  try {
+    writeSync(fd, Buffer.from(id).toString("hex"));
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  syncDir(paths.dbDir);
+}
+
+/**
+ * Refuses a log and a database of two members, before anything is written to either: their indexes may fit, and their
+ * member IDs be equal, as those of all members started with default flags are. Throws DataDirError.
+ */
+export function checkPairId(paths: MemberPaths, id: Uint8Array): void {
+  const path = join(paths.dbDir, pairFile);
+  const found = existsSync(path) ? readFileSync(path, "utf8") : "";
+  if (found === Buffer.from(id).toString("hex")) return;
+  throw new DataDirError(
+    `the log in ${paths.walDir} and the database in ${paths.dbDir} belong to different members: ` +
+      `${path} does not name this log. Check --data-dir and --wal-dir. Nothing was changed.`,
+  );
+}
+
 /** Marks the start of a bootstrap, so that one cut short can be told from a damaged member. */
 export function beginBootstrap(paths: MemberPaths): void {
   closeSync(openSync(paths.bootstrapMark, "w", 0o600));
@@ -86,7 +130,7 @@ export function endBootstrap(paths: MemberPaths): void {
 
 function inspect(dataDir: string, paths: MemberPaths): boolean {
   const hasWal = Wal.exists(paths.walDir);
-  const hasDb = existsSync(paths.dbDir) && readdirSync(paths.dbDir).length > 0;
+  const hasDb = environmentExists(paths.dbDir);
   if (existsSync(paths.bootstrapMark)) {
     // Cut short before it served anyone: nothing in it can be missed.
     rmSync(paths.dbDir, { recursive: true, force: true });

@@ -3,8 +3,8 @@
  * Thread: main. Invariants: an answer leaves only after its entry is durable here and committed; what cannot go
  * on ends the process; nothing that was acknowledged is dropped.
  */
-export { BootstrapError, encodeIdentity, firstEntries, ReplayedLog, type MemberIdentity } from "./bootstrap.js";
-export { DataDirError } from "./data-dir.js";
+export { BootstrapError, encodeLogMetadata, firstEntries, ReplayedLog, type MemberIdentity } from "./bootstrap.js";
+export { DataDirError, pairIdBytes } from "./data-dir.js";
 export { EtcdServer, type ServerSurroundings } from "./etcd-server.js";
 export { MemberCore } from "./member-core.js";
 export { type ErrorSink, type MemberApply, type MemberState, type MemberSurroundings } from "./member-surroundings.js";

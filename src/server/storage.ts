@@ -2,20 +2,30 @@
  * Opens what a member keeps: data folder, WAL and apply's backend; makes them for a new member.
  * Thread: main, at start.
  */
+import { randomBytes } from "node:crypto";
 import { minimumTtl } from "../lease/index.js";
 import { memberIdText } from "../membership/index.js";
 import { Wal, type WalOptions } from "../storage/wal/index.js";
 import { ApplyClient, type ApplyEvent, type ApplyReady } from "./apply-client.js";
 import {
-  decodeIdentity,
-  encodeIdentity,
+  decodeLogMetadata,
+  encodeLogMetadata,
   firstEntries,
   planNewCluster,
   ReplayedLog,
   type MemberIdentity,
   type NewCluster,
 } from "./bootstrap.js";
-import { beginBootstrap, DataDirError, endBootstrap, holdDataDir, type HeldDataDir } from "./data-dir.js";
+import {
+  beginBootstrap,
+  checkPairId,
+  DataDirError,
+  endBootstrap,
+  holdDataDir,
+  pairIdBytes,
+  writePairId,
+  type HeldDataDir,
+} from "./data-dir.js";
 import type { ServerSurroundings } from "./etcd-server.js";
 
 /** The member cannot go on; the process ends with 1. */
@@ -69,7 +79,9 @@ async function create(
   const entries = firstEntries(cluster.members);
   log.entriesRecord(entries);
   log.hardStateRecord({ term: 1, vote: 0n, commit: entries.lastIndex });
-  const made = await createWal(surroundings, hooks, dataDir, encodeIdentity(cluster), log);
+  const pairId = randomBytes(pairIdBytes);
+  writePairId(dataDir.paths, pairId);
+  const made = await createWal(surroundings, hooks, dataDir, encodeLogMetadata({ identity: cluster, pairId }), log);
   endBootstrap(dataDir.paths);
   surroundings.logger.info("bootstrapped a new member", identityFields(cluster));
   return { dataDir, identity: cluster, wal: made, log, apply, ready };
@@ -106,7 +118,8 @@ async function reopen(
   const wal = await Wal.open(walOptions(surroundings, hooks, dataDir, (token) => hooks.durable(token)));
   if (wal.cut !== null)
     logger.warn("cut a torn write, which nobody had been told of, from the end of the log", { ...wal.cut });
-  const identity = decodeIdentity(wal.metadata);
+  const { identity, pairId } = decodeLogMetadata(wal.metadata);
+  checkPairId(dataDir.paths, pairId);
   const log = new ReplayedLog();
   await wal.replay(log);
   const { client: apply, ready } = await startApply(surroundings, hooks, dataDir, identity);
@@ -126,6 +139,12 @@ function checkHalvesFit({ paths }: HeldDataDir, log: ReplayedLog, ready: ApplyRe
     throw new DataDirError(
       `the log in ${paths.walDir} ends at entry ${log.lastIndex}, but ${paths.dbDir} holds entries up to ${ready.consistentIndex}: ` +
         `they do not belong together, or the log was damaged. Nothing was changed.`,
+    );
+  }
+  if (ready.consistentIndex > log.mark.index && ready.term !== log.termOf(ready.consistentIndex)) {
+    throw new DataDirError(
+      `entry ${ready.consistentIndex} is of term ${log.termOf(ready.consistentIndex)} in the log in ${paths.walDir}, but of term ` +
+        `${ready.term} in ${paths.dbDir}: they do not belong together. Nothing was changed.`,
     );
   }
   if (ready.consistentIndex < log.mark.index) {

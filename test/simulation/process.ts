@@ -20,9 +20,10 @@ import { crc32c, mailboxPrefixBytes } from "../../src/native/index.js";
 import type { Message } from "../../src/raft/index.js";
 import {
   anonymous,
-  encodeIdentity,
+  encodeLogMetadata,
   firstEntries,
   MemberCore,
+  pairIdBytes,
   ReplayedLog,
   type MemberApply,
 } from "../../src/server/index.js";
@@ -192,7 +193,11 @@ export class MemberProcess {
   /** The first entries are durable before anything else happens. */
   async #createLog(log: ReplayedLog): Promise<void> {
     const { member } = this;
-    const wal = await Wal.create(this.#walOptions(), encodeIdentity(member.identity), this.#doors());
+    const wal = await Wal.create(
+      this.#walOptions(),
+      encodeLogMetadata({ identity: member.identity, pairId: new Uint8Array(pairIdBytes) }),
+      this.#doors(),
+    );
     this.#wal = wal;
     const first = firstEntries(member.world.founders);
     log.entriesRecord(first);

@@ -27,6 +27,7 @@ export {
   type ScanPosition,
 } from "./backend.js";
 export { LmdbBackend } from "./lmdb-backend.js";
+export { environmentExists } from "./lmdb-file.js";
 export { lmdbBackendDefaults, type CommitReport, type LmdbBackendOptions } from "./lmdb-options.js";
 export { MemoryBackend } from "./memory-backend.js";
 export { PinnedReader, type PinnedCursor, type PinnedRead } from "./pinned-reader.js";

@@ -96,6 +96,11 @@ function check(directory: string): void {
   if (fault !== undefined) throw new Error(`backend: ${path} cannot be opened: ${fault}`);
 }
 
+/** Whether `directory` holds an environment, sound or not. */
+export function environmentExists(directory: string): boolean {
+  return existsSync(join(directory, dataFile));
+}
+
 /**
  * Sees to it that `directory` holds a sound environment; `make` opens and closes a new one in the folder it
  * is given. Called before any thread has the environment open.
@@ -103,7 +108,7 @@ function check(directory: string): void {
 export function prepareEnvironment(directory: string, make: (directory: string) => void): void {
   const making = directory + makingSuffix;
   rmSync(making, { recursive: true, force: true });
-  if (!existsSync(join(directory, dataFile))) {
+  if (!environmentExists(directory)) {
     makeFolder(making);
     make(making);
     sync(join(making, dataFile));
