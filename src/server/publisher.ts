@@ -110,10 +110,10 @@ export class Publisher {
   diskSpace(low: boolean, isRaised: boolean): void {
     const { logger } = this.#options;
     if (low) {
-      logger.warn("no space left to prepare the log's next segment; raising alarm");
+      logger.warn("the disk is nearly full; raising alarm");
       this.#raisedForDisk = !isRaised;
     } else {
-      logger.info("there is space for the log again", { "clearing-alarm": this.#raisedForDisk });
+      logger.info("there is space on the disk again", { "clearing-alarm": this.#raisedForDisk });
     }
     if (this.#raisedForDisk) this.#noSpace(low ? alarmActivate : alarmDeactivate);
   }
