@@ -1,0 +1,425 @@
+/** Requests and answers of watch streams, field by field, and etcd's own watch bugs. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { GrpcCode } from "../../errors/index.js";
+import type { WatchResponse } from "../../proto/index.js";
+import { textOf, WatchRig, type Client } from "./rig.test-support.js";
+
+const open = async (): Promise<{ rig: WatchRig; client: Client }> => {
+  const rig = await WatchRig.open();
+  return { rig, client: rig.open(1) };
+};
+
+/** "key@revision" of each event, deletes with a minus. */
+const events = (responses: readonly WatchResponse[]): string[] =>
+  responses.flatMap((response) =>
+    response.events.map(({ type, kv }) => `${type === 1 ? "-" : ""}${textOf(kv!.key)}@${String(kv!.modRevision)}`),
+  );
+const revisionOf = (response: WatchResponse): number => Number(response.header!.revision);
+
+test("a watch is answered with its ID and the store's revision, then told of changes", async () => {
+  const { rig, client } = await open();
+  rig.put("a");
+  rig.create(1, { key: "a" });
+  rig.put("a");
+  rig.put("b");
+  rig.remove("a");
+  rig.settle();
+  const created = client.next();
+  assert.deepEqual(created.header, { clusterId: 1n, memberId: 2n, revision: 2, raftTerm: 5 });
+  assert.ok(created.created && !created.canceled && created.watchId === 0n && created.events.length === 0);
+  assert.deepEqual(client.responses.map(revisionOf), [3, 5]);
+  assert.deepEqual(events(client.take()), ["a@3", "-a@5"]);
+});
+
+test("history is sent with the present revision in the header, a thousand revisions a response", async () => {
+  const { rig, client } = await open();
+  for (let i = 0; i < 2500; i++) rig.put("a", String(i));
+  rig.create(1, { key: "a", startRevision: 2 });
+  rig.settle();
+  assert.ok(client.next().created);
+  assert.deepEqual(
+    client.responses.map((response) => [revisionOf(response), response.events.length]),
+    [
+      [2501, 1000],
+      [2501, 1000],
+      [2501, 500],
+    ],
+  );
+  assert.deepEqual(
+    events(client.take()),
+    Array.from({ length: 2500 }, (_, i) => `a@${i + 2}`),
+  );
+});
+
+test("IDs: automatic ones pass over those taken, any int64 may be chosen, none twice", async () => {
+  const { rig, client } = await open();
+  const ids = [1n, 0n, 0n, -1n, -(2n ** 63n), 2n ** 63n - 1n, 1n];
+  for (const watchId of ids) rig.create(1, { key: "a", watchId });
+  rig.put("a");
+  rig.settle();
+  const answers = client.take();
+  const created = answers.slice(0, ids.length);
+  assert.deepEqual(
+    created.map((each) => each.watchId),
+    [1n, 0n, 2n, -1n, -(2n ** 63n), 2n ** 63n - 1n, -1n],
+  );
+  assert.equal(created.at(-1)!.cancelReason, "mvcc: duplicate watch ID provided on the WatchStream");
+  assert.ok(created.at(-1)!.created && created.at(-1)!.canceled);
+  assert.deepEqual(
+    new Set(answers.slice(ids.length).map((each) => each.watchId)),
+    new Set(created.slice(0, -1).map((each) => each.watchId)),
+  );
+});
+
+test("refusals: a negative start, an empty range; unknown requests and IDs are passed over", async () => {
+  const { rig, client } = await open();
+  rig.create(1, { key: "b", end: "a", startRevision: -1 });
+  rig.create(1, { key: "b", end: "b" });
+  rig.create(1, { key: "", end: "\0" });
+  rig.cancel(1, 77n);
+  rig.sendBytes(1, Uint8Array.of(0x22, 0));
+  rig.sendBytes(1, new Uint8Array(0));
+  rig.settle();
+  assert.deepEqual(
+    client.take().map(({ watchId, created, canceled, cancelReason }) => [watchId, created, canceled, cancelReason]),
+    [
+      [-1n, true, true, "etcdserver: mvcc: required revision has been compacted"],
+      [-1n, true, true, "mvcc: watcher range is empty"],
+      [0n, true, false, ""],
+    ],
+  );
+  assert.equal(client.end, null);
+});
+
+test("a message that does not parse ends the stream", async () => {
+  const { rig, client } = await open();
+  rig.create(1, { key: "a" });
+  rig.sendBytes(1, Uint8Array.of(0x0a, 5, 1));
+  rig.put("a");
+  rig.settle();
+  assert.equal(client.end?.code, GrpcCode.Internal);
+  assert.match(client.end?.text ?? "", /^grpc: failed to unmarshal the received message/);
+  assert.equal(client.take().length, 1);
+  assert.equal(rig.watches.streams + rig.watches.watchers, 0);
+});
+
+test("filters, previous values, and revisions that all of one transaction share", async () => {
+  const { rig, client } = await open();
+  rig.put("a", "1");
+  rig.create(1, { key: "a", end: "\0", prevKv: true });
+  rig.create(1, { key: "a", filters: [0] });
+  rig.create(1, { key: "a", filters: [1] });
+  rig.txn(() => {
+    rig.putOne("b", "2");
+    rig.removeSome("a");
+  });
+  rig.settle();
+  const [first, ...rest] = client
+    .take()
+    .slice(3)
+    .toSorted((a, b) => Number(a.watchId - b.watchId));
+  assert.deepEqual(events([first!]), ["b@3", "-a@3"]);
+  assert.equal(first!.events[0]!.prevKv, undefined);
+  assert.equal(textOf(first!.events[1]!.prevKv!.value), "1");
+  assert.equal(first!.events[1]!.kv!.createRevision, 0);
+  assert.deepEqual(
+    rest.map((each) => [each.watchId, events([each])]),
+    [[1n, ["-a@3"]]],
+  );
+});
+
+test("fragments: cut between events below the bound, all but the last marked", async () => {
+  const rig = await WatchRig.open({ fragmentBytesMax: 1000 });
+  const client = rig.open(1);
+  rig.create(1, { key: "a", end: "b", fragment: true });
+  rig.create(1, { key: "a", end: "b" });
+  rig.txn(() => {
+    for (let i = 0; i < 8; i++) rig.putOne(`a${i}`, "x".repeat(i === 4 ? 1500 : 300));
+  });
+  rig.settle();
+  const parts = client.responses.filter((each) => each.watchId === 0n && !each.created);
+  assert.deepEqual(
+    parts.map((each) => [each.events.length, each.fragment]),
+    [
+      [3, true],
+      [1, true],
+      [1, true],
+      [3, false],
+    ],
+  );
+  assert.equal(events(client.take().filter((each) => each.watchId === 1n)).length, 8);
+});
+
+test("compacted: canceled with the revision, header without one, the ID taken until it is canceled", async () => {
+  const { rig, client } = await open();
+  for (let i = 0; i < 5; i++) rig.put("a");
+  rig.compact(4);
+  rig.create(1, { key: "a", startRevision: 3, watchId: 9n });
+  rig.settle();
+  rig.progress(1);
+  rig.create(1, { key: "a", watchId: 9n });
+  rig.cancel(1, 9n);
+  rig.create(1, { key: "a", watchId: 9n });
+  rig.settle();
+  const [created, compacted, duplicate, canceled, again, ...rest] = client.take();
+  assert.ok(created!.created);
+  assert.ok(compacted!.canceled && !compacted!.created && compacted!.watchId === 9n && compacted!.cancelReason === "");
+  assert.deepEqual([revisionOf(compacted!), Number(compacted!.compactRevision)], [0, 4]);
+  assert.ok(duplicate!.canceled && duplicate!.watchId === -1n, "the progress request was not answered before");
+  assert.ok(canceled!.canceled && canceled!.watchId === 9n && Number(canceled!.compactRevision) === 0);
+  assert.ok(again!.created && !again!.canceled);
+  assert.deepEqual(rest, []);
+});
+
+test("progress on its own: due watchers without an event since the last tick, the period up to a tenth longer", async () => {
+  const rig = await WatchRig.open({ progressIntervalMs: 1000 });
+  const client = rig.open(1);
+  rig.create(1, { key: "a", progressNotify: true });
+  rig.create(1, { key: "b", progressNotify: true });
+  rig.create(1, { key: "c", progressNotify: true, startRevision: 50 });
+  rig.create(1, { key: "d" });
+  rig.put("a");
+  rig.settle();
+  client.take();
+  rig.pass(990);
+  assert.deepEqual(client.take(), []);
+  rig.pass(130);
+  assert.deepEqual(
+    client.take().map((each) => [each.watchId, revisionOf(each)]),
+    [[1n, 2]],
+  );
+  rig.pass(1110);
+  assert.deepEqual(
+    client.take().map((each) => each.watchId),
+    [0n, 1n],
+  );
+});
+
+test("a reader that stops costs a bounded number of bytes, and misses nothing when it goes on", async () => {
+  const { rig, client } = await open();
+  const other = rig.open(2);
+  client.slow = true;
+  for (const callId of [1, 2]) rig.create(callId, { key: "a" });
+  const value = "x".repeat(10_000);
+  for (let i = 0; i < 1000; i++) {
+    rig.put("a", value);
+    rig.turn();
+  }
+  assert.ok(client.owed < 200_000, String(client.owed));
+  assert.equal(rig.watches.slowWatchers, 1);
+  assert.equal(events(other.take()).length, 1000, "others are not held up");
+  client.slow = false;
+  rig.settle();
+  assert.equal(events(client.take()).length, 1000);
+  assert.equal(rig.watches.slowWatchers, 0);
+});
+
+test("requests without end whose answers nobody reads end the stream", async () => {
+  const { rig, client } = await open();
+  client.slow = true;
+  for (let i = 0; i < 200_000 && client.end === null; i++) {
+    rig.create(1, { key: "b", end: "a" });
+    if (i % 1000 === 0) rig.watches.flush();
+  }
+  rig.watches.flush();
+  assert.equal(client.end?.text, "etcdserver: too many requests");
+});
+
+test("etcd#15220: a progress answer never overtakes events", async () => {
+  const { rig, client } = await open();
+  rig.create(1, { key: "a" });
+  for (let i = 0; i < 50; i++) {
+    rig.put("a");
+    rig.progress(1);
+  }
+  rig.settle();
+  let told = 0;
+  for (const response of client.take().slice(1)) {
+    if (response.events.length > 0) told = Number(response.events.at(-1)!.kv!.modRevision);
+    else assert.equal(revisionOf(response), told);
+  }
+  // Behind its stream's reader a watcher gets no answer at all.
+  client.slow = true;
+  for (let i = 0; i < 100; i++) rig.put("a", "x".repeat(10_000));
+  rig.progress(1);
+  rig.settle();
+  assert.ok(client.take().every((response) => response.events.length > 0));
+});
+
+test("etcd#15220: a watch of a quiet key from a past revision gets its progress answer", async () => {
+  const { rig, client } = await open();
+  for (let i = 0; i < 10; i++) rig.put("b");
+  rig.create(1, { key: "a", startRevision: 2 });
+  rig.settle();
+  rig.progress(1);
+  rig.settle();
+  assert.deepEqual(
+    client.take().map((each) => [each.watchId, revisionOf(each)]),
+    [
+      [0n, 11],
+      [-1n, 11],
+    ],
+  );
+});
+
+for (const bug of ["15271", "20221"]) {
+  test(`etcd#${bug}: after a snapshot is installed a watch of a future revision still waits for it`, async () => {
+    const { rig, client } = await open();
+    rig.put("a");
+    rig.create(1, { key: "a", startRevision: 8 });
+    rig.create(1, { key: "a" });
+    const tell = rig.store.onChanges;
+    rig.store.onChanges = undefined;
+    for (let i = 0; i < 4; i++) rig.put("a");
+    rig.store.onChanges = tell;
+    rig.watches.restored();
+    rig.settle();
+    for (let i = 0; i < 4; i++) rig.put("a");
+    rig.settle();
+    const responses = client.take().slice(2);
+    assert.deepEqual(events(responses.filter((each) => each.watchId === 0n)), ["a@8", "a@9", "a@10"]);
+    assert.deepEqual(
+      events(responses.filter((each) => each.watchId === 1n)),
+      [3, 4, 5, 6, 7, 8, 9, 10].map((revision) => `a@${revision}`),
+    );
+  });
+}
+
+test("etcd#17247: what a watcher was told before a snapshot is installed is not told again", async () => {
+  const { rig, client } = await open();
+  rig.create(1, { key: "a" });
+  rig.put("a");
+  rig.put("a");
+  rig.settle();
+  const tell = rig.store.onChanges;
+  rig.store.onChanges = undefined;
+  rig.put("a");
+  rig.store.onChanges = tell;
+  rig.watches.restored();
+  rig.put("a");
+  rig.settle();
+  rig.watches.restored();
+  rig.settle();
+  assert.deepEqual(events(client.take().slice(1)), ["a@2", "a@3", "a@4", "a@5"]);
+});
+
+test("etcd#20221: no progress for a watch whose start has not come", async () => {
+  const rig = await WatchRig.open({ progressIntervalMs: 100 });
+  const client = rig.open(1);
+  rig.create(1, { key: "a", startRevision: 4, progressNotify: true });
+  rig.progress(1);
+  rig.pass(1000);
+  assert.equal(client.take().length, 1);
+  for (let i = 0; i < 3; i++) rig.put("b");
+  rig.progress(1);
+  rig.pass(1);
+  assert.deepEqual(client.take().map(revisionOf), [4]);
+});
+
+test("etcd#17529: watches of one stream that its reader starves all get their turn, or are told of a compaction", async () => {
+  const { rig, client } = await open();
+  client.slow = true;
+  const watches = 100;
+  for (let i = 0; i < watches; i++) rig.create(1, { key: "a", end: "b", prevKv: true });
+  const value = "x".repeat(2000);
+  for (let i = 0; i < 300; i++) {
+    rig.put("a", value);
+    rig.turn();
+    if (i % 3 === 0) rig.read(1);
+  }
+  const behind = rig.watches.slowWatchers;
+  assert.ok(behind > 0, "the test does not starve anybody");
+  client.slow = false;
+  rig.settle();
+  const seen = new Map<bigint, number>();
+  for (const response of client.take()) {
+    for (const event of response.events) {
+      const last = seen.get(response.watchId) ?? 1;
+      assert.equal(Number(event.kv!.modRevision), last + 1, "an event is lost or repeated");
+      seen.set(response.watchId, last + 1);
+    }
+  }
+  assert.equal(seen.size, watches);
+  for (const last of seen.values()) assert.equal(last, 301);
+});
+
+test("etcd#17529: who is held up by its reader and then compacted is told so, once", async () => {
+  const { rig, client } = await open();
+  client.slow = true;
+  rig.create(1, { key: "a" });
+  for (let i = 0; i < 100; i++) rig.put("a", "x".repeat(10_000));
+  rig.compact(90);
+  client.slow = false;
+  rig.settle();
+  const compacted = client.take().filter((response) => response.compactRevision !== 0);
+  assert.deepEqual(
+    compacted.map((each) => Number(each.compactRevision)),
+    [90],
+  );
+  rig.put("a");
+  rig.settle();
+  assert.deepEqual(client.take(), []);
+});
+
+for (const bug of ["18089", "19179"]) {
+  test(`etcd#${bug}: a watch from the compacted revision itself gets the delete made there`, async () => {
+    const { rig, client } = await open();
+    rig.put("k1");
+    rig.put("k1");
+    rig.put("k1");
+    const removed = rig.remove("k1");
+    if (bug === "18089") rig.put("k1");
+    rig.compact(removed);
+    rig.create(1, { key: "k1", startRevision: removed });
+    rig.settle();
+    const expected = bug === "18089" ? ["-k1@5", "k1@6"] : ["-k1@5"];
+    assert.deepEqual(events(client.take().slice(1)), expected);
+  });
+}
+
+test("a transaction of many changes is read up in slices and told whole", async () => {
+  const { rig, client } = await open();
+  rig.create(1, { key: "k", end: "l" });
+  rig.create(1, { key: "other" });
+  rig.txn(() => {
+    for (let i = 0; i < 5000; i++) rig.putOne(`k${i}`, "v");
+  });
+  assert.equal(client.responses.length, 0);
+  rig.put("k");
+  rig.put("other");
+  rig.settle();
+  assert.deepEqual(
+    client
+      .take()
+      .slice(2)
+      .map((each) => [each.watchId, each.events.length])
+      .toSorted(([a], [b]) => Number(a as bigint) - Number(b as bigint)),
+    [
+      [0n, 5001],
+      [1n, 1],
+    ],
+  );
+});
+
+test("metrics tell of streams, watchers, those behind and events sent", async () => {
+  const { rig } = await open();
+  rig.create(1, { key: "a" });
+  rig.create(1, { key: "b", startRevision: 1 });
+  rig.put("a");
+  const line = (name: string): string | undefined =>
+    rig.registry
+      .text()
+      .split("\n")
+      .find((each) => each.startsWith(`etcd_debugging_mvcc_${name} `))
+      ?.split(" ")[1];
+  assert.equal(line("watch_stream_total"), "1");
+  assert.equal(line("watcher_total"), "2");
+  assert.equal(line("slow_watcher_total"), "1");
+  rig.settle();
+  assert.equal(line("slow_watcher_total"), "0");
+  assert.equal(line("events_total"), "1");
+  rig.close(1);
+  assert.equal(line("watch_stream_total"), "0");
+  assert.equal(line("watcher_total"), "0");
+});
