@@ -1,0 +1,242 @@
+/** Compaction as clients see it: who is answered when, reads and streams under way, alarms. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { CallKind, ReplyKind } from "../native/index.js";
+import {
+  decodeCompactionResponse,
+  decodeHashResponse,
+  decodeRangeResponse,
+  decodeRangeStreamResponse,
+  decodeTxnResponse,
+  encodeInternalRaftRequest,
+  encodeRangeRequest,
+  encodeTxnRequest,
+  type RangeRequestInit,
+  type RangeResponse,
+} from "../proto/index.js";
+import { callRecord, methods, Rig, type Reply, type RigOptions } from "./rig.test-support.js";
+
+const all = { key: Buffer.from([0]), rangeEnd: Buffer.from([0]) };
+const compacted = "etcdserver: mvcc: required revision has been compacted";
+const future = "etcdserver: mvcc: required revision is a future revision";
+const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Keys k000000 …, one put each: key i has revision i + 2. */
+async function filled(keys: number, options: RigOptions = {}): Promise<Rig> {
+  const rig = await Rig.open(options);
+  for (let i = 0; i < keys; i++) {
+    rig.follow({ put: { key: Buffer.from(`k${String(i).padStart(6, "0")}`), value: Buffer.from(`v${i}`) } });
+  }
+  return rig;
+}
+
+/** Applies a compaction that call `callId` waits for; the answers of the same turn. */
+const compact = (rig: Rig, callId: number, revision: number, physical = false): Reply[] =>
+  rig.applyEntries([encodeInternalRaftRequest({ compaction: { revision, physical }, header: { ID: 5n } })], [callId]);
+
+async function settle(rig: Rig): Promise<Reply[]> {
+  for (let turns = 0; rig.store.pendingCompactions.length > 0 || turns < 5; turns++) {
+    assert.ok(turns < 10_000, "the compaction does not end");
+    await tick();
+  }
+  assert.deepEqual(rig.failures, []);
+  return rig.takeReplies();
+}
+
+const revisionOf = (reply: Reply | undefined): number =>
+  decodeCompactionResponse(reply!.message).header?.revision ?? -1;
+
+test("a compaction is answered at once, a physical one when it is done, with the revision of then", async () => {
+  const rig = await filled(50, { compactionBatchLimit: 7 });
+  rig.follow({ deleteRange: all });
+  const [first] = compact(rig, 1, 20);
+  assert.equal(revisionOf(first), 52);
+  assert.deepEqual(compact(rig, 2, 52, true), []);
+  rig.follow({ put: { key: Buffer.from("later") } });
+  const [last, ...others] = await settle(rig);
+  assert.deepEqual([last?.callId, revisionOf(last), others.length], [2, 53, 0]);
+  // All were deleted at 52: their tombstones stay until a later compaction.
+  assert.equal(compact(rig, 3, 53, true).length, 0);
+  await settle(rig);
+  const left: number[] = [];
+  rig.backend.scanRecords({ main: 0, sub: 0 }, { records: 100, bytes: 1e6 }, { visit: (main) => left.push(main) });
+  assert.deepEqual(left, [53]);
+});
+
+test("refusals: passed revisions at once or, if physical, after the compactions before; futures at once", async () => {
+  const rig = await filled(30, { compactionBatchLimit: 3 });
+  compact(rig, 1, 10);
+  assert.deepEqual(
+    compact(rig, 2, 10).map(({ text }) => text),
+    [compacted],
+  );
+  assert.deepEqual(
+    compact(rig, 3, 99, true).map(({ text }) => text),
+    [future],
+  );
+  assert.deepEqual(compact(rig, 4, 9, true), []);
+  const replies = await settle(rig);
+  assert.deepEqual(
+    replies.map(({ callId, text }) => [callId, text]),
+    [[4, compacted]],
+  );
+  assert.deepEqual(
+    compact(rig, 5, -7, true).map(({ text }) => text),
+    [compacted],
+    "nothing is under way",
+  );
+});
+
+test("a corrupt cluster compacts nothing; one without space does", async () => {
+  const rig = await filled(5);
+  rig.request({ alarm: { action: 1, memberID: 1n, alarm: 1 } });
+  assert.equal(compact(rig, 1, 2)[0]?.text, "");
+  rig.request({ alarm: { action: 1, memberID: 1n, alarm: 2 } });
+  assert.equal(compact(rig, 2, 3)[0]?.text, "etcdserver: corrupt cluster");
+  assert.equal(rig.store.compactRevision, 2);
+  await settle(rig);
+});
+
+test("a compaction waits while a long delete is under way", async () => {
+  const rig = await filled(1500);
+  compact(rig, 1, 100);
+  rig.follow({ deleteRange: all });
+  await settle(rig);
+  assert.equal(rig.store.compactRevision, 100);
+});
+
+test("long reads under way: at the latest revision they begin anew, at a passed one they are refused", async () => {
+  const rig = await filled(3000);
+  const record = (callId: number, method: string, message: Uint8Array): Uint8Array =>
+    callRecord(callId, methods.indexOf(method), message);
+  rig.accept(record(1, "/etcdserverpb.KV/Range", encodeRangeRequest(all)));
+  rig.accept(record(2, "/etcdserverpb.KV/Range", encodeRangeRequest({ ...all, revision: 2900 })));
+  rig.reads.beginTurn();
+  rig.reads.work();
+  rig.reads.work();
+  rig.follow({ put: { key: Buffer.from("z") } });
+  compact(rig, 3, 3002);
+  await settle(rig);
+  const replies = rig.finishReads();
+  const [latest, old] = [1, 2].map((callId) => replies.find((reply) => reply.callId === callId));
+  const response = decodeRangeResponse(latest!.message);
+  assert.deepEqual([response.kvs.length, response.header?.revision], [3001, 3002]);
+  assert.equal(old?.text, compacted);
+});
+
+test("a long transaction of ranges begins anew after a compaction", async () => {
+  const rig = await filled(3000);
+  const range = { request: { case: "requestRange", value: all } } as const;
+  const success = [range, range];
+  rig.accept(callRecord(1, methods.indexOf("/etcdserverpb.KV/Txn"), encodeTxnRequest({ success })));
+  rig.reads.beginTurn();
+  for (let n = 0; n < 8; n++) rig.reads.work();
+  rig.follow({ put: { key: Buffer.from("z") } });
+  compact(rig, 3, 3002);
+  await settle(rig);
+  const [reply] = rig.finishReads();
+  const { responses, header } = decodeTxnResponse(reply!.message);
+  assert.equal(header?.revision, 3002);
+  assert.deepEqual(
+    responses.map(({ response }) => (response?.value as RangeResponse).kvs.length),
+    [3001, 3001],
+  );
+});
+
+test("the whole store's hash is the same before and after a pause of the compaction", async () => {
+  const rig = await filled(100, { compactionBatchLimit: 2 });
+  compact(rig, 1, 90, true);
+  for (let n = 0; n < 20; n++) await tick();
+  const hash = (): Uint8Array => encodeRangeRequest({});
+  rig.accept(callRecord(2, methods.indexOf("/etcdserverpb.Maintenance/Hash"), hash()));
+  rig.accept(callRecord(3, methods.indexOf("/etcdserverpb.Maintenance/Hash"), hash()));
+  const replies = await settle(rig);
+  const hashes = replies.filter(({ callId }) => callId !== 1).map(({ message }) => decodeHashResponse(message));
+  assert.equal(hashes.length, 2);
+  assert.equal(hashes[0]?.header?.revision, 101);
+  assert.equal(replies.filter(({ callId }) => callId === 1).length, 1);
+});
+
+/** What a stream has sent since the last call. */
+class StreamCall {
+  readonly rig: Rig;
+  readonly callId: number;
+
+  constructor(rig: Rig, callId: number, request: RangeRequestInit) {
+    this.rig = rig;
+    this.callId = callId;
+    rig.accept(callRecord(callId, methods.indexOf("/etcdserverpb.KV/RangeStream"), encodeRangeRequest(request)));
+  }
+
+  read(): Reply[] {
+    return this.rig.finishReads().filter(({ callId }) => callId === this.callId);
+  }
+
+  taken(): void {
+    this.rig.accept(callRecord(this.callId, 0, new Uint8Array(0), CallKind.Writable));
+  }
+
+  cancel(): void {
+    this.rig.accept(callRecord(this.callId, 0, new Uint8Array(0), CallKind.Cancel));
+  }
+}
+
+const chunkOf = (reply: Reply): RangeResponse => decodeRangeStreamResponse(reply.message).rangeResponse!;
+
+test("a stream sends a message each time the last one was taken: 10 keys, 20, 40, at one revision", async () => {
+  const rig = await filled(100);
+  const stream = new StreamCall(rig, 7, all);
+  const sizes: number[] = [];
+  for (let replies = stream.read(); ; replies = stream.read()) {
+    sizes.push(chunkOf(replies[0]!).kvs.length);
+    if (replies.length === 2) {
+      assert.deepEqual([replies[1]?.kind, replies[1]?.code], [ReplyKind.End, 0]);
+      const { header, count, more } = chunkOf(replies[0]!);
+      assert.deepEqual([header?.revision, count, more], [101, 100, false]);
+      break;
+    }
+    assert.deepEqual([replies.length, chunkOf(replies[0]!).header], [1, undefined]);
+    assert.deepEqual(stream.read(), [], "nothing more before the client has taken it");
+    rig.follow({ put: { key: Buffer.from("k000099"), value: Buffer.from("later") } });
+    rig.follow({ put: { key: Buffer.from("zzz") } });
+    stream.taken();
+  }
+  assert.deepEqual(sizes, [10, 20, 40, 30]);
+  assert.equal(rig.reads.pendingCalls, 0);
+});
+
+test("a stream whose revision is compacted between messages ends as compacted; a cancelled one is forgotten", async () => {
+  const rig = await filled(100);
+  const stream = new StreamCall(rig, 7, all);
+  const other = new StreamCall(rig, 8, all);
+  assert.equal(stream.read().length, 1);
+  rig.follow({ put: { key: Buffer.from("zzz") } });
+  compact(rig, 1, 102);
+  await settle(rig);
+  stream.taken();
+  assert.equal(stream.read()[0]?.text, compacted);
+  other.cancel();
+  other.taken();
+  assert.deepEqual(other.read(), []);
+  assert.equal(rig.reads.pendingCalls, 0);
+  assert.equal(new StreamCall(rig, 9, { ...all, revision: 101 }).read()[0]?.text, compacted);
+  assert.equal(new StreamCall(rig, 10, { ...all, revision: 999 }).read()[0]?.text, future);
+});
+
+test("a stream's limit: what lies beyond is counted; large values make messages of fewer keys", async () => {
+  const rig = await filled(100, { streamMessageBytes: 10_000 });
+  const limited = new StreamCall(rig, 7, { ...all, limit: 5 });
+  const [reply] = limited.read();
+  const { kvs, more, count } = chunkOf(reply!);
+  assert.deepEqual([kvs.length, more, count], [5, true, 100]);
+  const value = Buffer.alloc(3000, 1);
+  for (let i = 0; i < 60; i++) rig.follow({ put: { key: Buffer.from(`l${String(i).padStart(2, "0")}`), value } });
+  const stream = new StreamCall(rig, 8, { key: Buffer.from("l"), rangeEnd: Buffer.from("m") });
+  const sizes: number[] = [];
+  for (let replies = stream.read(); ; replies = stream.read()) {
+    sizes.push(chunkOf(replies[0]!).kvs.length);
+    if (replies.length === 2) break;
+    stream.taken();
+  }
+  assert.deepEqual(sizes.slice(0, 3), [10, 5, 5]);
+});
