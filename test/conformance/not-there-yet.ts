@@ -6,7 +6,6 @@
 /** Service → methods. */
 export const notThereYet: Readonly<Record<string, readonly string[]>> = {
   "etcdserverpb.Watch": ["Watch"],
-  "etcdserverpb.Lease": ["LeaseGrant", "LeaseRevoke", "LeaseKeepAlive", "LeaseTimeToLive", "LeaseLeases"],
   "etcdserverpb.Cluster": ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
   "etcdserverpb.Maintenance": ["Defragment", "MoveLeader", "Downgrade"],
   "etcdserverpb.Auth": [
@@ -35,8 +34,8 @@ export const notThereYet: Readonly<Record<string, readonly string[]>> = {
 /** Gateway paths of the same RPCs. */
 export const notThereYetPaths: readonly string[] = [
   "/v3/watch",
-  ...["grant", "revoke", "keepalive", "timetolive", "leases"].map((name) => `/v3/lease/${name}`),
-  ...["revoke", "timetolive", "leases"].map((name) => `/v3/kv/lease/${name}`),
+  // The gateway has no streams yet.
+  "/v3/lease/keepalive",
   ...["add", "remove", "update", "promote"].map((name) => `/v3/cluster/member/${name}`),
   ...["defragment", "snapshot", "transfer-leadership", "downgrade"].map((name) => `/v3/maintenance/${name}`),
   ...["enable", "disable", "status", "authenticate"].map((name) => `/v3/auth/${name}`),

@@ -1,0 +1,242 @@
+/**
+ * Leases on a real etcd and on ours: random grants, puts, deletes, revokes and questions with chosen IDs, answered
+ * alike; both killed now and then and started on what they hold. Remaining times are compared within a tolerance.
+ * SEED=<n> replays a run.
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { test } from "node:test";
+import {
+  chooseSeed,
+  decodeMessage,
+  encodeMessage,
+  etcdBinaries,
+  frame,
+  freePorts,
+  GrpcClient,
+  isJsonList,
+  Member,
+  ourCommand,
+  Prng,
+  rpcTypes,
+  temporaryFolder,
+  waitForStorageVersion,
+  type Json,
+  type JsonObject,
+} from "../support/index.js";
+
+const cache = await etcdBinaries();
+const skip = cache.kind === "skipped" ? cache.reason : false;
+const seed = chooseSeed();
+const timeout = 180_000;
+/** Seconds by which remaining times may differ. */
+const tolerance = 2;
+const base64 = (text: string): string => Buffer.from(text).toString("base64");
+
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+  readonly messages: readonly JsonObject[];
+}
+
+class Side {
+  member: Member;
+  client: GrpcClient;
+
+  constructor(member: Member) {
+    this.member = member;
+    this.client = new GrpcClient(member.port);
+  }
+
+  /** A call with these requests, one after another, and then no more. */
+  async call(service: string, method: string, requests: readonly JsonObject[]): Promise<Answer> {
+    const types = rpcTypes(`etcdserverpb.${service}`, method);
+    const body = Buffer.concat(requests.map((request) => frame(encodeMessage(types.request, request))));
+    const reply = await this.client.raw({ path: `/etcdserverpb.${service}/${method}`, body });
+    const messages = reply.messages.map((message) => decodeMessage(types.response, message));
+    for (const { canonical } of messages) assert.ok(canonical, `${method} is not written as Go writes it`);
+    return { status: reply.status, text: reply.message, messages: messages.map(({ plain }) => comparable(plain)) };
+  }
+
+  async restart(): Promise<void> {
+    this.client.close();
+    await this.member.kill();
+    this.member = await Member.start(this.member.options);
+    await waitForStorageVersion(this.member.port);
+    this.client = new GrpcClient(this.member.port);
+  }
+}
+
+/** Without the raft term; attached keys come in any order. */
+const comparable = (message: JsonObject): JsonObject => {
+  const { header, keys, ...rest } = message;
+  const { raft_term: _, ...headerRest } = (header ?? {}) as JsonObject;
+  const sorted = isJsonList(keys) ? { keys: (keys as string[]).toSorted() } : {};
+  return { header: headerRest, ...rest, ...sorted };
+};
+
+class Both {
+  readonly sides: readonly [Side, Side];
+  readonly #remove: () => Promise<void>;
+
+  private constructor(sides: readonly [Side, Side], remove: () => Promise<void>) {
+    this.sides = sides;
+    this.#remove = remove;
+  }
+
+  static async start(flags: readonly string[] = []): Promise<Both> {
+    if (cache.kind === "skipped") throw new Error(cache.reason);
+    const folder = await temporaryFolder();
+    const sides: Side[] = [];
+    for (const command of [[cache.binaries.etcd], ourCommand()]) {
+      const [clientPort = 0, peerPort = 0] = await freePorts(2);
+      const dataDir = join(folder.path, String(sides.length));
+      const advertised = { advertisePeerUrl: "http://127.0.0.1:7", advertiseClientUrl: "http://127.0.0.1:9" };
+      sides.push(new Side(await Member.start({ command, dataDir, clientPort, peerPort, flags, ...advertised })));
+      await waitForStorageVersion(clientPort);
+    }
+    return new Both(sides as unknown as [Side, Side], folder.remove);
+  }
+
+  async ask(service: string, method: string, ...requests: JsonObject[]): Promise<[Answer, Answer]> {
+    const answers = await Promise.all(this.sides.map((side) => side.call(service, method, requests)));
+    return answers as [Answer, Answer];
+  }
+
+  /** Both answers are the same. */
+  async call(service: string, method: string, ...requests: JsonObject[]): Promise<Answer> {
+    const [etcd, ours] = await this.ask(service, method, ...requests);
+    assert.deepEqual(ours, etcd, `SEED=${seed}: ${method} ${JSON.stringify(requests).slice(0, 300)}`);
+    return etcd;
+  }
+
+  /** The same, but for the time that is left. */
+  async timeToLive(request: JsonObject): Promise<Answer> {
+    const [etcd, ours] = await this.ask("Lease", "LeaseTimeToLive", request);
+    const [left, ourLeft] = [etcd, ours].map(({ messages }) => Number(messages[0]?.["TTL"]));
+    assert.ok(Math.abs(left! - ourLeft!) <= tolerance, `SEED=${seed}: ${left} s left at etcd, ${ourLeft} s at ours`);
+    assert.equal(left === -1, ourLeft === -1);
+    const without = ({ messages, ...rest }: Answer): unknown => ({ ...rest, messages: [{ ...messages[0], TTL: "0" }] });
+    assert.deepEqual(without(ours), without(etcd), `SEED=${seed}: LeaseTimeToLive ${JSON.stringify(request)}`);
+    return etcd;
+  }
+
+  async stop(): Promise<void> {
+    for (const side of this.sides) {
+      side.client.close();
+      await side.member.kill();
+    }
+    await this.#remove();
+  }
+}
+
+const ids = ["1", "2", "3", "7587862094604697347", "9223372036854775807", "-1", "-9223372036854775808", "4294967296"];
+
+/** Each lease gets a time of its own, so that none ends by itself and their order is clear. */
+const ttls = ["3000", "4000", "5000", "6000", "9000000000", "9000000001", "9223372036854775807"];
+
+const inRandomWays = async (both: Both, prng: Prng, steps: number): Promise<void> => {
+  const pick = <T>(list: readonly T[]): T => list[prng.below(list.length)]!;
+  const key = (): string => base64(`k${prng.below(12)}`);
+  const lease = (): string => (prng.below(4) === 0 ? "0" : pick(ids));
+  const put = (): JsonObject => ({ key: key(), value: base64(`v${prng.below(99)}`), lease: lease() });
+  let restarted = false;
+  for (let step = 0; step < steps; step++) {
+    const what = prng.below(100);
+    if (step === Math.floor(steps / 3) || step === Math.floor((2 * steps) / 3)) {
+      await Promise.all(both.sides.map((side) => side.restart()));
+      restarted = true;
+    } else if (what < 20) await both.call("Lease", "LeaseGrant", { ID: pick(ids), TTL: pick(ttls) });
+    else if (what < 40) await both.call("KV", "Put", put());
+    else if (what < 45) {
+      const keeping = { key: key(), value: base64("w"), ignore_lease: true };
+      const { value: _, ...valueless } = put();
+      await both.call("KV", "Put", prng.below(2) === 0 ? keeping : { ...valueless, ignore_value: true });
+    } else if (what < 52) {
+      const ops = [{ request_put: put() }, { request_delete_range: { key: key() } }, { request_range: { key: key() } }];
+      const compare = [{ key: key(), target: 4, result: prng.below(4), lease: pick(ids) }];
+      await both.call("KV", "Txn", { compare, success: [pick(ops)], failure: [{ request_put: put() }] });
+    } else if (what < 57) await both.call("KV", "DeleteRange", { key: key(), range_end: base64("k3") });
+    else if (what < 65) await both.call("Lease", "LeaseRevoke", { ID: pick(ids) });
+    else if (what < 75) {
+      const requests = Array.from({ length: 1 + prng.below(6) }, () => ({ ID: lease() }));
+      await both.call("Lease", "LeaseKeepAlive", ...requests);
+    } else if (what < 88) await both.timeToLive({ ID: lease(), keys: prng.below(2) === 0 });
+    else if (what < 94) await both.call("KV", "Range", { key: base64("k"), range_end: base64("l") });
+    else {
+      const [etcd, ours] = await both.ask("Lease", "LeaseLeases", {});
+      const listed = ({ messages }: Answer): Json[] => (messages[0]?.["leases"] ?? []) as Json[];
+      const order = (list: Json[]): Json[] =>
+        restarted ? list.toSorted((a, b) => (text(a) < text(b) ? -1 : 1)) : list;
+      assert.deepEqual(order(listed(ours)), order(listed(etcd)), `SEED=${seed}: step ${step}`);
+      assert.deepEqual(ours.messages[0]?.["header"], etcd.messages[0]?.["header"]);
+    }
+  }
+  await both.call("Maintenance", "HashKV", {});
+};
+
+const text = (value: Json): string => JSON.stringify(value);
+
+test("random leases and keys: the same answers, before and after restarts", { skip, timeout }, async () => {
+  const both = await Both.start();
+  try {
+    await inRandomWays(both, new Prng(seed), 1500);
+  } finally {
+    await both.stop();
+  }
+});
+
+test("leases that end take their keys along, on both at about the same time", { skip, timeout }, async () => {
+  const both = await Both.start();
+  try {
+    for (const id of ["11", "12"]) {
+      await both.call("Lease", "LeaseGrant", { ID: id, TTL: "-5" });
+      for (let i = 0; i < 5; i++) await both.call("KV", "Put", { key: base64(`${id}-${9 - i}`), lease: id });
+    }
+    await both.call("KV", "Put", { key: base64("11-7") });
+    // A keepalive for a lease whose time is up waits for its end; one kept alive outlives the other.
+    const gone = async (side: Side): Promise<number> => {
+      const began = performance.now();
+      for (;;) {
+        const { messages } = await side.call("KV", "Range", [{ key: base64("11-9") }]);
+        if (Number(messages[0]?.["count"] ?? 0) === 0) return performance.now() - began;
+        const alive = await side.call("Lease", "LeaseKeepAlive", [{ ID: "12" }]);
+        assert.equal(alive.messages[0]?.["TTL"], "2");
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    };
+    const [etcd, ours] = await Promise.all(both.sides.map(gone));
+    assert.ok(etcd! > 1500 && etcd! < 4000, `etcd: ${etcd} ms`);
+    assert.ok(ours! > 1500 && ours! < 2700, `ours: ${ours} ms`);
+    const { messages } = await both.call("KV", "Range", { key: base64("1"), range_end: base64("2") });
+    assert.equal(messages[0]?.["count"], "6");
+    await both.call("Lease", "LeaseKeepAlive", { ID: "11" });
+  } finally {
+    await both.stop();
+  }
+});
+
+test("alarms and a used-up quota refuse grants, CORRUPT refuses revokes too", { skip, timeout }, async () => {
+  const both = await Both.start();
+  try {
+    await both.call("Lease", "LeaseGrant", { ID: "5", TTL: "100" });
+    await both.call("Lease", "LeaseGrant", { ID: "6", TTL: "100" });
+    const member = "1";
+    const alarm = (action: number, type: number): Promise<Answer> =>
+      both.call("Maintenance", "Alarm", { action, memberID: member, alarm: type });
+    await alarm(1, 1);
+    await both.call("Lease", "LeaseGrant", { ID: "7", TTL: "100" });
+    await both.call("Lease", "LeaseRevoke", { ID: "5" });
+    await alarm(2, 1);
+    await alarm(1, 2);
+    await both.call("Lease", "LeaseGrant", { ID: "7", TTL: "100" });
+    const { status, text: message } = await both.call("Lease", "LeaseRevoke", { ID: "6" });
+    assert.deepEqual([status, message], [15, "etcdserver: corrupt cluster"]);
+    await both.call("Lease", "LeaseKeepAlive", { ID: "6" }, { ID: "5" });
+    await both.timeToLive({ ID: "6" });
+    await alarm(2, 2);
+    await both.call("Lease", "LeaseRevoke", { ID: "6" });
+  } finally {
+    await both.stop();
+  }
+});
