@@ -14,7 +14,7 @@ import type { EtcdServer } from "../server/index.js";
 import { addGrpcMetrics } from "./grpc/metrics.js";
 import { Dispatcher } from "./grpc/dispatcher.js";
 import { methodKind, servedMethods } from "./grpc/methods.js";
-import { HttpThread, unknownState, type ServerState } from "./http/index.js";
+import { HttpThread, unknownState, type HttpWorkerData, type ServerState } from "./http/index.js";
 
 /** gRPC's own share of a message beyond --max-request-bytes (etcd's grpcOverheadBytes). */
 const grpcOverheadBytes = 512 << 10;
@@ -32,8 +32,10 @@ const storageVersion = serverVersionText.replace(/\d+$/, "0");
 export interface Api {
   /** Paths of the served RPCs, by method index. */
   readonly methodPaths: readonly string[];
+  /** Starts the HTTP thread, whose socket is in the data folder; it answers health checks and waits with the rest. */
+  startHttp(fatal: (message: string, fields: Readonly<Record<string, unknown>>) => void): void;
   /** Takes calls from now on. */
-  serve(server: EtcdServer, fatal: (message: string, fields: Readonly<Record<string, unknown>>) => void): Promise<void>;
+  serve(server: EtcdServer): Promise<void>;
   /** The server takes calls again. */
   wake(): void;
   /** Leader, alarms or cluster version have changed. */
@@ -59,6 +61,7 @@ class ClientApi implements Api {
   #dispatcher: Dispatcher | null = null;
   #server: EtcdServer | null = null;
   #http: HttpThread | null = null;
+  #httpStart: Promise<HttpThread> | null = null;
 
   constructor(config: Config, logger: Logger) {
     this.#config = config;
@@ -87,17 +90,26 @@ class ClientApi implements Api {
     );
   }
 
-  async serve(
-    server: EtcdServer,
-    fatal: (message: string, fields: Readonly<Record<string, unknown>>) => void,
-  ): Promise<void> {
-    this.#server = server;
+  startHttp(fatal: (message: string, fields: Readonly<Record<string, unknown>>) => void): void {
     setGatewayMailbox(this.#gateway.handle);
+    rmSync(this.#socketPath, { force: true });
+    this.#httpStart = HttpThread.start({
+      data: this.#httpData(),
+      metricsTexts: () => this.#metricsTexts(),
+      logger: this.#logger,
+      onFailure: (error) => fatal("the HTTP thread failed", { error: error.message, stack: error.stack }),
+    });
+    // `serve` awaits it too, and there a failure ends the start.
+    this.#httpStart.catch(() => {});
+  }
+
+  async serve(server: EtcdServer): Promise<void> {
+    this.#server = server;
     this.#dispatcher = new Dispatcher(server, this.#edge, this.#messageBytesMax + drainOverheadBytes);
     addGrpcMetrics(this.#edge);
     addProcessMetrics(registry);
-    this.#http = await this.#startHttp(server, fatal);
-    this.#http.setState(stateOf(server));
+    this.#http = await this.#httpStart;
+    this.#http?.setState(stateOf(server));
     this.#dispatcher.wake();
     for (const url of this.#config.listenClientUrls) {
       this.#logger.info("serving client traffic insecurely; this is strongly discouraged!", {
@@ -118,7 +130,8 @@ class ClientApi implements Api {
 
   async close(): Promise<void> {
     // Idle HTTP connections would hold the edge for its whole grace.
-    await Promise.all([this.#edge.close(closeGraceMs), this.#http?.close()]);
+    const http = await this.#httpStart?.catch(() => null);
+    await Promise.all([this.#edge.close(closeGraceMs), http?.close()]);
     this.#gateway.close();
     rmSync(this.#ownSocketDir ?? this.#socketPath, { recursive: true, force: true });
   }
@@ -132,30 +145,26 @@ class ClientApi implements Api {
     return this.#config.maxRequestBytes + grpcOverheadBytes;
   }
 
-  #startHttp(
-    server: EtcdServer,
-    fatal: (message: string, fields: Readonly<Record<string, unknown>>) => void,
-  ): Promise<HttpThread> {
+  #httpData(): HttpWorkerData {
     const config = this.#config;
-    rmSync(this.#socketPath, { force: true });
-    return HttpThread.start({
-      data: {
-        socketPath: this.#sharesPort ? this.#socketPath : undefined,
-        listeners: config.listenClientHttpUrls.map(({ hostname, port }) => ({ host: hostname, port })),
-        mailboxHandle: this.#gateway.handle,
-        served: this.methodPaths,
-        enableGateway: config.enableGrpcGateway,
-        corsOrigins: config.cors,
-        hostWhitelist: config.hostWhitelist,
-        serverVersion: serverVersionText,
-        messageBytesMax: this.#messageBytesMax,
-        requestTimeoutMs: 5000 + 2 * config.electionTimeout,
-        state: stateOf(server),
-      },
-      metricsTexts: () => Promise.all([registry.text(), server.applyMetrics(), this.#processMetrics.text()]),
-      logger: this.#logger,
-      onFailure: (error) => fatal("the HTTP thread failed", { error: error.message, stack: error.stack }),
-    });
+    return {
+      socketPath: this.#sharesPort ? this.#socketPath : undefined,
+      listeners: config.listenClientHttpUrls.map(({ hostname, port }) => ({ host: hostname, port })),
+      mailboxHandle: this.#gateway.handle,
+      served: this.methodPaths,
+      enableGateway: config.enableGrpcGateway,
+      corsOrigins: config.cors,
+      hostWhitelist: config.hostWhitelist,
+      serverVersion: serverVersionText,
+      messageBytesMax: this.#messageBytesMax,
+      requestTimeoutMs: 5000 + 2 * config.electionTimeout,
+      state: unknownState,
+    };
+  }
+
+  async #metricsTexts(): Promise<readonly string[]> {
+    const apply = (await this.#server?.applyMetrics()) ?? "";
+    return [registry.text(), apply, await this.#processMetrics.text()];
   }
 }
 

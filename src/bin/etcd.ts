@@ -96,6 +96,7 @@ class Member {
   }
 
   async start(config: Config): Promise<void> {
+    const fatal = (message: string, fields: Readonly<Record<string, unknown>>): never => this.fail(message, fields);
     const api = startApi(config, this.#logger);
     this.#api = api;
     this.#logger.info("starting an etcd server", {
@@ -110,7 +111,8 @@ class Member {
       config,
       methods: api.methodPaths,
       logger: this.#logger,
-      fatal: (message, fields) => this.fail(message, fields),
+      dataDirHeld: () => api.startHttp(fatal),
+      fatal,
       unblocked: () => api.wake(),
       stateChanged: () => api.stateChanged(),
     });
@@ -122,7 +124,7 @@ class Member {
     });
     await server.core.ready;
     this.#logger.info("ready to serve client requests");
-    await api.serve(server, (message, fields) => this.fail(message, fields));
+    await api.serve(server);
   }
 
   /** The member cannot go on. What was acknowledged is in the log; nothing more is written. */

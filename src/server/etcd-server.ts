@@ -21,6 +21,8 @@ export interface ServerSurroundings {
   /** Paths of the edge's methods, by method index. */
   readonly methods: readonly string[];
   readonly logger: Logger;
+  /** The data folder is this process's own from now on; what needs it may start beside the member. */
+  readonly dataDirHeld: () => void;
   /** The member cannot go on: log and end the process. */
   readonly fatal: FatalHandler;
   /** More calls may be taken again, after `blocked` was true. */

@@ -434,6 +434,7 @@ export class MemberCore {
         this.#members = event.members;
         this.#loop.confChangeApplied(event.index, (node) => node.applyConfChange(confChangeOf(event), event.index));
         this.#confChanges.applied(event);
+        this.#campaignAlone();
         break;
       case "clusterVersion":
         this.#clusterVersion = event.version;

@@ -58,6 +58,7 @@ const segmentBytes = 64 << 20;
 export async function openStorage(surroundings: ServerSurroundings, hooks: StorageHooks): Promise<OpenedStorage> {
   const { config, logger } = surroundings;
   const dataDir = holdDataDir(config.dataDir, config.walDir, logger);
+  surroundings.dataDirHeld();
   try {
     return dataDir.fresh ? await create(surroundings, hooks, dataDir) : await reopen(surroundings, hooks, dataDir);
   } catch (error) {
