@@ -33,10 +33,13 @@ const blobBytes = 32 << 10;
 let pair: Awaited<ReturnType<typeof startPair>>;
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 
+/** One connection a member: a client a call would take most of the test's time. */
+const clients = new Map<number, GrpcClient>();
+
 const call = async (port: number, method: string, message: string, plain: JsonObject): Promise<JsonObject> => {
-  const client = new GrpcClient(port);
+  const client = clients.get(port) ?? new GrpcClient(port);
+  clients.set(port, client);
   const reply = await client.unary(`/etcdserverpb.${method}`, encodeMessage(`etcdserverpb.${message}Request`, plain));
-  client.close();
   assert.equal(reply.status, 0, reply.message);
   return decodeMessage(`etcdserverpb.${message}Response`, reply.messages[0]!).plain;
 };
@@ -79,6 +82,31 @@ const openSnapshot = (path: string): BoltFile => BoltFile.open(path, statSync(pa
 
 const hashKv = (port: number): Promise<JsonObject> => call(port, "Maintenance/HashKV", "HashKV", {});
 
+/** Restores the file for a real etcd, which must then say and hold the same as our member. */
+const comparedAfterRestore = async (file: string, hash: unknown): Promise<void> => {
+  const { port } = pair.ours.member;
+  const dataDir = `${file}.restored`;
+  const [clientPort = 0, peerPort = 0] = await freePorts(2);
+  const peer = `http://127.0.0.1:${peerPort}`;
+  const restored = await runProgram(binaries.etcdutl, [
+    ...["snapshot", "restore", file, `--data-dir=${dataDir}`],
+    ...[`--initial-cluster=default=${peer}`, `--initial-advertise-peer-urls=${peer}`],
+  ]);
+  assert.equal(restored.code, 0, restored.stderr);
+  const etcd = await Member.start({ command: [binaries.etcd], dataDir, clientPort, peerPort });
+  try {
+    assert.equal((await hashKv(clientPort))["hash"], hash);
+    const range = { key: base64("\0"), range_end: base64("\0") };
+    const [theirs, mine] = await Promise.all([clientPort, port].map((one) => call(one, "KV/Range", "Range", range)));
+    assert.deepEqual(theirs!["kvs"], mine!["kvs"]);
+    await put(clientPort, "after", Buffer.from("x"));
+  } finally {
+    clients.get(clientPort)?.close();
+    clients.delete(clientPort);
+    await etcd.kill();
+  }
+};
+
 before(async () => {
   if (skip !== false) return;
   folder = await temporaryFolder();
@@ -88,6 +116,7 @@ before(async () => {
 
 after(async () => {
   if (skip !== false) return;
+  for (const client of clients.values()) client.close();
   await pair.stop();
   await folder.remove();
 });
@@ -103,24 +132,7 @@ describe("etcd's tools and ours", { skip }, () => {
     assert.equal(String(status.revision), (header as JsonObject)["revision"]);
     assert.equal(status.version, "3.7.0");
 
-    const dataDir = join(folder.path, "restored");
-    const [clientPort = 0, peerPort = 0] = await freePorts(2);
-    const peer = `http://127.0.0.1:${peerPort}`;
-    const restored = await runProgram(binaries.etcdutl, [
-      ...["snapshot", "restore", file, `--data-dir=${dataDir}`],
-      ...[`--initial-cluster=default=${peer}`, `--initial-advertise-peer-urls=${peer}`],
-    ]);
-    assert.equal(restored.code, 0, restored.stderr);
-    const etcd = await Member.start({ command: [binaries.etcd], dataDir, clientPort, peerPort });
-    try {
-      assert.equal((await hashKv(clientPort))["hash"], hash);
-      const range = { key: base64("\0"), range_end: base64("\0") };
-      const [theirs, mine] = await Promise.all([clientPort, port].map((one) => call(one, "KV/Range", "Range", range)));
-      assert.deepEqual(theirs!["kvs"], mine!["kvs"]);
-      await put(clientPort, "after", Buffer.from("x"));
-    } finally {
-      await etcd.kill();
-    }
+    await comparedAfterRestore(file, hash);
   });
 
   test("our reader finds in a real etcd's files what is there", async () => {
@@ -152,6 +164,23 @@ describe("etcd's tools and ours", { skip }, () => {
     truncateSync(file, statSync(file).size - 32 - 4096);
     assert.notEqual((await runProgram(binaries.etcdutl, ["snapshot", "status", file])).code, 0);
     assert.throws(() => BoltFile.open(file), BoltError);
+  });
+
+  test("a real etcd restored from it after a compaction", async () => {
+    const { port } = pair.ours.member;
+    const { header } = await hashKv(port);
+    const revision = Number((header as JsonObject)["revision"]);
+    await call(port, "KV/Compact", "Compaction", { revision: String(revision - 900), physical: true });
+    const file = join(folder.path, "compacted.db");
+    await etcdctl(port, "snapshot", "save", file);
+    const bolt = openSnapshot(file);
+    assert.deepEqual(checkBolt(bolt), []);
+    const keys = [...bolt.entries(bolt.bucket("meta")!)].map(({ key }) => Buffer.from(key).toString());
+    assert.ok(keys.includes("finishedCompactRev") && keys.includes("scheduledCompactRev"));
+    bolt.close();
+    const answer = await hashKv(port);
+    assert.equal(answer["compact_revision"], String(revision - 900));
+    await comparedAfterRestore(file, answer["hash"]);
   });
 });
 
