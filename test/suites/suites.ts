@@ -84,9 +84,9 @@ const script = (name: string, ...args: string[]): { command: string; args: strin
 /** The table. */
 export function allSuites(): readonly Suite[] {
   return [
-    command("format", 60, { command: bin("oxfmt"), args: ["--check", "."] }),
+    command("format", 30, { command: bin("oxfmt"), args: ["--check", "."] }),
     command("lint", 90, { command: bin("oxlint"), args: ["--type-aware", "--deny-warnings"] }),
-    command("generated code", 60, script("scripts/generate-proto.js", "--check")),
+    command("generated code", 30, script("scripts/generate-proto.js", "--check")),
     command("generated README", 30, script("scripts/generate-readme.js", "--check")),
     command("cargo fmt", 30, cargo("fmt", "--all", "--check")),
     command(
@@ -99,7 +99,7 @@ export function allSuites(): readonly Suite[] {
     { kind: "cargo", name: "cargo test", budgetS: 300, quick: true, ...cargo("test", "-p", "etcd-core", "--locked") },
     node("tidy", testFilesIn("test"), { budgetS: 60, quick: true }),
     node("suites", testFiles("test/suites"), { budgetS: 60, quick: true }),
-    node("unit", testFiles("src"), { budgetS: 180, quick: true, concurrency: 2 }),
+    node("unit", testFiles("src"), { budgetS: 280, quick: true, concurrency: 2 }),
     node("scenario", testFiles("test/scenario"), { budgetS: 120, quick: true }),
     node("simulation", testFiles("test/simulation"), { budgetS: 180, quick: true }),
     { ...command("etcd", 420, script("test/suites/prepare-etcd.js")), quick: false },
