@@ -5,7 +5,6 @@
 
 /** Service → methods. */
 export const notThereYet: Readonly<Record<string, readonly string[]>> = {
-  "etcdserverpb.Watch": ["Watch"],
   "etcdserverpb.Cluster": ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
   "etcdserverpb.Maintenance": ["Defragment", "MoveLeader", "Downgrade"],
   "etcdserverpb.Auth": [

@@ -4,6 +4,7 @@
  */
 export { etcdBinaries, etcdVersion, goProgram, type CacheResult, type EtcdBinaries } from "./etcd-cache.js";
 export { frame, GrpcClient, unframe, type GrpcReply, type RawCall } from "./grpc.js";
+export { GrpcStream } from "./grpc-stream.js";
 export { HttpClient, type HttpReply, type HttpRequest } from "./http.js";
 export { freePorts, Member, ourCommand, temporaryFolder, type Exit, type MemberOptions } from "./member.js";
 export { packageRoot } from "./package-root.js";
