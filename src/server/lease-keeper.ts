@@ -12,7 +12,7 @@ import { ErrNoLeader, type EtcdError } from "../errors/index.js";
 import { LeaseClock, Renewal, writeVarintHalves } from "../lease/index.js";
 
 /** Revokes between their proposal and apply's word that they are done. */
-const revokesMax = 256;
+const revokesMax = 512;
 /** After a pause of so many ticks, clients get one tick to have their renewals read before leases end. */
 const lateTicks = 3;
 /** InternalRaftRequest.lease_revoke. */

@@ -8,21 +8,11 @@
  *
  * Thread: main. No I/O, timer or clock of its own.
  */
-import { Quota, requestCost, type ActiveAlarm } from "../apply/index.js";
+import type { ActiveAlarm } from "../apply/index.js";
 import { autoCompactionRule } from "../config/index.js";
 import { ErrRequestTooLarge, ErrTimeout, ErrTooManyRequests, type EtcdError } from "../errors/index.js";
 import type { Member } from "../membership/index.js";
-import {
-  ConfChangeTransition,
-  none,
-  RawNode,
-  Role,
-  type ConfChangeType,
-  type ConfChangeV2,
-  type Message,
-  type SoftState,
-  type StepResult,
-} from "../raft/index.js";
+import { none, Role, type Message, type SoftState, type StepResult } from "../raft/index.js";
 import type { ApplyEvent } from "./apply-client.js";
 import { AutoCompaction } from "./auto-compaction.js";
 import { ConfChanges, type ConfChangeDone, type ConfChangeProposal } from "./conf-changes.js";
@@ -32,7 +22,9 @@ import { anonymous, type Identity } from "./proposal-builder.js";
 import { Proposals } from "./proposals.js";
 import { Publisher } from "./publisher.js";
 import { RaftLoop } from "./raft-loop.js";
-import type { MemberState, MemberSurroundings } from "./member-surroundings.js";
+import { confChangeOf, makeRawNode } from "./raft-node.js";
+import type { MemberCounters, MemberState, MemberSurroundings } from "./member-surroundings.js";
+import { QuotaCheck } from "./quota-check.js";
 import { contextBytes, contextNumber, ReadIndexQueue } from "./read-index.js";
 import { highestOwnSequence } from "./request-header.js";
 import { RequestIdGenerator } from "./request-id.js";
@@ -43,8 +35,6 @@ const applyGapMax = 5000;
 const waitingBytesMax = 64 << 20;
 /** The log in memory, in bytes, at which it is cut early. */
 const logBytesMax = 256 << 20;
-const maxSizePerMessage = 1 << 20;
-const maxInflightMessages = 512;
 
 /** Field of InternalRaftRequest. */
 const compactionField = 7;
@@ -58,7 +48,7 @@ export class MemberCore {
   readonly #reads: ReadIndexQueue;
   readonly #loop: RaftLoop;
   readonly #publisher: Publisher;
-  readonly #quota: Quota;
+  readonly #quota: QuotaCheck;
   readonly #autoCompaction: AutoCompaction | null;
   readonly #ids: RequestIdGenerator;
   /** The clock of leases, and the calls that need it. */
@@ -76,7 +66,7 @@ export class MemberCore {
     this.#surroundings = surroundings;
     this.#clusterVersion = ready.clusterVersion;
     this.#alarms = ready.alarms;
-    this.#quota = new Quota(config.quotaBackendBytes, () => surroundings.apply.progress.dbSize);
+    this.#quota = new QuotaCheck(surroundings);
     this.#members = ready.members;
     const ids = new RequestIdGenerator(identity.memberId, surroundings.startMs);
     ids.startAbove(highestOwnSequence(log.batches, ids));
@@ -98,7 +88,7 @@ export class MemberCore {
     this.#loop = new RaftLoop(
       {
         id: identity.memberId,
-        node: this.#makeNode(state),
+        node: makeRawNode(surroundings, state),
         wal: surroundings.wal,
         apply: surroundings.apply,
         transport: surroundings.transport,
@@ -112,7 +102,6 @@ export class MemberCore {
           softState: (state) => this.#onSoftState(state),
           readState: ({ index, context }) =>
             this.#reads.confirmed(contextNumber(context), index, this.#surroundings.nowMs()),
-          committed: () => {},
         },
         logger: logger.named("raft"),
       },
@@ -160,13 +149,7 @@ export class MemberCore {
     return this.#publisher.published;
   }
   /** Counters for metrics. */
-  get counters(): {
-    leaderChanges: number;
-    proposalsFailed: number;
-    proposalsPending: number;
-    slowReads: number;
-    failedReads: number;
-  } {
+  get counters(): MemberCounters {
     return {
       leaderChanges: this.#leaderChanges,
       proposalsFailed: this.#proposals.failedCount,
@@ -182,18 +165,9 @@ export class MemberCore {
     return this.#wasBlocked;
   }
 
-  /**
-   * Whether a request of InternalRaftRequest's `field` would take the database over its quota. If so it is refused,
-   * and NOSPACE is raised for this member. `bytes[start, end)` is the message, which parses.
-   */
+  /** See `QuotaCheck.exceeds`; an excess raises NOSPACE for this member. */
   exceedsQuota(field: number, bytes: Uint8Array, start: number, end: number): boolean {
-    if (this.#quota.allowsAnyTxn(end - start)) return false;
-    const cost = requestCost(field, bytes, start, end);
-    if (this.#quota.allows(cost)) return false;
-    this.#surroundings.logger.warn("message exceeded backend quota; raising alarm", {
-      "quota-size-bytes": this.#surroundings.config.quotaBackendBytes,
-      "message-cost-bytes": cost,
-    });
+    if (!this.#quota.exceeds(field, bytes, start, end)) return false;
     if (!this.#hasNoSpaceAlarm) this.#publisher.raiseNoSpace();
     return true;
   }
@@ -283,33 +257,6 @@ export class MemberCore {
     return 5000 + 2 * this.#surroundings.config.electionTimeout;
   }
 
-  #makeNode({ log, ready }: MemberState): RawNode {
-    const { config, identity, logger, prng } = this.#surroundings;
-    return new RawNode({
-      id: identity.memberId,
-      electionTicks: Math.floor(config.electionTimeout / config.heartbeatInterval),
-      heartbeatTicks: 1,
-      preVote: config.preVote,
-      checkQuorum: true,
-      maxSizePerMessage,
-      maxInflightMessages,
-      maxUncommittedSize: Number.POSITIVE_INFINITY,
-      maxApplyingSize: waitingBytesMax,
-      asyncStorageWrites: true,
-      prng,
-      logger: logger.named("raft"),
-      snapshot: () => null,
-      initialState: {
-        hardState: log.hardState,
-        confState: ready.confState ?? log.mark.confState,
-        prevIndex: log.mark.index,
-        prevTerm: log.mark.term,
-        entries: log.batches,
-        applied: ready.consistentIndex,
-      },
-    });
-  }
-
   /** The sole voter need not wait for an election timeout: nobody else could lead. */
   #campaignAlone(): void {
     if (this.#softState.lead !== none || this.#softState.role !== Role.Follower) return;
@@ -328,7 +275,7 @@ export class MemberCore {
     this.#reads.tick(now);
     this.#proposals.expire(now);
     this.#publisher.tick(now);
-    this.#compactIfDue(now);
+    this.#autoCompaction?.tick(now, { ...this.#surroundings.apply.progress, isLeader: this.isLeader });
     this.leases.tick();
     this.#surroundings.replies.flush();
     this.#checkUnblocked();
@@ -367,11 +314,6 @@ export class MemberCore {
         return refusal;
       },
     });
-  }
-
-  #compactIfDue(now: number): void {
-    const { revision, compactRevision } = this.#surroundings.apply.progress;
-    this.#autoCompaction?.tick(now, { revision, compactRevision, isLeader: this.isLeader });
   }
 
   /** A request of the server itself, for which no call waits. */
@@ -455,10 +397,4 @@ export class MemberCore {
     }
     this.#surroundings.replies.flush();
   }
-}
-
-/** A change that apply has refused reaches Raft without a node, so that it does nothing. */
-function confChangeOf({ accepted, nodeId, changeType }: Extract<ApplyEvent, { type: "confChange" }>): ConfChangeV2 {
-  const type = changeType as ConfChangeType;
-  return { transition: ConfChangeTransition.Auto, changes: [{ type, nodeId: accepted ? nodeId : none }] };
 }

@@ -49,3 +49,13 @@ export interface MemberState {
   readonly log: ReplayedLog;
   readonly ready: ApplyReady;
 }
+
+/** What a member counts, for metrics. */
+export interface MemberCounters {
+  readonly leaderChanges: number;
+  readonly proposalsFailed: number;
+  readonly proposalsPending: number;
+  /** Late or stale answers to a ReadIndex. */
+  readonly slowReads: number;
+  readonly failedReads: number;
+}

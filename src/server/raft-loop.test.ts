@@ -65,7 +65,7 @@ function rig() {
       waiters,
       ids,
       truncation,
-      hooks: { softState: () => {}, readState: () => {}, committed: () => {} },
+      hooks: { softState: () => {}, readState: () => {} },
       logger: silentLogger,
     },
     hardState,

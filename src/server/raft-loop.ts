@@ -44,8 +44,6 @@ export interface RaftLoopHooks {
   /** Leader or role have changed. */
   softState(state: SoftState): void;
   readState(state: ReadState): void;
-  /** The commit index has moved. */
-  committed(index: number): void;
 }
 
 /** Storage work under way, and what to deliver when it is done. */
@@ -169,7 +167,6 @@ export class RaftLoop {
     if (index <= this.#commitIndex) return;
     this.#commitIndex = index;
     this.#commitUnwritten = true;
-    this.#options.hooks.committed(index);
   }
 
   /** Commit alone need not be durable (figure 2), so it waits for the next append and costs no fsync of its own. */

@@ -1,0 +1,199 @@
+/** The keeper with a stand-in for apply: revokes on their way, held keepalives, leadership, pauses. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LeaseOp } from "../apply/index.js";
+import type { EtcdError } from "../errors/index.js";
+import { callHeaderBytes, CallBatchReader } from "../native/index.js";
+import { LeaseKeeper } from "./lease-keeper.js";
+
+interface Call {
+  readonly callId: number;
+  readonly minAppliedIndex: number;
+  readonly op: number;
+  readonly id: number;
+  readonly number: number;
+}
+
+class Rig {
+  now = 1000;
+  leads = true;
+  commit = 7;
+  readonly proposed: Uint8Array[] = [];
+  readonly calls: Call[] = [];
+  readonly failed: { callId: number; text: string }[] = [];
+  /** Comes with the next poll. */
+  untold: (() => void) | null = null;
+  readonly keeper = new LeaseKeeper({
+    nowMs: () => this.now,
+    heartbeatMs: 100,
+    electionMs: 1000,
+    timeoutMs: 7000,
+    isLeader: () => this.leads,
+    commitIndex: () => this.commit,
+    pollApply: () => {
+      this.untold?.();
+      this.untold = null;
+    },
+    propose: (field, message) => {
+      assert.equal(field, 9);
+      this.proposed.push(message.slice());
+    },
+    flush: () => {},
+    fail: (callId: number, error: EtcdError) => void this.failed.push({ callId, text: error.message }),
+    handOver: (index, records, length) => this.#handOver(index, records, length),
+  });
+
+  constructor() {
+    this.keeper.leadershipChanged(true);
+    this.keeper.tick();
+  }
+
+  /** A LEASES message of one event. */
+  event(id: number, ttl: number): void {
+    const view = new DataView(new ArrayBuffer(8 + 24));
+    view.setUint32(0, 4, true);
+    view.setUint32(4, 1, true);
+    view.setUint32(8, id, true);
+    view.setFloat64(16, ttl, true);
+    this.keeper.events(view, 0);
+  }
+
+  /** Ticks as a member's clock does. */
+  pass(milliseconds: number): void {
+    for (let i = 0; i < milliseconds; i += 100) {
+      this.now += 100;
+      this.keeper.tick();
+    }
+  }
+
+  #handOver(minAppliedIndex: number, records: Uint8Array, length: number): void {
+    const reader = new CallBatchReader();
+    reader.reset(records, length);
+    const view = new DataView(records.buffer);
+    while (reader.next()) {
+      const at = reader.recordStart + callHeaderBytes;
+      this.calls.push({
+        callId: reader.callId,
+        minAppliedIndex,
+        op: view.getUint32(at, true),
+        id: view.getUint32(at + 8, true),
+        number: view.getFloat64(at + 16, true),
+      });
+    }
+  }
+}
+
+test("an ended lease is revoked through the log, once, and counted when it is gone", () => {
+  const rig = new Rig();
+  rig.event(300, 2);
+  rig.pass(1900);
+  assert.equal(rig.proposed.length, 0);
+  rig.pass(200);
+  assert.deepEqual(
+    rig.proposed.map((message) => [...message]),
+    [[0x08, 0xac, 0x02]],
+  );
+  rig.pass(1000);
+  assert.equal(rig.proposed.length, 1);
+  rig.event(300, 0);
+  assert.deepEqual([rig.keeper.expiredCount, rig.keeper.count], [1, 0]);
+});
+
+test("ten thousand leases that end together are all asked for as fast as apply makes them go", () => {
+  const rig = new Rig();
+  for (let id = 1; id <= 10_000; id++) rig.event(id, 2);
+  rig.pass(2200);
+  let done = 0;
+  let most = 0;
+  while (done < rig.proposed.length) {
+    most = Math.max(most, rig.proposed.length - done);
+    const message = rig.proposed[done++]!;
+    rig.event(message[1]! < 0x80 ? message[1]! : (message[1]! & 0x7f) | (message[2]! << 7), 0);
+  }
+  assert.equal(done, 10_000);
+  assert.equal(rig.keeper.count, 0);
+  assert.ok(most <= 512, `${most} on their way`);
+});
+
+test("after a pause, renewals that were waiting come first", () => {
+  const rig = new Rig();
+  rig.event(1, 2);
+  rig.now += 60_000;
+  rig.keeper.tick();
+  assert.equal(rig.proposed.length, 0);
+  assert.notEqual(rig.keeper.keepAlive(5, 1, 0, 0), -1);
+  rig.pass(1900);
+  assert.equal(rig.proposed.length, 0);
+  rig.pass(300);
+  assert.equal(rig.proposed.length, 1);
+});
+
+test("a keepalive is answered by apply, for an unknown lease once what is committed is applied", () => {
+  const rig = new Rig();
+  rig.event(1, 20);
+  assert.equal(rig.keeper.keepAlive(5, 1, 0, 0), 0);
+  assert.equal(rig.keeper.keepAlive(5, 2, 0, 0), 7);
+  assert.equal(rig.keeper.keepAlive(5, 1, 0, 7), 7, "the stream's order is kept");
+  rig.keeper.endStream(5, 0, "", 7);
+  rig.keeper.flush();
+  assert.deepEqual(
+    rig.calls.map(({ op, minAppliedIndex, id }) => [op, minAppliedIndex, id]),
+    [
+      [LeaseOp.KeepAlive, 0, 1],
+      [LeaseOp.KeepAlive, 7, 2],
+      [LeaseOp.KeepAlive, 7, 1],
+      [LeaseOp.End, 7, 0],
+    ],
+  );
+});
+
+test("what apply has told but main has not read counts as known", () => {
+  const rig = new Rig();
+  rig.untold = () => rig.event(3, 20);
+  assert.equal(rig.keeper.keepAlive(5, 3, 0, 0), 0);
+  rig.untold = () => rig.event(4, 20);
+  rig.keeper.timeToLive(6, 4, 0, true);
+  rig.keeper.flush();
+  assert.equal(Math.round(rig.calls[1]!.number), 20_000);
+});
+
+test("a keepalive of a lease about to end waits for that", () => {
+  const rig = new Rig();
+  rig.event(1, 2);
+  rig.pass(2200);
+  let ended = 0;
+  rig.keeper.onEnded = () => {
+    ended++;
+    assert.equal(rig.keeper.keepAlive(5, 1, 0, 0), rig.commit);
+  };
+  assert.equal(rig.keeper.keepAlive(5, 1, 0, 0), -1);
+  rig.event(1, 0);
+  assert.equal(ended, 1);
+  assert.equal(rig.calls.length, 1);
+});
+
+test("without leadership nothing ends, and questions wait for a leader, but not for ever", () => {
+  const rig = new Rig();
+  rig.event(1, 2);
+  rig.leads = false;
+  rig.keeper.leadershipChanged(false);
+  rig.pass(10_000);
+  assert.equal(rig.proposed.length, 0);
+  assert.equal(rig.keeper.keepAlive(5, 1, 0, 0), -1);
+  rig.keeper.timeToLive(6, 1, 0, false);
+  rig.pass(5000);
+  rig.keeper.timeToLive(7, 1, 0, false);
+  rig.pass(3000);
+  assert.deepEqual(rig.failed, [{ callId: 6, text: "etcdserver: no leader" }]);
+  rig.leads = true;
+  rig.keeper.leadershipChanged(true);
+  rig.keeper.flush();
+  assert.deepEqual(
+    rig.calls.map(({ callId, number }) => [callId, Math.round(number)]),
+    [[7, 3000]],
+  );
+  rig.pass(2900);
+  assert.equal(rig.proposed.length, 0);
+  rig.pass(300);
+  assert.equal(rig.proposed.length, 1);
+});
