@@ -28,8 +28,7 @@ import type { ApplyMessageReader } from "./messages.js";
 import type { ApplyMetrics, ApplyOp } from "./metrics.js";
 import { leaseCost, putCost, Quota, txnCost } from "./quota.js";
 import { RangeDeleter } from "./range-deleter.js";
-import { refusalOf } from "./range-status.js";
-import { CompactionFields, DeleteRangeFields, PutFields } from "./requests.js";
+import { DeleteRangeFields, PutFields } from "./requests.js";
 import { headerBytesMax, type HeaderWriter } from "./response.js";
 import { refuseTooLarge, responseBytesMax } from "./response-bound.js";
 import { TxnWriter } from "./txn-writer.js";
@@ -84,7 +83,6 @@ export class Applier {
   readonly #entry = new EntryFields();
   readonly #put = new PutFields();
   readonly #delete = new DeleteRangeFields();
-  readonly #compaction = new CompactionFields();
   readonly #writeHeader = (revision: number, bytes: Uint8Array, at: number): number =>
     this.#header.write(revision, bytes, at);
   #appliedIndex: number;
@@ -311,21 +309,9 @@ export class Applier {
     reply.clear();
   }
 
-  /** One that is physical is answered when it is done; but not one that asks for a revision yet to come. */
   #applyCompaction(start: number, end: number): EtcdErrorClass | null {
     if (this.#corrupt) return this.#answered(ErrCorrupt);
-    const { compactor } = this.#options;
-    const fields = this.#compaction;
-    fields.read(this.#bytes, start, end);
-    const refusal = refusalOf(this.#store.compact(fields.revision));
-    if (refusal === null) compactor.start();
-    if (this.#callId !== 0 && fields.physical && (refusal === null || refusal === ErrCompacted)) {
-      compactor.answerWhenDone(this.#callId, this.#message!.raftTerm, refusal);
-    } else if (this.#callId !== 0 && refusal === null) {
-      const at = this.#replies.begin(this.#callId, ReplyKind.MessageAndEnd, headerBytesMax);
-      this.#replies.finish(this.#header.write(this.#store.currentRevision, this.#replies.bytes, at));
-    } else this.#answered(refusal);
-    return refusal;
+    return this.#options.compactor.apply(this.#bytes, start, end, this.#callId, this.#message!.raftTerm);
   }
 
   #applyLeaseGrant(start: number, end: number): EtcdErrorClass | null {

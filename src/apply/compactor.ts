@@ -7,13 +7,15 @@
  * No slice runs while an entry is under way (a long delete): what a compaction removes is no entry's effect.
  */
 import type { Logger } from "../base/index.js";
-import type { EtcdErrorClass } from "../errors/index.js";
+import { ErrCompacted, type EtcdErrorClass } from "../errors/index.js";
 import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
 import type { Backend } from "../storage/backend/index.js";
 import { CompactionStep, type Compaction, type KeyValueHash, type MvccStore } from "../storage/mvcc/index.js";
 import { bytesText, durationText } from "./compaction-log.js";
 import type { Clock } from "./clock.js";
 import type { ApplyMetrics } from "./metrics.js";
+import { refusalOf } from "./range-status.js";
+import { CompactionFields } from "./requests.js";
 import { headerBytesMax, type HeaderWriter } from "./response.js";
 
 const defaultBatchLimit = 1000;
@@ -53,6 +55,7 @@ export class Compactor {
   readonly #options: CompactorOptions;
   readonly #batchLimit: number;
   readonly #sleepMs: number;
+  readonly #fields = new CompactionFields();
   #waiting: Waiting[] = [];
   #running = false;
   #stopped = false;
@@ -65,8 +68,27 @@ export class Compactor {
     this.#sleepMs = sleepMs > 0 ? sleepMs : defaultSleepMs;
   }
 
+  /**
+   * Schedules the CompactionRequest `bytes[start, end)` of the entry in hand, and answers the call (0: nobody waits);
+   * what refuses it, or null. One that is physical is answered when it is done, and so is one to a revision that
+   * another has passed; but not one that asks for a revision yet to come.
+   */
+  apply(bytes: Uint8Array, start: number, end: number, callId: number, raftTerm: number): EtcdErrorClass | null {
+    const { store, replies } = this.#options;
+    const fields = this.#fields;
+    fields.read(bytes, start, end);
+    const refusal = refusalOf(store.compact(fields.revision));
+    if (refusal === null) this.#start();
+    if (callId === 0) return refusal;
+    if (fields.physical && (refusal === null || refusal === ErrCompacted)) {
+      this.#answerWhenDone({ callId, raftTerm, refusal });
+    } else if (refusal !== null) replies.status(callId, refusal.code, refusal.message);
+    else this.#reply(callId, raftTerm);
+    return refusal;
+  }
+
   /** Carries out what is scheduled and not done. */
-  start(): void {
+  #start(): void {
     if (this.#running || this.#stopped || this.#options.store.pendingCompactions.length === 0) return;
     this.#running = true;
     this.#run().catch((error: unknown) => this.#options.fatal(error));
@@ -77,7 +99,7 @@ export class Compactor {
     for (const { revision } of this.#options.store.pendingCompactions) {
       this.#options.logger.info("resume scheduled compaction", { "scheduled-compact-revision": revision });
     }
-    this.start();
+    this.#start();
   }
 
   /** Nothing more is done, and the backend not touched again. */
@@ -85,13 +107,10 @@ export class Compactor {
     this.#stopped = true;
   }
 
-  /**
-   * Answers the call once every compaction scheduled so far is done and on the disk: with `refusal` if there is one,
-   * as etcd does for a compaction to a revision that another has passed.
-   */
-  answerWhenDone(callId: number, raftTerm: number, refusal: EtcdErrorClass | null): void {
+  /** Answers the call once every compaction scheduled so far is done and on the disk. */
+  #answerWhenDone(call: Omit<Waiting, "revision">): void {
     const pending = this.#options.store.pendingCompactions.at(-1);
-    this.#waiting.push({ callId, raftTerm, revision: pending?.revision ?? -1, refusal });
+    this.#waiting.push({ ...call, revision: pending?.revision ?? -1 });
     if (pending === undefined) this.#answer();
   }
 
@@ -172,19 +191,22 @@ export class Compactor {
   }
 
   #answer(): void {
-    const { store, replies, header, wake } = this.#options;
+    const { store, replies, wake } = this.#options;
     const first = store.pendingCompactions[0]?.revision ?? Infinity;
     const due = this.#waiting.filter(({ revision }) => revision < first);
     this.#waiting = this.#waiting.filter(({ revision }) => revision >= first);
     for (const { callId, raftTerm, refusal } of due) {
       if (refusal !== null) replies.status(callId, refusal.code, refusal.message);
-      else {
-        header.raftTerm = raftTerm;
-        const at = replies.begin(callId, ReplyKind.MessageAndEnd, headerBytesMax);
-        replies.finish(header.write(store.currentRevision, replies.bytes, at));
-      }
+      else this.#reply(callId, raftTerm);
     }
     if (due.length > 0) wake();
+  }
+
+  #reply(callId: number, raftTerm: number): void {
+    const { store, replies, header } = this.#options;
+    header.raftTerm = raftTerm;
+    const at = replies.begin(callId, ReplyKind.MessageAndEnd, headerBytesMax);
+    replies.finish(header.write(store.currentRevision, replies.bytes, at));
   }
 
   #log(compaction: Compaction, { hash, revision, compactRevision }: KeyValueHash, milliseconds: number): void {
