@@ -24,6 +24,13 @@ export interface ErrorSink {
   flush(): void;
 }
 
+/** How much Raft puts into one message, leaves unacknowledged with one follower, and hands to apply at a time. */
+export interface RaftLimits {
+  readonly maxSizePerMessage: number;
+  readonly maxInflightMessages: number;
+  readonly maxApplyingSize: number;
+}
+
 /** What a member runs on. */
 export interface MemberSurroundings {
   readonly config: Config;
@@ -34,6 +41,8 @@ export interface MemberSurroundings {
   readonly replies: ErrorSink;
   readonly logger: Logger;
   readonly prng: Prng;
+  /** etcd's when not given; a simulation's are small, so that they are reached. */
+  readonly limits?: RaftLimits;
   /** Milliseconds that never go back. */
   readonly nowMs: () => number;
   /** Wall clock at the start, in ms since 1970: the middle part of request IDs. */

@@ -3,15 +3,13 @@
  */
 import { ConfChangeTransition, none, RawNode, type ConfChangeType, type ConfChangeV2 } from "../raft/index.js";
 import type { ApplyEvent } from "./apply-client.js";
-import type { MemberState, MemberSurroundings } from "./member-surroundings.js";
+import type { MemberState, MemberSurroundings, RaftLimits } from "./member-surroundings.js";
 
-const maxSizePerMessage = 1 << 20;
-const maxInflightMessages = 512;
-/** A round trip to apply takes milliseconds: etcd's limit, that of a message, would throttle what is on its way. */
-const maxApplyingSize = 64 << 20;
+/** etcd's limits, save one: a round trip to apply takes milliseconds, and etcd's own would throttle what is under way. */
+const raftLimits: RaftLimits = { maxSizePerMessage: 1 << 20, maxInflightMessages: 512, maxApplyingSize: 64 << 20 };
 
 export function makeRawNode(
-  { config, identity, logger, prng }: MemberSurroundings,
+  { config, identity, logger, prng, limits = raftLimits }: MemberSurroundings,
   { log, ready }: MemberState,
 ): RawNode {
   return new RawNode({
@@ -20,10 +18,8 @@ export function makeRawNode(
     heartbeatTicks: 1,
     preVote: config.preVote,
     checkQuorum: true,
-    maxSizePerMessage,
-    maxInflightMessages,
+    ...limits,
     maxUncommittedSize: Number.POSITIVE_INFINITY,
-    maxApplyingSize,
     asyncStorageWrites: true,
     prng,
     logger: logger.named("raft"),
