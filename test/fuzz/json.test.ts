@@ -1,8 +1,7 @@
 /** The JSON gateway's two directions against Go's encoding/json and protojson: every byte and every error text. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { decodeJson } from "../../src/api/http/json-decode.js";
-import { encodeJson } from "../../src/api/http/json-encode.js";
+import { decodeJson, encodeJson } from "../../src/api/http/index.js";
 import { methods, type MessageDescriptor } from "../../src/proto/index.js";
 import { chooseSeed, Prng } from "../support/index.js";
 import { brokenJson, someJson } from "./json-cases.js";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { join } from "node:path";
-import { KvValidator } from "../../src/api/grpc/validate-kv.js";
+import { KvValidator } from "../../src/api/grpc/index.js";
 import { encodeTxnRequest, type RequestOpInit, type TxnRequestInit } from "../../src/proto/index.js";
 import { chooseSeed, etcdBinaries, freePorts, GrpcClient, Member, Prng, temporaryFolder } from "../support/index.js";
 import { plainSpaces } from "./oracle.js";

@@ -6,7 +6,7 @@
  * that is done, and with it all that the stream asks later.
  * Thread: main.
  */
-import { EtcdError, GrpcCode, ErrTooManyRequests, unmarshalMessageError } from "../../errors/index.js";
+import { type EtcdError, GrpcCode, ErrTooManyRequests, unmarshalMessageError } from "../../errors/index.js";
 import {
   decodeLeaseGrantRequest,
   decodeLeaseKeepAliveRequest,

@@ -6,5 +6,7 @@
  */
 export type { HttpWorkerData } from "./http-messages.js";
 export { HttpThread, type HttpThreadOptions } from "./http-thread.js";
+export { decodeJson } from "./json-decode.js";
+export { encodeJson } from "./json-encode.js";
 export { type ServerState, unknownState } from "./server-state.js";
 export { loadUws, UwsMissingError } from "./uws.js";

@@ -1,0 +1,8 @@
+/**
+ * The RPCs that are served: which there are, how a call is checked, and who answers it.
+ * Thread: main. Invariants: those of `dispatcher.ts` and `validate-kv.ts`.
+ */
+export { Dispatcher } from "./dispatcher.js";
+export { methodKind, servedMethods } from "./methods.js";
+export { addGrpcMetrics } from "./metrics.js";
+export { KvValidator } from "./validate-kv.js";
