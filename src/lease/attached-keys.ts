@@ -2,7 +2,7 @@
  * Which key is attached to which lease, both ways: a hash table from the key's name, and a list for each lease.
  * On typed arrays throughout: some 60 bytes a key beside its name, and nothing for the garbage collector to walk.
  */
-import { grown, IdTable } from "./id-table.js";
+import { grown, type IdTable } from "./id-table.js";
 import { KeyBytes } from "./key-bytes.js";
 
 const sizeMin = 16;

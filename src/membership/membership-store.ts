@@ -201,7 +201,8 @@ export class MembershipStore implements Membership {
 
   #loadDowngrade(bytes: Uint8Array): void {
     const row = JSON.parse(text(bytes)) as { enabled?: unknown; "target-version"?: unknown };
-    this.#downgrade = { enabled: row.enabled === true, targetVersion: String(row["target-version"] ?? "") };
+    const target = row["target-version"];
+    this.#downgrade = { enabled: row.enabled === true, targetVersion: typeof target === "string" ? target : "" };
   }
 
   #save(member: Member): void {

@@ -166,7 +166,9 @@ export class Client {
     // Node counts what it has yet to send, too, and would give up at 10 MB.
     this.session = http2.connect(`http://127.0.0.1:${port}`, { maxSessionMemory: 1000, ...options });
     this.session.on("error", () => {});
-    this.session.on("goaway", (code) => (this.goaway = code));
+    this.session.on("goaway", (code: number) => {
+      this.goaway = code;
+    });
   }
 
   open(path: string, headers: http2.OutgoingHttpHeaders = {}): http2.ClientHttp2Stream {
@@ -196,7 +198,9 @@ export function outcome(stream: http2.ClientHttp2Stream): Promise<Outcome> {
     let first: http2.IncomingHttpHeaders = {};
     let last: http2.IncomingHttpHeaders = {};
     stream.on("response", (headers) => (first = headers));
-    stream.on("trailers", (headers) => (last = headers));
+    stream.on("trailers", (headers: http2.IncomingHttpHeaders) => {
+      last = headers;
+    });
     stream.on("data", (chunk: Buffer) => chunks.push(chunk));
     stream.on("close", () => {
       const trailersOnly = first["grpc-status"] !== undefined;

@@ -151,7 +151,7 @@ export class World {
     while (timeline.nextAt <= time) {
       timeline.step();
       // What promises and microtasks do belongs to the event.
-      await null;
+      await Promise.resolve();
       if (this.#failure !== null) throw this.#failure;
       if (done()) return true;
     }

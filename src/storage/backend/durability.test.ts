@@ -20,7 +20,7 @@ const hasStrace = spawnSync("strace", ["-o", "/dev/null", "true"]).status === 0;
 const rounds = 8;
 
 function openIn(directory: string, options: Partial<LmdbBackendOptions> = {}): LmdbBackend {
-  const onFatal = (error: Error): void => void console.log(`fatal ${error.message}`);
+  const onFatal = (error: Error): void => console.log(`fatal ${error.message}`);
   return LmdbBackend.open({ directory: join(directory, "lmdb"), ...lmdbBackendDefaults, onFatal, ...options });
 }
 
