@@ -296,6 +296,38 @@ test("2,500 revisions of history come a thousand a response", { skip }, async ()
   );
 });
 
+test("fragments are cut where etcd cuts them", { skip }, async () => {
+  const stream = sides[0]!.streams.length;
+  for (const side of sides) side.open();
+  const create = { key: base64("f"), range_end: base64("g"), fragment: true };
+  for (const side of sides) side.request(stream, { create_request: create });
+  for (const side of sides) side.request(stream, { create_request: { ...create, prev_kv: true } });
+  for (let round = 0; round < 2; round++) {
+    for (let i = 0; i < 60; i++) {
+      const put = { key: base64(`f${i}`), value: base64("x".repeat(15_000 + 37 * i)) };
+      await Promise.all(sides.map((side) => side.call("KV/Put", put)));
+    }
+  }
+  await both(
+    (side) => side.call("KV/DeleteRange", { key: base64("f"), range_end: base64("g") }) as Promise<JsonObject>,
+    "delete",
+  );
+  // Both are told of all of it: a progress request would only be dropped while so much is on its way.
+  const groups = (await both(async (side) => {
+    const over = new Set<Json | undefined>();
+    const isOver = (response: JsonObject): boolean => {
+      const list = (response["events"] ?? []) as readonly JsonObject[];
+      if (response["fragment"] !== true && list.some((event) => event["type"] === 1)) over.add(response["watch_id"]);
+      return over.size === 2;
+    };
+    return byWatch(await side.until(stream, isOver, null)) as unknown as JsonObject;
+  }, "fragments")) as unknown as Record<string, JsonObject[]>;
+  assert.ok(
+    groups["1"]!.some((response) => response["fragment"] === true),
+    "nothing was cut",
+  );
+});
+
 test("progress is notified on its own", { skip }, async () => {
   const stream = sides[0]!.streams.length;
   for (const side of sides) side.open();
