@@ -7,7 +7,13 @@ export { BootstrapError, encodeLogMetadata, firstEntries, ReplayedLog, type Memb
 export { DataDirError, pairIdBytes } from "./data-dir.js";
 export { EtcdServer, type ServerSurroundings } from "./etcd-server.js";
 export { MemberCore } from "./member-core.js";
-export { type ErrorSink, type MemberApply, type MemberState, type MemberSurroundings } from "./member-surroundings.js";
+export {
+  type ErrorSink,
+  type MemberApply,
+  type MemberState,
+  type MemberSurroundings,
+  type RaftLimits,
+} from "./member-surroundings.js";
 export { addServerMetrics } from "./metrics.js";
 export { anonymous, type Identity } from "./proposal-builder.js";
 export { Replies } from "./replies.js";

@@ -2,7 +2,7 @@
 import { Chance } from "./chance.js";
 import type { FaultPoint } from "./log-door.js";
 import { fairWeather, type Weather } from "./network.js";
-import { operationKinds, type Fault, type Operation, type OperationKind, type Scenario } from "./scenario.js";
+import { leader, operationKinds, type Fault, type Operation, type OperationKind, type Scenario } from "./scenario.js";
 
 /** How long a run's faults go on, and how much its clients do. */
 export interface Length {
@@ -29,6 +29,8 @@ const drawnFaults = [
   "isolate",
   "oneWay",
   "bridge",
+  "starve",
+  "mute",
   "weather",
   "slowDisk",
   "hungDisk",
@@ -72,6 +74,11 @@ class Drawing {
       preVote: !chance.oneIn(4),
       snapshotCount: this.#members > 1 ? 100_000 : chance.pick([10, 50, 200, 100_000]),
       catchupEntries: chance.pick([1, 10, 5000]),
+      limits: {
+        maxSizePerMessage: chance.pick([1, 60, 300, 1 << 20]),
+        maxInflightMessages: chance.pick([1, 3, 512]),
+        maxApplyingSize: chance.pick([200, 64 << 20]),
+      },
       durationMs: this.#length.durationMs,
       weather: this.#weather(chance.oneIn(3)),
       faults: this.#drawFaults(),
@@ -92,7 +99,7 @@ class Drawing {
 
   #drawFaults(): Fault[] {
     const chance = this.#chance;
-    const every = this.#length.faultEveryMs * chance.pick([0.5, 1, 1, 3]);
+    const every = this.#length.faultEveryMs * chance.pick([0.3, 1, 1, 3]);
     const faults: Fault[] = [];
     if (chance.oneIn(12)) return faults;
     for (let at = chance.around(every); at < this.#length.durationMs; at += chance.around(every)) {
@@ -108,7 +115,7 @@ class Drawing {
 
   #fault(kind: DrawnFault, atMs: number): Fault | null {
     const chance = this.#chance;
-    const member = chance.below(this.#members);
+    const member = chance.oneIn(3) ? leader : chance.below(this.#members);
     const downMs = chance.pick([1, 10, 200, 1000, 3000]);
     const forMs = this.#someTime();
     switch (kind) {
@@ -145,7 +152,7 @@ class Drawing {
         return { kind, atMs, member, rate: chance.pick([0.8, 0.95, 1.05, 1.2]) };
       case "bitFlip":
       case "misdirect":
-        return this.#mayDamage(member) ? { kind, atMs, member, downMs } : null;
+        return member !== leader && this.#mayDamage(member) ? { kind, atMs, member, downMs } : null;
       default:
         return { kind: "cut", atMs, forMs, links: this.#links(kind) };
     }
@@ -161,7 +168,7 @@ class Drawing {
     return true;
   }
 
-  #links(kind: "split" | "isolate" | "oneWay" | "bridge"): (readonly [number, number])[] {
+  #links(kind: "split" | "isolate" | "oneWay" | "bridge" | "starve" | "mute"): (readonly [number, number])[] {
     const chance = this.#chance;
     const all = Array.from({ length: this.#members }, (_, i) => i);
     const pairs = all.flatMap((from) => all.filter((to) => to !== from).map((to) => [from, to] as const));
@@ -171,8 +178,19 @@ class Drawing {
         const side = new Set(order.slice(0, 1 + chance.below(this.#members)));
         return pairs.filter(([from, to]) => side.has(from) !== side.has(to));
       }
-      case "isolate":
-        return pairs.filter(([from, to]) => from === order[0] || to === order[0]);
+      case "isolate": {
+        const alone = chance.oneIn(2) ? leader : order[0]!;
+        return all.flatMap((other) => [[alone, other] as const, [other, alone] as const]);
+      }
+      case "starve": {
+        // The leader reaches and hears one other at most.
+        const others = order.slice(0, -1);
+        return others.flatMap((other) => [[leader, other] as const, [other, leader] as const]);
+      }
+      case "mute": {
+        const isDeaf = chance.oneIn(2);
+        return all.map((other) => (isDeaf ? ([other, leader] as const) : ([leader, other] as const)));
+      }
       case "oneWay": {
         const side = new Set(order.slice(0, 1 + chance.below(this.#members)));
         return pairs.filter(([from, to]) => side.has(from) && !side.has(to));

@@ -1,6 +1,6 @@
 /** Makes a scenario's faults happen, each at its time. */
 import { goodManner, type SimulatedMember } from "./member.js";
-import type { Fault } from "./scenario.js";
+import { leader, type Fault } from "./scenario.js";
 import type { World } from "./world.js";
 
 export class FaultInjector {
@@ -23,7 +23,7 @@ export class FaultInjector {
 
   #member(i: number): SimulatedMember {
     const { members } = this.#world;
-    return members[i % members.length]!;
+    return i === leader ? this.#world.leader : members[i % members.length]!;
   }
 
   /** When a fault ends, unless everything has healed before. */
@@ -109,8 +109,9 @@ export class FaultInjector {
 
   #cut({ links, forMs }: Extract<Fault, { kind: "cut" }>): void {
     const { network, timeline } = this.#world;
-    for (const [from, to] of links) {
-      if (from !== to) network.cut(this.#member(from), this.#member(to), timeline.now + forMs);
+    for (const [i, j] of links) {
+      const [from, to] = [this.#member(i), this.#member(j)];
+      if (from !== to) network.cut(from, to, timeline.now + forMs);
     }
   }
 

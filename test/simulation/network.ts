@@ -8,6 +8,10 @@ import { MessageType, type Message } from "../../src/raft/index.js";
 import type { SimulatedMember } from "./member.js";
 import type { World } from "./world.js";
 
+/** Messages to a member that is down wait for it now and then, as in a peer's queue while it reconnects. */
+const heldMs = 100;
+const heldTimes = 8;
+
 /** How messages fare at present. */
 export interface Weather {
   /** One message in so many is lost; 0: none. */
@@ -72,14 +76,14 @@ export class Network {
     let at = sentAt + netChance.around(this.weather.delayMs);
     if (this.weather.ordered) at = Math.max(at, this.#arrivals.get(link) ?? 0);
     this.#arrivals.set(link, at);
-    timeline.at(at, () => {
+    const arrive = (times: number): void => {
       const { process } = to;
-      if (process === null || !to.up) {
-        this.#lose(from, to, message);
-        return;
-      }
-      trace?.message(from, to, message, sentAt, true);
-      process.deliver(message);
-    });
+      if (process !== null && to.up) {
+        trace?.message(from, to, message, sentAt, true);
+        process.deliver(message);
+      } else if (times > 0) timeline.after(heldMs, () => arrive(times - 1));
+      else this.#lose(from, to, message);
+    };
+    timeline.at(at, () => arrive(to.up || !netChance.oneIn(3) ? 0 : heldTimes));
   }
 }

@@ -3,10 +3,11 @@
  * It ends by a crash, a stop, or because it must not go on; the member's disk then holds what it left.
  */
 import {
+  ApplyMessageKind,
   ApplyMessageWriter,
   ApplyThread,
   emptyProgress,
-  progressMessageBytes,
+  leaseMessageBytesMax,
   readProgress,
   type ApplyInit,
   type ApplyProgress,
@@ -54,17 +55,26 @@ export interface ServerCall {
 /** Methods that reads may have. */
 export const methods = ["/etcdserverpb.KV/Range", "/etcdserverpb.KV/Txn", "/etcdserverpb.Maintenance/HashKV"] as const;
 
+interface ApplySideHooks {
+  readonly handed: (batch: EntryBatch, callIds: Uint32Array) => void;
+  readonly progress: () => void;
+  readonly leases: (view: DataView, start: number) => void;
+}
+
 /** Main's side of the apply thread, as ApplyClient is in the server. */
 class ApplySide implements MemberApply {
   readonly progress: ApplyProgress = emptyProgress();
   readonly toApply: SimulatedMailbox;
   readonly #writer = new ApplyMessageWriter();
   readonly #held: Uint8Array[] = [];
-  readonly #handed: (batch: EntryBatch, callIds: Uint32Array) => void;
+  readonly #hooks: ApplySideHooks;
+  readonly #inbox = new Uint8Array(4 * leaseMessageBytesMax);
+  #receiving = false;
+  toMain: SimulatedMailbox | null = null;
 
-  constructor(toApply: SimulatedMailbox, handed: (batch: EntryBatch, callIds: Uint32Array) => void) {
+  constructor(toApply: SimulatedMailbox, hooks: ApplySideHooks) {
     this.toApply = toApply;
-    this.#handed = handed;
+    this.#hooks = hooks;
   }
 
   get blocked(): boolean {
@@ -72,7 +82,7 @@ class ApplySide implements MemberApply {
   }
 
   entries(batch: EntryBatch, callIds: Uint32Array, raftTerm: number): void {
-    this.#handed(batch, callIds);
+    this.#hooks.handed(batch, callIds);
     this.#writer.entries(batch, callIds, 0, raftTerm);
     this.#send();
   }
@@ -90,18 +100,38 @@ class ApplySide implements MemberApply {
     this.#held.push(bytes.slice(0, length));
   }
 
-  /** Takes what apply has told. False: nothing. */
-  receive(from: SimulatedMailbox): boolean {
-    const inbox = new Uint8Array(64 * (mailboxPrefixBytes + progressMessageBytes));
-    const view = new DataView(inbox.buffer);
-    let any = false;
-    for (;;) {
-      const length = from.receive(inbox);
-      if (length === 0) break;
-      any = true;
-      readProgress(view, length - progressMessageBytes, this.progress);
-    }
+  /** Something has come from apply. */
+  readonly received = (): void => {
+    if (this.#receive()) this.#progressed();
+  };
+
+  /** Takes what has come up to now; what it tells of progress is heard of a little later. */
+  poll(): void {
+    if (this.#receive()) queueMicrotask(() => this.#progressed());
+  }
+
+  #progressed(): void {
     while (this.#held.length > 0 && this.toApply.send(this.#held[0]!, this.#held[0]!.length)) this.#held.shift();
+    this.#hooks.progress();
+  }
+
+  /** True: apply has told of its progress. */
+  #receive(): boolean {
+    if (this.#receiving) return false;
+    this.#receiving = true;
+    const view = new DataView(this.#inbox.buffer);
+    let any = false;
+    for (let length = this.toMain!.receive(this.#inbox); length > 0; length = this.toMain!.receive(this.#inbox)) {
+      for (let at = 0; at < length; at += mailboxPrefixBytes + Math.ceil(view.getUint32(at, true) / 8) * 8) {
+        const start = at + mailboxPrefixBytes;
+        if (view.getUint32(start, true) === ApplyMessageKind.Leases) this.#hooks.leases(view, start);
+        else {
+          readProgress(view, start, this.progress);
+          any = true;
+        }
+      }
+    }
+    this.#receiving = false;
     return any;
   }
 }
@@ -245,10 +275,13 @@ export class MemberProcess {
       else this.#posted(message);
     };
     const toApply = new SimulatedMailbox(this.applier, world.threadChance, () => this.#applyThread?.wake());
-    const toMain: SimulatedMailbox = new SimulatedMailbox(this.main, world.threadChance, () => {
-      if (apply.receive(toMain)) this.#core?.onProgress();
+    const apply = new ApplySide(toApply, {
+      handed: (batch, callIds) => this.#handed(batch, callIds),
+      progress: () => this.#core?.onProgress(),
+      leases: (view, start) => this.#core?.leases.events(view, start),
     });
-    const apply = new ApplySide(toApply, (batch, callIds) => this.#handed(batch, callIds));
+    const toMain = new SimulatedMailbox(this.main, world.threadChance, apply.received);
+    apply.toMain = toMain;
     this.#apply = apply;
     this.#applyThread = await ApplyThread.start(this.#applyInit(), {
       post,
@@ -257,6 +290,9 @@ export class MemberProcess {
       reply: (bytes, length) => this.#replied(parseReplies(bytes, length)),
       crc32c,
       schedule: (run) => this.applier.run(world.threadChance.around(member.applyTurnMs), run),
+      sleep: (milliseconds) => new Promise((resolve) => this.applier.run(milliseconds, resolve)),
+      after: (milliseconds, run) => this.applier.run(milliseconds, run),
+      prng: world.raftChance.prng,
       clock: { now: this.#nowMs },
       registry: new Registry(),
       logger: silentLogger,
@@ -299,7 +335,7 @@ export class MemberProcess {
       world.checker.flushed(member, backend.flushedIndex);
       member.faultPoint("afterFlush");
       const report = { changes: 1, bytes: 1, seconds: 0.01, flushedIndex: backend.flushedIndex };
-      this.applier.run(world.diskChance.around(0.1), () => onCommit(report));
+      this.applier.run(world.diskChance.around(3), () => onCommit(report));
     };
     observeState(backend, (index, term, digest) => {
       world.checker.applied(member, index, term, digest);
@@ -314,8 +350,8 @@ export class MemberProcess {
   #posted(message: Exclude<FromApply, { type: "ready" }>): void {
     const { world, checker } = { world: this.member.world, checker: this.member.world.checker };
     if (message.type === "fatal") throw new Error(`apply failed: ${message.stack}`);
-    if (message.type === "log" || message.type === "metrics" || message.type === "stopped") return;
-    if (message.type === "flushed") return;
+    const { type } = message;
+    if (type === "log" || type === "metrics" || type === "stopped" || type === "flushed") return;
     if (message.type === "confChange") checker.confChanged(this.member, message.index, message.confState);
     const { now } = world.timeline;
     this.#lastPost = Math.max(this.#lastPost, now + world.threadChance.around(0.05));
@@ -355,6 +391,7 @@ export class MemberProcess {
         },
         logger: silentLogger,
         prng: world.raftChance.prng,
+        limits: world.scenario.limits,
         nowMs: this.#nowMs,
         startMs: member.clock.wallMs(world.timeline.now),
         unblocked: () => this.#wake(),

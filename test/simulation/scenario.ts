@@ -3,8 +3,12 @@
  * data, so that a failing run can be shrunk piece by piece and kept; what is left to chance (delays, losses, which
  * sectors survive) follows from `seed`.
  */
+import type { RaftLimits } from "../../src/server/index.js";
 import type { FaultPoint } from "./log-door.js";
 import type { Weather } from "./network.js";
+
+/** A member by its number; `leader`: whoever leads when the fault begins. */
+export const leader = -1;
 
 export type Fault =
   /** The process ends; with `point`, when it comes there for the `count`th time from now. */
@@ -103,6 +107,7 @@ export interface Scenario {
   readonly preVote: boolean;
   readonly snapshotCount: number;
   readonly catchupEntries: number;
+  readonly limits: RaftLimits;
   /** Faults happen until then; afterwards everything heals. */
   readonly durationMs: number;
   readonly weather: Weather;

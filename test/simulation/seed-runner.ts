@@ -31,6 +31,9 @@ export interface SeedSummary {
   readonly failures: SeedFailure[];
 }
 
+/** A failure of the process rather than of a check. */
+export const processEnded = "process ended";
+
 /** Seeds that a worker gets at a time. */
 const chunkSize = 10;
 
@@ -60,6 +63,7 @@ class Run {
     const worker = fork(file, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
     this.#workers.add(worker);
     let expected: number[] = [];
+    let results = 0;
     const give = (): void => {
       const end = this.#run.firstSeed + this.#run.count;
       if (this.#next >= end || this.#over) {
@@ -77,12 +81,18 @@ class Run {
     };
     worker.on("message", (result: SeedResult) => {
       expected.shift();
+      results++;
       this.#take(result);
       if (expected.length === 0) give();
     });
     worker.on("exit", (code, signal) => {
       this.#workers.delete(worker);
-      if (expected.length > 0 && !this.#over) this.#lost(expected, `worker ended with ${code ?? signal}`);
+      if (expected.length > 0 && !this.#over) {
+        this.#lost(expected, `worker ended with ${code ?? signal}`);
+        // One that cannot even begin would do no better the next time.
+        if (results === 0) this.#end();
+        else if (this.#next < this.#run.firstSeed + this.#run.count) this.#startWorker();
+      }
       if (this.#workers.size === 0) this.#finished(this.#summary);
     });
     give();
@@ -90,9 +100,8 @@ class Run {
 
   /** The worker died in the first of these seeds. */
   #lost(seeds: readonly number[], message: string): void {
-    this.#summary.failures.push({ seed: seeds[0]!, kind: "process ended", message });
+    this.#summary.failures.push({ seed: seeds[0]!, kind: processEnded, message });
     this.#summary.done += seeds.length;
-    if (this.#next < this.#run.firstSeed + this.#run.count) this.#startWorker();
   }
 
   #take({ seed, failure, simulatedMs, cpuMs, events, counts }: SeedResult): void {

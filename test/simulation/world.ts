@@ -87,6 +87,17 @@ export class World {
     return this.#byId.get(id);
   }
 
+  /** Who leads in the newest term; the first member while nobody does. */
+  get leader(): SimulatedMember {
+    let found = this.members[0]!;
+    for (const member of this.members) {
+      const core = member.process?.core;
+      if (core?.isLeader === true && core.term > (found.process?.core?.isLeader === true ? found.process.core.term : 0))
+        found = member;
+    }
+    return found;
+  }
+
   /** A promise is broken: the run is over. */
   fail(kind: string, detail: string): never {
     this.#failure ??= new SimulationFailure(kind, detail);
@@ -142,6 +153,7 @@ export class World {
     await this.#writeEverywhere();
     await this.#expect("liveness: members converge", convergeMs, () => this.#converged());
     this.#checkEqual();
+    await this.#checkCalm();
     this.#checkHistory();
   }
 
@@ -222,6 +234,14 @@ export class World {
       ({ refused, up, process, backend }) =>
         refused || (up && process!.appliedIndex === committedIndex && backend.flushedIndex === committedIndex),
     );
+  }
+
+  /** While nothing fails, the leader stays. */
+  async #checkCalm(): Promise<void> {
+    const terms = (): string => this.members.map(({ process }) => process?.core?.term ?? 0).join();
+    const before = terms();
+    await this.#until(this.timeline.now + 3 * this.config.electionTimeout, () => false);
+    if (terms() !== before) this.fail("liveness: the leader stays", `terms ${before}, then ${terms()}`);
   }
 
   /** All that is stored is equal on all members, byte by byte. */
