@@ -24,7 +24,7 @@ import { addServerMetrics, EtcdServer } from "../server/index.js";
 import { productVersion } from "./version.js";
 
 /** How long a stop may take before the process ends all the same. */
-const stopMsMax = 1400;
+const stopMsMax = 1000;
 
 const goArch: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386" };
 

@@ -80,6 +80,16 @@ test("a bootstrap that was cut short is made anew, a finished one never", () => 
   done.release();
 });
 
+test("a bootstrap that was cut short leaves the log of another --wal-dir alone", () => {
+  const held = hold();
+  beginBootstrap(held.paths);
+  held.release();
+  const other = join(root, "other-wal");
+  writeWal(other);
+  assert.throws(() => hold(other), /the first start .* was cut short/);
+  assert.ok(existsSync(join(other, "0000000000000001-00000001.seg")));
+});
+
 test("the data of a real etcd is refused, be it the database or the log alone", () => {
   const snap = join(dataDir(), "member", "snap");
   mkdirSync(snap, { recursive: true });

@@ -22,7 +22,7 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { Logger } from "../base/index.js";
 import { DirLock } from "../native/index.js";
 import { environmentExists } from "../storage/backend/index.js";
@@ -91,14 +91,7 @@ export const pairIdBytes = 16;
 
 /** Notes in the database's folder which log it belongs to. */
 export function writePairId(paths: MemberPaths, id: Uint8Array): void {
-  const fd = openSync(join(paths.dbDir, pairFile), "w", 0o600);
-  try {
-    writeSync(fd, Buffer.from(id).toString("hex"));
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-  syncDir(paths.dbDir);
+  writeDurably(join(paths.dbDir, pairFile), Buffer.from(id).toString("hex"));
 }
 
 /**
@@ -117,8 +110,7 @@ export function checkPairId(paths: MemberPaths, id: Uint8Array): void {
 
 /** Marks the start of a bootstrap, so that one cut short can be told from a damaged member. */
 export function beginBootstrap(paths: MemberPaths): void {
-  closeSync(openSync(paths.bootstrapMark, "w", 0o600));
-  syncDir(paths.memberDir);
+  writeDurably(paths.bootstrapMark, resolve(paths.walDir));
 }
 
 /** The bootstrap is durable: from now on both halves must be there. */
@@ -132,6 +124,7 @@ function inspect(dataDir: string, paths: MemberPaths): boolean {
   const hasWal = Wal.exists(paths.walDir);
   const hasDb = environmentExists(paths.dbDir);
   if (existsSync(paths.bootstrapMark)) {
+    refuseOtherWal(paths);
     // Cut short before it served anyone: nothing in it can be missed.
     rmSync(paths.dbDir, { recursive: true, force: true });
     Wal.removeAll(paths.walDir);
@@ -167,10 +160,31 @@ function lock(path: string, dir: string): DirLock {
   );
 }
 
+/** A bootstrap that was cut short may be undone where it was begun, but no log elsewhere is touched for it. */
+function refuseOtherWal(paths: MemberPaths): void {
+  const begun = readFileSync(paths.bootstrapMark, "utf8");
+  if (begun === "" || begun === resolve(paths.walDir)) return;
+  throw new DataDirError(
+    `the first start in ${paths.memberDir} was cut short when its log was to be in ${begun}, not in ${paths.walDir}: ` +
+      `start it with that --wal-dir, or remove ${paths.memberDir}, which holds nothing yet. Nothing was changed.`,
+  );
+}
+
+function writeDurably(path: string, text: string): void {
+  const fd = openSync(path, "w", 0o600);
+  try {
+    writeSync(fd, text);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  syncDir(dirname(path));
+}
+
 function makePrivateDir(path: string, logger: Logger): void {
   if (!existsSync(path)) {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    syncDir(dirname(path));
+    const first = mkdirSync(path, { recursive: true, mode: 0o700 }) ?? path;
+    for (let made = resolve(path); made.length >= resolve(first).length; made = dirname(made)) syncDir(dirname(made));
     return;
   }
   const stat = statSync(path);

@@ -7,23 +7,28 @@ const mib = 1 << 20;
 function rig(free: number | Error) {
   const changes: boolean[] = [];
   const failures: unknown[] = [];
+  const reports = { n: 0 };
   const state = { free };
   const space = new DiskSpace({
     freeBytes: () => (state.free instanceof Error ? Promise.reject(state.free) : Promise.resolve(state.free)),
-    changed: (low) => changes.push(low),
+    report: (low) => {
+      if (low !== (changes.at(-1) ?? false)) changes.push(low);
+      reports.n++;
+    },
     failed: (error) => failures.push(error),
   });
-  return { space, state, changes, failures };
+  return { space, state, changes, failures, reports };
 }
 
 test("writes are refused before the database's reserve is touched, and taken again with some more room", async () => {
-  const { space, state, changes } = rig(192 * mib);
+  const { space, state, changes, reports } = rig(192 * mib);
   await space.look();
   assert.deepEqual(changes, []);
   state.free = 192 * mib - 1;
   await space.look();
   await space.look();
   assert.deepEqual(changes, [true]);
+  assert.equal(reports.n, 3, "said at each look");
   state.free = 255 * mib;
   await space.look();
   assert.deepEqual(changes, [true]);
@@ -55,7 +60,7 @@ test("a look that fails concludes nothing, and a disk that hangs is asked once",
       asked++;
       return new Promise(() => {});
     },
-    changed: () => assert.fail(),
+    report: () => assert.fail(),
     failed: () => assert.fail(),
   });
   void hanging.look();

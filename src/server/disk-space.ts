@@ -15,8 +15,8 @@ const returnBytes = reserveBytes + (64 << 20);
 export interface DiskSpaceOptions {
   /** Bytes that this process may still write where the database is. */
   readonly freeBytes: () => Promise<number>;
-  /** The disk is short of space (`low`), or no longer. Called when that changes. */
-  readonly changed: (low: boolean) => void;
+  /** Whether the disk is short of space (`low`); called at each look, so that what came of it is put right again. */
+  readonly report: (low: boolean) => void;
   /** The free space could not be read; nothing is concluded from that. */
   readonly failed: (error: unknown) => void;
 }
@@ -51,10 +51,8 @@ export class DiskSpace {
   }
 
   #update(logLow: boolean, databaseLow: boolean): void {
-    const before = this.#logLow || this.#databaseLow;
     this.#logLow = logLow;
     this.#databaseLow = databaseLow;
-    const now = logLow || databaseLow;
-    if (now !== before) this.#options.changed(now);
+    this.#options.report(logLow || databaseLow);
   }
 }

@@ -345,9 +345,9 @@ export class MemberCore {
     this.#checkUnblocked();
   }
 
-  /** The disk has no room to prepare the log's next segment, or has again. */
+  /** Whether the disk is nearly full; said again and again. */
   onDiskSpace(low: boolean): void {
-    this.#publisher.diskSpace(low, this.#hasNoSpaceAlarm);
+    this.#publisher.diskSpace({ low, isRaised: this.#hasNoSpaceAlarm, isOverQuota: this.#quota.isUsedUp });
   }
 
   #checkUnblocked(): void {

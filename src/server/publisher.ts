@@ -35,6 +35,14 @@ export interface PublisherOptions {
   readonly propose: (field: number, message: Uint8Array) => void;
 }
 
+/** What `diskSpace` judges by. */
+export interface DiskState {
+  readonly low: boolean;
+  /** NOSPACE is active for this member. */
+  readonly isRaised: boolean;
+  readonly isOverQuota: boolean;
+}
+
 export class Publisher {
   readonly published: Promise<void>;
   readonly #options: PublisherOptions;
@@ -104,18 +112,20 @@ export class Publisher {
   }
 
   /**
-   * The disk is full, which raises NOSPACE too unless it `isRaised`, or has room again, which takes back an alarm
-   * raised for that.
+   * While the disk is nearly full NOSPACE is raised, again when an operator has taken it back or it was lost; once
+   * there is room it is taken back, unless it was raised for the quota.
    */
-  diskSpace(low: boolean, isRaised: boolean): void {
+  diskSpace({ low, isRaised, isOverQuota }: DiskState): void {
     const { logger } = this.#options;
     if (low) {
-      logger.warn("the disk is nearly full; raising alarm");
-      this.#raisedForDisk = !isRaised;
-    } else {
-      logger.info("there is space on the disk again", { "clearing-alarm": this.#raisedForDisk });
+      if (!isRaised) logger.warn("the disk is nearly full; raising alarm");
+      if (!isRaised) this.#noSpace(alarmActivate);
+      this.#raisedForDisk ||= !isRaised || !isOverQuota;
+    } else if (this.#raisedForDisk) {
+      if (isRaised) logger.info("there is space on the disk again; clearing alarm");
+      if (isRaised) this.#noSpace(alarmDeactivate);
+      else this.#raisedForDisk = false;
     }
-    if (this.#raisedForDisk) this.#noSpace(low ? alarmActivate : alarmDeactivate);
   }
 
   #noSpace(action: number): void {

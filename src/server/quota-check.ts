@@ -14,6 +14,11 @@ export class QuotaCheck {
     this.#quota = new Quota(surroundings.config.quotaBackendBytes, () => surroundings.apply.progress.dbSize);
   }
 
+  /** No write fits any more. */
+  get isUsedUp(): boolean {
+    return !this.#quota.allows(1);
+  }
+
   /**
    * Whether a request of InternalRaftRequest's `field` would take the database over its quota.
    * `bytes[start, end)` is the message, which parses.

@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { silentLogger } from "../base/index.js";
+import { loadConfig, type Config } from "../config/index.js";
+import { decodeAlarmRequest, decodeClusterVersionSetRequest } from "../proto/index.js";
+import { Publisher } from "./publisher.js";
+
+const timeoutMs = 7000;
+
+function rig(clusterVersion: string | null = "3.7.0") {
+  const proposed: { field: number; message: Uint8Array }[] = [];
+  const { config } = loadConfig([], {}) as { config: Config };
+  const publisher = new Publisher(
+    {
+      config,
+      memberId: 7n,
+      clusterId: 9n,
+      logger: silentLogger,
+      timeoutMs,
+      propose: (field, message) => proposed.push({ field, message }),
+    },
+    clusterVersion,
+  );
+  return { publisher, proposed, actions: () => proposed.map(({ message }) => decodeAlarmRequest(message).action) };
+}
+
+const self = { id: 7n, name: "default", peerURLs: [], clientURLs: ["http://localhost:2379"], isLearner: false };
+
+test("attributes are proposed until they have been applied, then the version by the leader of a cluster without one", async () => {
+  const { publisher, proposed } = rig(null);
+  publisher.tick(0);
+  assert.deepEqual(proposed, [], "no leader yet");
+  publisher.leaderElected(true);
+  publisher.tick(1);
+  publisher.tick(timeoutMs);
+  assert.equal(proposed.length, 1);
+  publisher.tick(timeoutMs + 1);
+  assert.deepEqual(
+    proposed.map(({ field }) => field),
+    [1301, 1301],
+  );
+  publisher.membersChanged([self], timeoutMs + 2);
+  await publisher.published;
+  assert.deepEqual(
+    proposed.map(({ field }) => field),
+    [1301, 1301, 1300],
+  );
+  assert.equal(decodeClusterVersionSetRequest(proposed[2]!.message).ver, "3.7.0");
+  publisher.clusterVersionSet("3.7.0");
+  publisher.tick(1e6);
+  assert.equal(proposed.length, 3);
+});
+
+test("NOSPACE is raised while the disk is nearly full, raised again when it was taken back, and cleared with room", () => {
+  const { publisher, actions } = rig();
+  publisher.diskSpace({ low: true, isRaised: false, isOverQuota: false });
+  publisher.diskSpace({ low: true, isRaised: true, isOverQuota: false });
+  assert.deepEqual(actions(), [1]);
+  publisher.diskSpace({ low: true, isRaised: false, isOverQuota: false });
+  assert.deepEqual(actions(), [1, 1]);
+  publisher.diskSpace({ low: false, isRaised: true, isOverQuota: false });
+  publisher.diskSpace({ low: false, isRaised: false, isOverQuota: false });
+  publisher.diskSpace({ low: false, isRaised: true, isOverQuota: false });
+  assert.deepEqual(actions(), [1, 1, 2], "an alarm raised later is not its own");
+});
+
+test("an alarm found at start is taken as the disk's own only if the quota does not explain it", () => {
+  const disk = rig();
+  disk.publisher.diskSpace({ low: true, isRaised: true, isOverQuota: false });
+  disk.publisher.diskSpace({ low: false, isRaised: true, isOverQuota: false });
+  assert.deepEqual(disk.actions(), [2]);
+  const quota = rig();
+  quota.publisher.diskSpace({ low: true, isRaised: true, isOverQuota: true });
+  quota.publisher.diskSpace({ low: false, isRaised: true, isOverQuota: true });
+  assert.deepEqual(quota.actions(), []);
+});
