@@ -13,7 +13,7 @@ import { AlarmStore } from "./alarm-store.js";
 import { Applier } from "./applier.js";
 import { ApplyLoop, type Inbox, type Outbox } from "./apply-loop.js";
 import type { Clock } from "./clock.js";
-import { Compactor } from "./compactor.js";
+import { Compactor, type CompactorOptions } from "./compactor.js";
 import type { ApplyInit, FromApply, ToApply } from "./control.js";
 import { LeaseEvents } from "./lease-events.js";
 import { ApplyMetrics } from "./metrics.js";
@@ -57,6 +57,14 @@ export interface BackendEvents {
   readonly onCommit: (report: CommitReport) => void;
 }
 
+/** The state once it is open. */
+interface Opened {
+  readonly backend: Backend;
+  readonly store: MvccStore;
+  readonly leases: LeaseTable;
+  readonly metrics: ApplyMetrics;
+}
+
 export class ApplyThread {
   readonly #surroundings: ApplySurroundings;
   readonly #backend: Backend;
@@ -87,71 +95,25 @@ export class ApplyThread {
     return thread;
   }
 
-  private constructor(
-    init: ApplyInit,
-    surroundings: ApplySurroundings,
-    opened: { backend: Backend; store: MvccStore; leases: LeaseTable; metrics: ApplyMetrics },
-  ) {
-    const { memberId: localId, clusterId, quotaBackendBytes, warningApplyDurationMs, methods } = init;
-    const { post, clock, logger, schedule, reply } = surroundings;
-    const { backend, store, leases, metrics } = opened;
+  private constructor(init: ApplyInit, surroundings: ApplySurroundings, opened: Opened) {
+    const { quotaBackendBytes, warningApplyDurationMs, clusterId, methods } = init;
+    const { post, schedule, reply, fromMain, toMain } = surroundings;
+    const { store, leases, backend, metrics } = opened;
     const leaseEvents = new LeaseEvents();
     leases.tellAll(leaseEvents);
     const restoredLeases = leaseEvents.take();
     leases.observer = leaseEvents;
     this.#surroundings = surroundings;
     this.#backend = backend;
-    const membership = new MembershipStore({
-      backend,
-      localId,
-      clusterId,
-      learnersMax: init.maxLearners,
-      logger: logger.named("membership"),
-    });
-    const alarms = new AlarmStore(backend);
-    const replies = new ReplyBatchWriter();
-    const header = new HeaderWriter(clusterId, localId);
-    const shared = {
-      store,
-      leases,
-      backend,
-      membership,
-      alarms,
-      replies,
-      header,
-      localId,
-      quotaBackendBytes,
-      metrics,
-      clock,
-      logger,
-    };
-    const yieldNow = (): Promise<void> => new Promise((resolve) => schedule(resolve));
-    const compactor = new Compactor({
-      ...shared,
-      batchLimit: init.compactionBatchLimit,
-      sleepMs: init.compactionSleepMs,
-      sleep: this.#surroundings.sleep ?? yieldNow,
-      yield: yieldNow,
-      isBusy: () => applier.isBusy,
-      wake: () => this.#loop.wake(),
-      logger: logger.named("mvcc"),
-      fatal: (error) => this.#fail(error, false),
-    });
+    const shared = sharedParts(init, surroundings, opened);
+    const { membership, alarms, replies, localId } = shared;
+    const wake = (): void => this.#loop.wake();
+    const fatal = (error: unknown): void => this.#fail(error, false);
+    const compactor = newCompactor(init, surroundings, shared, { isBusy: () => applier.isBusy, wake, fatal });
     this.#compactor = compactor;
     const applier = new Applier({ ...shared, compactor, send: reply, warningApplyDurationMs, post });
-    const watches = new Watches({
-      store,
-      backend,
-      header: new HeaderWriter(clusterId, localId),
-      send: reply,
-      wake: () => this.#loop.wake(),
-      clock,
-      prng: this.#surroundings.prng ?? new SeededPrng(0),
-      registry: this.#surroundings.registry,
-      fragmentBytesMax: (init.maxRequestBytes ?? maxRequestBytes) + grpcOverheadBytes,
-      progressIntervalMs: init.watchProgressNotifyIntervalMs || progressIntervalMs,
-      after: this.#surroundings.after ?? (() => {}),
-    });
+    const { counts } = applier;
+    const watches = newWatches(init, surroundings, shared, wake);
     const reads = new Reads({
       ...shared,
       watches,
@@ -159,23 +121,14 @@ export class ApplyThread {
       streamMessageBytes: init.maxRequestBytes,
       clusterId,
       methods,
-      counts: applier.counts,
+      counts,
       warningApplyDurationMs,
       send: reply,
-      wake: () => this.#loop.wake(),
-      fatal: (error) => this.#fail(error, false),
+      wake,
+      fatal,
     });
-    metrics.attach({
-      store,
-      backend,
-      membership,
-      localId,
-      quotaBackendBytes,
-      counts: applier.counts,
-      leasesRevoked: () => applier.leasesRevoked,
-    });
-    const fatal = (error: unknown): void => this.#fail(error, false);
-    const { fromMain, toMain } = surroundings;
+    const leasesRevoked = (): number => applier.leasesRevoked;
+    metrics.attach({ store, backend, membership, localId, quotaBackendBytes, counts, leasesRevoked });
     this.#loop = new ApplyLoop({
       applier,
       reads,
@@ -262,6 +215,65 @@ export class ApplyThread {
     this.#compactor.stop();
     postFatal(this.#surroundings, error, kill);
   }
+}
+
+/** What the applier, the compactor, the reads and the watches have in common. */
+type SharedParts = ReturnType<typeof sharedParts>;
+
+function sharedParts(init: ApplyInit, { clock, logger }: ApplySurroundings, opened: Opened) {
+  const { memberId: localId, clusterId, maxLearners: learnersMax, quotaBackendBytes } = init;
+  const { backend } = opened;
+  const membershipLogger = logger.named("membership");
+  return {
+    ...opened,
+    membership: new MembershipStore({ backend, localId, clusterId, learnersMax, logger: membershipLogger }),
+    alarms: new AlarmStore(backend),
+    replies: new ReplyBatchWriter(),
+    header: new HeaderWriter(clusterId, localId),
+    localId,
+    quotaBackendBytes,
+    clock,
+    logger,
+  };
+}
+
+function newCompactor(
+  init: ApplyInit,
+  { schedule, sleep, logger }: ApplySurroundings,
+  shared: SharedParts,
+  thread: Pick<CompactorOptions, "isBusy" | "wake" | "fatal">,
+): Compactor {
+  const yieldNow = (): Promise<void> => new Promise((resolve) => schedule(resolve));
+  return new Compactor({
+    ...shared,
+    ...thread,
+    batchLimit: init.compactionBatchLimit,
+    sleepMs: init.compactionSleepMs,
+    sleep: sleep ?? yieldNow,
+    yield: yieldNow,
+    logger: logger.named("mvcc"),
+  });
+}
+
+function newWatches(
+  init: ApplyInit,
+  { reply, prng, registry, after }: ApplySurroundings,
+  { store, backend, clock, localId }: SharedParts,
+  wake: () => void,
+): Watches {
+  return new Watches({
+    store,
+    backend,
+    header: new HeaderWriter(init.clusterId, localId),
+    send: reply,
+    wake,
+    clock,
+    prng: prng ?? new SeededPrng(0),
+    registry,
+    fragmentBytesMax: (init.maxRequestBytes ?? maxRequestBytes) + grpcOverheadBytes,
+    progressIntervalMs: init.watchProgressNotifyIntervalMs || progressIntervalMs,
+    after: after ?? (() => {}),
+  });
 }
 
 function openLmdb(init: ApplyInit, events: BackendEvents): Backend {

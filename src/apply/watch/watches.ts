@@ -19,7 +19,8 @@ import { emptyRecordView, type Backend } from "../../storage/backend/index.js";
 import type { MvccStore, TxnChanges } from "../../storage/mvcc/index.js";
 import type { Clock } from "../clock.js";
 import type { HeaderWriter } from "../response.js";
-import { CatchUp, newGroup, type CatchUpSurroundings } from "./catch-up.js";
+import { newGroup } from "./catch-up.js";
+import { CatchUps } from "./catch-ups.js";
 import { EventBatch } from "./event-batch.js";
 import type { RangeIndex } from "./range-index.js";
 import { refusalOf, rangeOf } from "./create-request.js";
@@ -37,16 +38,10 @@ const liveChangesMax = 1024;
 /** Responses and bytes of events that one turn sends as changes are made; the rest is read up. */
 const liveDeliveriesMax = 20_000;
 const liveBytesMax = 16 << 20;
-/** Bytes that catch-ups send in a turn. */
-const catchUpBytesMax = 4 << 20;
 /** Responses are handed over in the midst of a turn when so many bytes have gathered. */
 const flushBytes = 4 << 20;
-/** Watchers that are fewer revisions behind are read up apart from those that are more. */
-const nearRevisions = 10_000;
-/** Catch-ups at a time of watchers that are further behind. */
-const farCatchUpsMax = 3;
 
-const { Indexed, Pending, Held, Compacted, Gone } = WatcherState;
+const { Indexed, Compacted, Gone } = WatcherState;
 
 export interface WatchesOptions {
   readonly store: MvccStore;
@@ -65,11 +60,6 @@ export interface WatchesOptions {
   readonly after: (ms: number, run: () => void) => void;
 }
 
-interface Pass {
-  readonly catchUp: CatchUp;
-  readonly near: boolean;
-}
-
 export class Watches implements WatcherVisitor {
   readonly #options: WatchesOptions;
   readonly #writer = new ReplyBatchWriter();
@@ -77,10 +67,7 @@ export class Watches implements WatcherVisitor {
   readonly #progress: WatchProgress;
   readonly #streams = new Map<number, WatchStream>();
   #synced: RangeIndex<Watcher>;
-  /** Wait for a catch-up. */
-  #pending: Watcher[] = [];
-  readonly #passes: Pass[] = [];
-  readonly #surroundings: CatchUpSurroundings;
+  readonly #catchUps: CatchUps;
   /** Of the transaction in hand. */
   readonly #batch: EventBatch;
   readonly #view = emptyRecordView();
@@ -90,7 +77,6 @@ export class Watches implements WatcherVisitor {
   #toldRevision: number;
   #watchers = 0;
   #compacted = 0;
-  #sequence = 0;
   #turnDeliveries = 0;
   #turnBytes = 0;
 
@@ -101,14 +87,9 @@ export class Watches implements WatcherVisitor {
     this.#responses = new WatchResponses(this.#writer, options.header, options.fragmentBytesMax);
     this.#synced = newGroup(prng);
     this.#batch = new EventBatch(store);
-    this.#surroundings = {
-      store,
-      backend,
-      prng,
-      responses: this.#responses,
-      held: (watcher) => this.#hold(watcher),
-      compacted: (watcher) => this.#refuseCompacted(watcher),
-    };
+    const compacted = (watcher: Watcher): void => this.#refuseCompacted(watcher);
+    const behind = { store, backend, prng, responses: this.#responses, compacted };
+    this.#catchUps = new CatchUps(behind, (group) => this.#join(group));
     this.#progress = new WatchProgress({
       intervalMs: options.progressIntervalMs,
       clock: options.clock,
@@ -137,7 +118,7 @@ export class Watches implements WatcherVisitor {
   }
   /** Events gathered and not yet sent. */
   get pendingEvents(): number {
-    return this.#passes.reduce((sum, { catchUp }) => sum + catchUp.pendingEvents, 0);
+    return this.#catchUps.pendingEvents;
   }
 
   /** Main's term, for response headers. */
@@ -147,7 +128,7 @@ export class Watches implements WatcherVisitor {
 
   /** A further turn has something to do. */
   get hasWork(): boolean {
-    return this.#pending.length > 0 || this.#passes.length > 0;
+    return this.#catchUps.hasWork;
   }
 
   beginTurn(): void {
@@ -157,14 +138,7 @@ export class Watches implements WatcherVisitor {
 
   /** Reads a slice for those who are behind. */
   work(): void {
-    this.#startPasses();
-    const near = this.#passes.find((pass) => pass.near);
-    if (near !== undefined) this.#step(near);
-    const far = this.#passes.find((pass) => !pass.near);
-    if (far === undefined) return;
-    this.#step(far);
-    const at = this.#passes.indexOf(far);
-    if (at !== -1) this.#passes.push(...this.#passes.splice(at, 1));
+    this.#catchUps.work();
   }
 
   /** Hands over what the turn has written. */
@@ -181,7 +155,10 @@ export class Watches implements WatcherVisitor {
     const stream = this.#streams.get(callId);
     if (stream === undefined) return;
     if (kind === CallKind.Message) this.#request(stream, record);
-    else if (kind === CallKind.Writable) this.#writable(stream);
+    else if (kind === CallKind.Writable) {
+      this.#responses.taken(stream);
+      this.#catchUps.release(stream);
+    }
   }
 
   /** The call is gone, whatever it was. */
@@ -281,7 +258,7 @@ export class Watches implements WatcherVisitor {
     this.#watchers++;
     if (watcher.progressNotify && stream.progressWatchers++ === 0) this.#progress.add(stream);
     this.#responses.control(stream, { revision, watchId: watcher.id, created: true });
-    if (watcher.startRevision > 0 && watcher.startRevision <= revision) return this.#wait(watcher);
+    if (watcher.startRevision > 0 && watcher.startRevision <= revision) return this.#catchUps.wait(watcher);
     watcher.minRevision = Math.max(revision + 1, watcher.startRevision);
     this.#sync(watcher);
   }
@@ -327,31 +304,6 @@ export class Watches implements WatcherVisitor {
     watcher.state = Indexed;
     watcher.index = this.#synced;
     this.#synced.add(watcher);
-  }
-
-  /** The watcher waits for a catch-up from its `minRevision` on. */
-  #wait(watcher: Watcher): void {
-    watcher.state = Pending;
-    watcher.index = null;
-    watcher.waitsSince = ++this.#sequence;
-    this.#pending.push(watcher);
-  }
-
-  /** The watcher waits until its stream takes what it was sent. */
-  #hold(watcher: Watcher): void {
-    watcher.state = Held;
-    watcher.index = null;
-    watcher.waitsSince = ++this.#sequence;
-    watcher.stream.held.push(watcher);
-  }
-
-  #writable(stream: WatchStream): void {
-    this.#responses.taken(stream);
-    for (const watcher of stream.held) {
-      watcher.state = Pending;
-      this.#pending.push(watcher);
-    }
-    stream.held = [];
   }
 
   /** What the watcher wants next is compacted. Its ID stays taken until the client cancels it. */
@@ -400,8 +352,8 @@ export class Watches implements WatcherVisitor {
         forgetBatch(watcher);
         watcher.minRevision = revision;
         this.#synced.delete(watcher);
-        if (maySend) this.#wait(watcher);
-        else this.#hold(watcher);
+        if (maySend) this.#catchUps.wait(watcher);
+        else this.#catchUps.hold(watcher);
         continue;
       }
       this.#turnDeliveries++;
@@ -414,49 +366,9 @@ export class Watches implements WatcherVisitor {
   /** All synced watchers are to be read up from `revision` on; costs nothing for each. */
   #fallBehind(revision: number): void {
     if (this.#synced.size === 0) return;
-    this.#passes.push({ catchUp: new CatchUp(this.#surroundings, this.#synced, revision), near: false });
+    this.#catchUps.readUp(this.#synced, revision);
     this.#synced = newGroup(this.#options.prng);
     this.#options.wake();
-  }
-
-  // Catch-ups.
-
-  /** Those who wait are grouped by how far they are behind, so that a few revisions need not wait for a million. */
-  #startPasses(): void {
-    if (this.#pending.length === 0) return;
-    const { currentRevision } = this.#options.store;
-    const near: Watcher[] = [];
-    const far: Watcher[] = [];
-    for (const watcher of this.#pending) {
-      if (watcher.state !== Pending) continue;
-      (currentRevision - watcher.minRevision <= nearRevisions ? near : far).push(watcher);
-    }
-    this.#pending = [];
-    const nearRuns = this.#passes.some((pass) => pass.near);
-    const farRuns = this.#passes.filter((pass) => !pass.near).length;
-    if (near.length > 0 && !nearRuns) this.#startPass(near, true);
-    else this.#pending.push(...near);
-    if (far.length > 0 && farRuns < farCatchUpsMax) this.#startPass(far, false);
-    else this.#pending.push(...far);
-  }
-
-  #startPass(watchers: readonly Watcher[], near: boolean): void {
-    const group = newGroup(this.#options.prng);
-    let from = Infinity;
-    for (const watcher of watchers) {
-      forgetBatch(watcher);
-      watcher.state = Indexed;
-      watcher.index = group;
-      group.add(watcher);
-      from = Math.min(from, watcher.minRevision);
-    }
-    this.#passes.push({ catchUp: new CatchUp(this.#surroundings, group, from), near });
-  }
-
-  #step(pass: Pass): void {
-    if (!pass.catchUp.step(catchUpBytesMax)) return;
-    this.#passes.splice(this.#passes.indexOf(pass), 1);
-    this.#join(pass.catchUp.index);
   }
 
   /** The group has all there is: it joins the synced watchers, or they join it when they are fewer. */
