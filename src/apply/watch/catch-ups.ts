@@ -1,10 +1,11 @@
 /**
- * Who waits to be read up from history, and the passes under way for them.
- * Those who wait are grouped by how far they are behind, so that a few revisions need not wait for a million.
+ * The watchers that are behind: held while their stream takes nothing, waiting to be read up from history, or being
+ * read up by one of the passes under way. Those who wait are grouped by how far they are behind, so that a few
+ * revisions need not wait for a million.
  */
 import { CatchUp, newGroup, type CatchUpSurroundings } from "./catch-up.js";
 import type { RangeIndex } from "./range-index.js";
-import { forgetBatch, WatcherState, type Watcher } from "./watcher.js";
+import { forgetBatch, WatcherState, type Watcher, type WatchStream } from "./watcher.js";
 
 /** Bytes that a pass sends in a turn. */
 const sendBytesMax = 4 << 20;
@@ -23,10 +24,11 @@ export class CatchUps {
   readonly #joined: (group: RangeIndex<Watcher>) => void;
   #pending: Watcher[] = [];
   readonly #passes: Pass[] = [];
+  #sequence = 0;
 
   /** `joined`: the group has all there is up to the current revision. */
-  constructor(surroundings: CatchUpSurroundings, joined: (group: RangeIndex<Watcher>) => void) {
-    this.#surroundings = surroundings;
+  constructor(behind: Omit<CatchUpSurroundings, "held">, joined: (group: RangeIndex<Watcher>) => void) {
+    this.#surroundings = { ...behind, held: (watcher) => this.hold(watcher) };
     this.#joined = joined;
   }
 
@@ -39,14 +41,27 @@ export class CatchUps {
   }
 
   /** The watcher is to be read up from its `minRevision` on. It may go meanwhile. */
-  add(watcher: Watcher): void {
-    watcher.state = WatcherState.Pending;
+  wait(watcher: Watcher): void {
+    watcher.waitsSince = ++this.#sequence;
+    this.#queue(watcher);
+  }
+
+  /** The watcher waits until its stream takes what it was sent, and is read up then. */
+  hold(watcher: Watcher): void {
+    watcher.state = WatcherState.Held;
     watcher.index = null;
-    this.#pending.push(watcher);
+    watcher.waitsSince = ++this.#sequence;
+    watcher.stream.held.push(watcher);
+  }
+
+  /** The stream has taken what it was sent. */
+  release(stream: WatchStream): void {
+    for (const watcher of stream.held) this.#queue(watcher);
+    stream.held = [];
   }
 
   /** A whole group is to be read up from `revision` on; costs nothing for each of its watchers. */
-  addGroup(group: RangeIndex<Watcher>, revision: number): void {
+  readUp(group: RangeIndex<Watcher>, revision: number): void {
     this.#passes.push({ catchUp: new CatchUp(this.#surroundings, group, revision), near: false });
   }
 
@@ -60,6 +75,12 @@ export class CatchUps {
     this.#step(far);
     const at = this.#passes.indexOf(far);
     if (at !== -1) this.#passes.push(...this.#passes.splice(at, 1));
+  }
+
+  #queue(watcher: Watcher): void {
+    watcher.state = WatcherState.Pending;
+    watcher.index = null;
+    this.#pending.push(watcher);
   }
 
   #startPasses(): void {
