@@ -208,6 +208,21 @@ test(`random requests are answered as the model answers them (seed ${seed})`, as
   }
 });
 
+test("requests in the smallest slices are answered the same, and reads between them see the state before", async () => {
+  const model = new Model();
+  model.leases.add(lease);
+  const rig = await Rig.open({ leaseIds: [lease], writeSlice: { keys: 1, bytes: 1 } });
+  const generator = new Generator(seed + 100, model);
+  const everything = { key: Buffer.from([0]), rangeEnd: Buffer.from([0]) };
+  let before = rig.range(everything);
+  rig.betweenSlices = () => assert.deepEqual(rig.range(everything).message, before.message);
+  for (let i = 0; i < 400; i++) {
+    step(rig, model, generator, `seed ${seed + 100} step ${i}`);
+    before = rig.range(everything);
+  }
+  assert.ok(rig.turns > 400, `${rig.turns} turns`);
+});
+
 test("a member on which nobody waits ends up with the same records", async () => {
   const model = new Model();
   model.leases.add(lease);

@@ -10,7 +10,7 @@ import { assert, EntryType, type Logger } from "../base/index.js";
 import { ErrCompacted, ErrCorrupt, ErrNoSpace, type EtcdErrorClass } from "../errors/index.js";
 import type { LeaseTable } from "../lease/index.js";
 import type { MembershipStore } from "../membership/index.js";
-import { ReplyBatchWriter, ReplyKind } from "../native/index.js";
+import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
 import { AlarmType } from "../proto/index.js";
 import type { Backend } from "../storage/backend/index.js";
 import type { MvccStore, SliceLimits } from "../storage/mvcc/index.js";
@@ -24,19 +24,13 @@ import { EntryFields, opOfField, RequestField } from "./entry-fields.js";
 import { KvWriter, type KvCounts } from "./kv-writer.js";
 import { LeaseAnswers } from "./lease-answers.js";
 import { LeaseWriter } from "./lease-writer.js";
+import { LongWrites } from "./long-writes.js";
 import type { ApplyMessageReader } from "./messages.js";
 import type { ApplyMetrics, ApplyOp } from "./metrics.js";
 import { leaseCost, putCost, Quota, txnCost } from "./quota.js";
-import { RangeDeleter } from "./range-deleter.js";
-import { DeleteRangeFields, PutFields } from "./requests.js";
+import { PutFields } from "./requests.js";
 import { headerBytesMax, type HeaderWriter } from "./response.js";
-import { refuseTooLarge, responseBytesMax } from "./response-bound.js";
-import { TxnWriter } from "./txn-writer.js";
-
-/** About 1–2 ms of a long DeleteRange. */
-const deleteSlice: SliceLimits = { keys: 512, bytes: 256 << 10 };
-/** An answer up to this size is copied into the batch of its turn. */
-const copiedReplyBytesMax = 64 << 10;
+import { writeSlice } from "./slice.js";
 
 /** A committed entry cannot be applied by this server; the member must stop. */
 export class ApplyError extends Error {
@@ -58,6 +52,10 @@ export interface ApplierOptions {
   readonly localId: bigint;
   readonly quotaBackendBytes: number;
   readonly warningApplyDurationMs: number;
+  /** How long an answer may be, if not as gRPC allows. */
+  readonly responseBytesMax?: number | undefined;
+  /** What one turn does of a long write, if not the usual. */
+  readonly writeSlice?: SliceLimits | undefined;
   /** Tells main. */
   readonly post: (event: FromApply) => void;
   readonly clock: Clock;
@@ -74,26 +72,23 @@ export class Applier {
   readonly #quota: Quota;
   readonly #cluster: ClusterApplier;
   readonly #kv: KvWriter;
-  readonly #txn: TxnWriter;
-  readonly #deleter: RangeDeleter;
+  readonly #long: LongWrites;
   readonly #lease: LeaseWriter;
   readonly #leaseAnswers: LeaseAnswers;
-  /** The answer of a DeleteRange, which may take turns to write. */
-  readonly #deleteReply = new ReplyBatchWriter();
   readonly #entry = new EntryFields();
   readonly #put = new PutFields();
-  readonly #delete = new DeleteRangeFields();
-  readonly #writeHeader = (revision: number, bytes: Uint8Array, at: number): number =>
-    this.#header.write(revision, bytes, at);
   #appliedIndex: number;
   #appliedTerm: number;
   #dbSize = 0;
   // The message in hand: entries before `#next` are applied.
   #message: ApplyMessageReader | null = null;
   #next = 0;
-  /** The entry at `#next` is a delete, or a revoke, that goes on in slices. */
-  #deleting = false;
-  #deleteBegan = 0;
+  /** The entry at `#next` is a delete, a transaction or a revoke that goes on in slices. */
+  #busy = false;
+  #busyBegan = 0;
+  /** The transaction under way does not take the store beyond its quota. */
+  #txnFits = true;
+  readonly #slice: SliceLimits;
   #capped = false;
   #corrupt = false;
   // Of the entry in hand.
@@ -109,8 +104,8 @@ export class Applier {
     this.#quota = new Quota(options.quotaBackendBytes, () => this.#dbSize);
     this.#cluster = new ClusterApplier(options);
     this.#kv = new KvWriter(options.store, options.leases, options.replies);
-    this.#txn = new TxnWriter(options.store, this.#kv, options.replies);
-    this.#deleter = new RangeDeleter(options.store, this.#deleteReply);
+    this.#slice = options.writeSlice ?? writeSlice;
+    this.#long = new LongWrites(options, this.#kv.counts);
     this.#lease = new LeaseWriter(options.store, options.leases, this.#kv.counts);
     this.#leaseAnswers = new LeaseAnswers(options);
     this.#appliedIndex = options.backend.consistentIndex;
@@ -126,7 +121,7 @@ export class Applier {
   }
   /** An entry is under way: it goes on in slices. */
   get isBusy(): boolean {
-    return this.#deleting;
+    return this.#busy;
   }
   /** Leases revoked, by whomever. */
   get leasesRevoked(): number {
@@ -148,6 +143,11 @@ export class Applier {
     return this.#run();
   }
 
+  /** The caller of what is under way, perhaps, is gone: it need not be answered. */
+  cancel(callId: number): void {
+    if (this.#busy) this.#long.cancel(callId);
+  }
+
   /** Goes on with the message in hand; true when it is done. */
   resume(): boolean {
     return this.#run();
@@ -160,7 +160,7 @@ export class Applier {
     this.#header.raftTerm = message.raftTerm;
     this.#dbSize = this.#backend.sizes().total;
     this.#bytes = message.bytes;
-    let began = this.#deleting ? this.#deleteBegan : this.#options.clock.now();
+    let began = this.#busy ? this.#busyBegan : this.#options.clock.now();
     for (; this.#next < count; this.#next++) {
       const index = firstIndex + this.#next;
       if (index <= this.#appliedIndex) continue;
@@ -170,8 +170,8 @@ export class Applier {
       const end = message.entryEnd(this.#next);
       if (message.entryType(this.#next) === EntryType.Normal) {
         began = this.#applyNormal(index, term, start, end, began);
-        if (this.#deleting) {
-          this.#deleteBegan = began;
+        if (this.#busy) {
+          this.#busyBegan = began;
           return false;
         }
       } else {
@@ -198,7 +198,7 @@ export class Applier {
     const op = opOfField(entry.field);
     if (op === undefined) throw new ApplyError(`entry ${index}: request field ${entry.field} is not implemented`);
     const refusal = this.#dispatch(index, entry.field, entry.start, entry.end);
-    if (this.#deleting) return began;
+    if (this.#busy) return began;
     this.#backend.endEntry(index, term);
     const ended = this.#options.clock.now();
     this.#options.metrics.applied(op, refusal === null || refusal === ErrCompacted, ended - began);
@@ -275,38 +275,14 @@ export class Applier {
     return null;
   }
 
-  /** In slices: `#deleting` tells that it is not done, and it is called again. */
+  /** In slices: `#busy` tells that it is not done, and it is called again. */
   #applyDeleteRange(start: number, end: number): EtcdErrorClass | null {
-    if (!this.#deleting) {
+    if (!this.#busy) {
       if (this.#corrupt) return ErrCorrupt;
-      this.#beginDelete(start, end);
+      this.#long.beginDelete(this.#bytes, start, end, this.#callId);
     }
-    this.#deleting = !this.#deleter.step(deleteSlice);
-    if (this.#deleting) return null;
-    this.#store.end();
-    if (this.#callId !== 0) this.#answerDelete();
+    this.#busy = !this.#long.step(this.#slice);
     return null;
-  }
-
-  #beginDelete(start: number, end: number): void {
-    this.#delete.read(this.#bytes, start, end);
-    this.#store.begin();
-    this.#kv.counts.deletes++;
-    if (this.#callId === 0) {
-      this.#deleter.start(this.#delete, -1, 0, this.#writeHeader);
-      return;
-    }
-    const at = this.#deleteReply.begin(this.#callId, ReplyKind.MessageAndEnd, headerBytesMax);
-    this.#deleter.start(this.#delete, at, at + responseBytesMax, this.#writeHeader);
-  }
-
-  #answerDelete(): void {
-    const reply = this.#deleteReply;
-    if (this.#deleter.overflowed) refuseTooLarge(reply, this.#callId);
-    else reply.finish(this.#deleter.at);
-    if (reply.length > copiedReplyBytesMax) this.#options.send(reply.bytes, reply.length);
-    else this.#replies.append(reply.bytes, reply.length);
-    reply.clear();
   }
 
   #applyCompaction(start: number, end: number): EtcdErrorClass | null {
@@ -329,48 +305,33 @@ export class Applier {
 
   /** In slices, as a DeleteRange. */
   #applyLeaseRevoke(start: number, end: number): EtcdErrorClass | null {
-    if (!this.#deleting) {
+    if (!this.#busy) {
       if (this.#corrupt) return ErrCorrupt;
       const refusal = this.#lease.beginRevoke(this.#bytes, start, end);
       if (refusal !== null) return refusal;
     }
-    this.#deleting = !this.#lease.stepRevoke(deleteSlice.keys);
-    if (!this.#deleting && this.#callId !== 0) this.#leaseAnswers.bare(this.#callId);
+    this.#busy = !this.#lease.stepRevoke(this.#slice.keys);
+    if (!this.#busy && this.#callId !== 0) this.#leaseAnswers.bare(this.#callId);
     return null;
   }
 
+  /** In slices, as a DeleteRange. */
   #applyTxn(start: number, end: number): EtcdErrorClass | null {
-    if (this.#corrupt) return ErrCorrupt;
-    if (this.#capped && txnCost(this.#bytes, start, end) > 0) return ErrNoSpace;
-    const fits = this.#quota.allowsAnyTxn(end - start) || this.#quota.allows(txnCost(this.#bytes, start, end));
-    const refusal = this.#txn.prepare(this.#bytes, start, end);
-    if (refusal !== null) return refusal;
-    const { counts } = this.#kv;
-    const opsBefore = counts.puts + counts.deletes + counts.ranges;
-    this.#store.begin();
-    if (this.#callId === 0 || !fits) {
-      this.#txn.execute(-1, 0);
-      this.#store.end();
-    } else this.#answerTxn();
-    if (counts.puts + counts.deletes + counts.ranges - opsBefore > 1) counts.txns++;
-    return fits ? null : ErrNoSpace;
+    if (!this.#busy) {
+      const refusal = this.#beginTxn(start, end);
+      if (refusal !== null) return refusal;
+    }
+    this.#busy = !this.#long.step(this.#slice);
+    if (this.#busy) return null;
+    return this.#long.refusal ?? (this.#txnFits ? null : ErrNoSpace);
   }
 
-  /** Executes the transaction and writes its response; the header goes first, and is known last. */
-  #answerTxn(): void {
-    const replies = this.#replies;
-    const at = replies.begin(this.#callId, ReplyKind.MessageAndEnd, headerBytesMax);
-    const room = this.#header.size(this.#store.currentRevision + 1);
-    let responseEnd = this.#txn.execute(at + room, at + responseBytesMax);
-    const revision = this.#store.end();
-    const size = this.#header.size(revision);
-    if (size !== room) {
-      replies.bytes.copyWithin(at + size, at + room, responseEnd);
-      responseEnd += size - room;
-    }
-    this.#header.write(revision, replies.bytes, at);
-    if (this.#txn.overflowed) refuseTooLarge(replies, this.#callId);
-    else replies.finish(responseEnd);
+  #beginTxn(start: number, end: number): EtcdErrorClass | null {
+    if (this.#corrupt) return ErrCorrupt;
+    if (this.#capped && txnCost(this.#bytes, start, end) > 0) return ErrNoSpace;
+    this.#txnFits = this.#quota.allowsAnyTxn(end - start) || this.#quota.allows(txnCost(this.#bytes, start, end));
+    this.#long.beginTxn(this.#bytes, start, end, this.#txnFits ? this.#callId : 0);
+    return null;
   }
 
   #applyConfChange(type: number, index: number, term: number, start: number, end: number): void {

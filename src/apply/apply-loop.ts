@@ -23,7 +23,7 @@ import type { Watches } from "./watch/index.js";
 const inboxBytesMin = 1 << 20;
 const inboxBytesMax = 1 << 30;
 
-/** Entries that wait behind a long delete; beyond, nothing more is received. */
+/** Entries that wait behind a long write; beyond, nothing more is received. */
 const heldBytesMax = 16 << 20;
 
 /**
@@ -67,7 +67,7 @@ export class ApplyLoop {
   readonly #progressBytes = new Uint8Array(this.#progressView.buffer);
   #inbox = new Uint8Array(inboxBytesMin);
   #inboxView = new DataView(this.#inbox.buffer);
-  /** The applier has not done with a message: a long delete goes on in slices. */
+  /** The applier has not done with a message: a long delete or transaction goes on in slices. */
   #suspended = false;
   /** ENTRIES messages that came meanwhile, copied. */
   readonly #held: Uint8Array[] = [];
@@ -82,6 +82,7 @@ export class ApplyLoop {
   constructor(options: ApplyLoopOptions) {
     this.#options = options;
     options.reads.applied(options.applier.appliedIndex);
+    options.reads.onCancel = (callId) => options.applier.cancel(callId);
   }
 
   /** Something has come, or is to be sent: a turn will run. */
@@ -140,7 +141,7 @@ export class ApplyLoop {
     else if (!this.#full) this.#drained?.();
   }
 
-  /** Goes on with what a long delete has suspended. */
+  /** Goes on with what a long write has suspended. */
   #resume(): void {
     if (this.#suspended) this.#suspended = !this.#options.applier.resume();
     let done = 0;

@@ -64,6 +64,11 @@ export class CompareEvaluator implements RangeSink {
     return this.#result;
   }
 
+  /** Keys that the last `step` has looked at. */
+  get worked(): number {
+    return this.#fields.singleKey ? 1 : this.#scan.visited;
+  }
+
   /** Starts on the Compare at `bytes[start, end)`, which must stay until it is done. It is read at `revision`. */
   start(bytes: Uint8Array, start: number, end: number, revision: number): void {
     this.#fields.read(bytes, start, end);

@@ -1,20 +1,16 @@
 /**
- * Puts and deletes within an open write transaction, and their responses' bodies.
+ * Puts within an open write transaction, and their responses' bodies.
  * Whoever calls has begun the transaction, writes what stands around the body, and ends the transaction.
  */
 import { ErrKeyNotFound, ErrLeaseNotFound, type EtcdErrorClass } from "../errors/index.js";
 import type { ReplyBatchWriter } from "../native/index.js";
 import { emptyRecordView } from "../storage/backend/index.js";
-import { KeyValueReader, type MvccStore, type SliceLimits } from "../storage/mvcc/index.js";
+import { KeyValueReader, type MvccStore } from "../storage/mvcc/index.js";
 import type { LeaseLookup } from "./leases.js";
-import type { DeleteRangeFields, PutFields } from "./requests.js";
-import { RangeDeleter, type WriteHeader } from "./range-deleter.js";
+import type { PutFields } from "./requests.js";
 import { writeDelimited } from "./response.js";
 
 const putPreviousTag = 0x12;
-
-/** A write transaction is one step of the log: nothing runs between its slices. */
-export const unsliced: SliceLimits = { keys: Infinity, bytes: Infinity };
 
 /** Counts for etcd_mvcc_*_total, kept as plain numbers. */
 export interface KvCounts {
@@ -33,21 +29,16 @@ export class KvWriter {
   readonly #store: MvccStore;
   readonly #leases: LeaseLookup;
   readonly #writer: ReplyBatchWriter;
-  readonly #deleter: RangeDeleter;
   readonly #view = emptyRecordView();
   readonly #kv = new KeyValueReader();
-  readonly counts: KvCounts = newKvCounts();
+  readonly counts: KvCounts;
 
-  constructor(store: MvccStore, leases: LeaseLookup, writer: ReplyBatchWriter) {
+  /** What several writers do may be counted together. */
+  constructor(store: MvccStore, leases: LeaseLookup, writer: ReplyBatchWriter, counts: KvCounts = newKvCounts()) {
     this.#store = store;
     this.#leases = leases;
     this.#writer = writer;
-    this.#deleter = new RangeDeleter(store, writer);
-  }
-
-  /** The last deleteRange's response was longer than may be sent. */
-  get overflowed(): boolean {
-    return this.#deleter.overflowed;
+    this.counts = counts;
   }
 
   /** Why the put must be refused, judged on what the store holds now. */
@@ -83,16 +74,5 @@ export class KvWriter {
     this.counts.puts++;
     this.counts.putBytes += keyEnd - keyStart + valueEnd - valueStart;
     return at;
-  }
-
-  /**
-   * Deletes the range at once. With `at` ≥ 0 the response is written there, its header by `header`, not beyond
-   * `endMax`; returns the new `at`.
-   */
-  deleteRange(fields: DeleteRangeFields, at: number, endMax: number, header: WriteHeader): number {
-    this.counts.deletes++;
-    this.#deleter.start(fields, at, endMax, header);
-    while (!this.#deleter.step(unsliced));
-    return this.#deleter.at;
   }
 }

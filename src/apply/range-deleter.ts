@@ -1,6 +1,5 @@
 /**
- * Deletes a range within an open write transaction, and writes its DeleteRangeResponse: at once within a transaction
- * of many ops, in slices as a request of its own. Between slices the store may be read at its current revision, which
+ * Deletes a range within an open write transaction, and writes its DeleteRangeResponse, in slices. Between slices the store may be read at its current revision, which
  * does not grow before the transaction ends; it must not be written.
  *
  *   start → step until true; then the response ends at `at`
@@ -15,6 +14,9 @@ const previousTag = 0x1a;
 const deletedTag = 0x10;
 /** Room for what stands before the previous records and is known last: the header and the count. */
 const gapBytes = 64;
+
+/** `deleteNext` looks at so many keys that are not alive before it says that it found none. */
+const keysPassedMax = 16;
 
 /** Writes a response's header at `at`; returns where it ends. */
 export type WriteHeader = (revision: number, bytes: Uint8Array, at: number) => number;
@@ -45,6 +47,7 @@ export class RangeDeleter implements RangeSink {
   #endMax = 0;
   #deleted = 0;
   #overflowed = false;
+  #worked = 0;
 
   constructor(store: MvccStore, writer: ReplyBatchWriter) {
     this.#store = store;
@@ -59,6 +62,11 @@ export class RangeDeleter implements RangeSink {
   /** The response would have been longer than may be sent. */
   get overflowed(): boolean {
     return this.#overflowed;
+  }
+
+  /** Keys that the last `step` has looked at, about. */
+  get worked(): number {
+    return this.#worked;
   }
 
   /** Begins. With `at` ≥ 0 the response is written there, not beyond `endMax`. `fields.bytes` must stay. */
@@ -84,13 +92,18 @@ export class RangeDeleter implements RangeSink {
 
   /** Does one slice; true when all is deleted and the response is written. */
   step(limits: SliceLimits): boolean {
+    this.#worked = 1;
     if (this.#phase === Phase.Previous) {
-      if (!this.#scan.next(this, limits)) return false;
+      const isRead = this.#scan.next(this, limits);
+      this.#worked += this.#scan.visited;
+      // A response that may not be sent need not be read on.
+      if (!isRead && !this.#overflowed) return false;
       this.#beginDelete();
     }
     const deleted = this.#store.deleteNext(limits.keys);
     if (deleted !== -1) {
       this.#deleted += deleted;
+      this.#worked += Math.max(deleted, keysPassedMax);
       return false;
     }
     this.#phase = Phase.Done;

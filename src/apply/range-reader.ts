@@ -49,6 +49,7 @@ export class RangeReader implements RangeSink {
   #at = 0;
   #endMax = 0;
   #overflowed = false;
+  #worked = 0;
   // Of the request: the buffer it was read from may be gone when a later slice runs.
   #limit = 0;
   #sorts = false;
@@ -78,6 +79,11 @@ export class RangeReader implements RangeSink {
   /** The response has become longer than may be sent; what follows was left out. */
   get overflowed(): boolean {
     return this.#overflowed;
+  }
+
+  /** What the last `step` has cost, in records read. */
+  get worked(): number {
+    return this.#worked;
   }
 
   /** The revision that is read. */
@@ -154,15 +160,23 @@ export class RangeReader implements RangeSink {
 
   /** Does one slice; true when the response is complete and ends at `at`. */
   step(limits: SliceLimits): boolean {
+    this.#worked = 1;
     if (this.#complete) return true;
     if (!this.#scanned) {
-      if (!this.#scan.next(this, this.#onlyCounts ? countingLimits(limits) : limits)) return false;
+      if (!this.#stepScan(limits)) return false;
       this.#scanned = true;
       if (this.#sorts) this.#sorter.seal();
     }
     if (this.#sorts && !this.#writeSorted(limits)) return false;
     this.#writeTail();
     return true;
+  }
+
+  #stepScan(limits: SliceLimits): boolean {
+    const counts = this.#onlyCounts;
+    const isDone = this.#scan.next(this, counts ? countingLimits(limits) : limits);
+    this.#worked += counts ? Math.ceil(this.#scan.visited / keysCountedPerRead) : this.#scan.visited;
+    return isDone;
   }
 
   /** All records are read: the scan looks for how many more there are. */
@@ -215,7 +229,7 @@ export class RangeReader implements RangeSink {
   #writeSorted(limits: SliceLimits): boolean {
     const sorter = this.#sorter;
     const bytesEnd = this.#at + limits.bytes;
-    for (let count = 0; count < limits.keys && this.#at < bytesEnd; count++) {
+    for (let count = 0; count < limits.keys && this.#at < bytesEnd; count++, this.#worked++) {
       if (this.#limit !== 0 && this.#written === this.#limit) return true;
       if (!sorter.next()) return true;
       this.#write(sorter.bytes, sorter.start, sorter.end);

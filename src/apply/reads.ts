@@ -118,6 +118,8 @@ export class Reads {
   readonly #hashes: Hashes;
   readonly #streams: RangeStreams;
   readonly #leases: LeaseAnswers;
+  /** Hears of callers that are gone: what they have waited for may be a write. */
+  onCancel: (callId: number) => void = () => {};
   #appliedIndex = 0;
   #turnCalls = 0;
   /** Records that the last `#answer` has answered. */
@@ -353,6 +355,7 @@ export class Reads {
 
   /** The caller is gone: what it asked for need not be read. */
   #cancel(callId: number): void {
+    this.onCancel(callId);
     this.#options.watches.cancel(callId);
     this.#streams.cancel(callId);
     const waiting = this.#long.findIndex((read) => read.callId === callId);

@@ -16,7 +16,7 @@ import {
   type TxnRequestInit,
 } from "../proto/index.js";
 import { MemoryBackend, type Backend } from "../storage/backend/index.js";
-import { MvccStore } from "../storage/mvcc/index.js";
+import { MvccStore, type SliceLimits } from "../storage/mvcc/index.js";
 import { AlarmStore } from "./alarm-store.js";
 import { Applier } from "./applier.js";
 import { Compactor } from "./compactor.js";
@@ -106,6 +106,8 @@ export interface RigOptions {
   readonly learnersMax?: number;
   readonly compactionBatchLimit?: number;
   readonly streamMessageBytes?: number;
+  readonly responseBytesMax?: number;
+  readonly writeSlice?: SliceLimits;
 }
 
 const yieldTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -129,6 +131,9 @@ export class Rig {
   readonly failures: unknown[] = [];
   readonly #writer = new ApplyMessageWriter();
   readonly #message = new ApplyMessageReader();
+  /** Runs between the slices of an entry; `turns` counts them. */
+  betweenSlices: () => void = () => {};
+  turns = 0;
   #nextCall = 1;
 
   static async open(options: RigOptions = {}): Promise<Rig> {
@@ -185,6 +190,8 @@ export class Rig {
       compactor: this.compactor,
       send: (bytes, length) => this.sent.push(...parseReplies(bytes, length)),
       warningApplyDurationMs: 100,
+      responseBytesMax: options.responseBytesMax,
+      writeSlice: options.writeSlice,
       post: (event) => this.events.push(event),
       logger: silentLogger,
     });
@@ -242,7 +249,10 @@ export class Rig {
     this.#writer.entries(batch, Uint32Array.from(callIds), 0, raftTerm);
     this.#message.reset(this.#writer.bytes.slice(0, this.#writer.length), 0);
     let done = this.applier.apply(this.#message);
-    while (!done) done = this.applier.resume();
+    for (; !done; this.turns++) {
+      this.betweenSlices();
+      done = this.applier.resume();
+    }
   }
 
   /** Applies one request that a call waits for. */

@@ -38,6 +38,12 @@ export class OpReader {
   }
 }
 
+/** Moves to the next field with this tag; false: there is none. */
+export function nextField(cursor: FieldCursor, tag: number): boolean {
+  while (cursor.next()) if (cursor.tag === tag) return true;
+  return false;
+}
+
 /** Cursors of nested walks: each depth has one of its own. */
 export class CursorStack {
   readonly #cursors: FieldCursor[] = [];

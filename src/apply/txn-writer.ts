@@ -3,21 +3,30 @@
  * then the checks of all ops on that path; then their execution, where reads see the transaction's own writes.
  * Nothing is written unless every check has passed, so execution cannot fail.
  *
- *   prepare (path and checks) → execute, within the write transaction that the caller has begun
+ * All but the checks goes in slices, since a small request may name any number of keys. Between them the store may be
+ * read at its current revision, which does not grow before the write transaction ends; it must not be written.
+ *
+ *   begin → stepPath until true → refuse → beginExecute → stepExecute until true
+ *
+ * the last two within the write transaction that the caller has begun.
  */
 import { assert } from "../base/index.js";
 import { ErrCompacted, ErrFutureRevision, type EtcdErrorClass } from "../errors/index.js";
 import type { ReplyBatchWriter } from "../native/index.js";
 import { RevisionStatus, type MvccStore } from "../storage/mvcc/index.js";
-import { CompareEvaluator } from "./compare.js";
-import { unsliced, type KvWriter } from "./kv-writer.js";
+import type { KvWriter } from "./kv-writer.js";
+import { RangeDeleter } from "./range-deleter.js";
 import { RangeReader } from "./range-reader.js";
 import { DeleteRangeFields, PutFields, RangeFields } from "./requests.js";
 import { closeDelimited, nestedHeaderBytesMax, openDelimited, writeNestedHeader } from "./response.js";
-import { CursorStack, mergeVariants, OpKind, OpReader, TxnTag } from "./txn-walk.js";
+import type { Slice } from "./slice.js";
+import { TxnPath } from "./txn-path.js";
+import { CursorStack, nextField, OpKind, OpReader, TxnTag } from "./txn-walk.js";
 
 const responsesTag = 0x1a;
 const succeededTag = 0x10;
+/** Where the response stands when there is none: nobody waits for it, or it has become too long. */
+const unanswered = -1;
 
 /** The bound check of a Range within a transaction: unlike a Range of its own, a negative revision is below all. */
 export function refuseTxnRange(revision: number, store: MvccStore): EtcdErrorClass | null {
@@ -30,192 +39,254 @@ export class TxnWriter {
   readonly #store: MvccStore;
   readonly #kv: KvWriter;
   readonly #writer: ReplyBatchWriter;
-  readonly #compare: CompareEvaluator;
+  readonly #path: TxnPath;
   readonly #range: RangeReader;
+  readonly #deleter: RangeDeleter;
   readonly #cursors = new CursorStack();
   readonly #op = new OpReader();
   readonly #put = new PutFields();
   readonly #delete = new DeleteRangeFields();
   readonly #rangeFields = new RangeFields();
-  /** Which branch each transaction of the tree takes, in the order in which they are met. */
-  readonly #path: boolean[] = [];
+  /** How much of the path has been walked. */
   #pathAt = 0;
-  #merge = false;
-  #bytes: Uint8Array = new Uint8Array(0);
-  #start = 0;
-  #end = 0;
+  // Of the transaction at each depth: the branch taken, and where the response of the op in hand is open.
+  readonly #branches: number[] = [];
+  readonly #opStarts: number[] = [];
+  readonly #variantStarts: number[] = [];
+  #depth = -1;
+  /** A Range or DeleteRange is under way. */
+  #running: OpKind = OpKind.None;
+  #at = unanswered;
   #endMax = 0;
   #overflowed = false;
 
+  /** `kv` must write to `writer`, too. */
   constructor(store: MvccStore, kv: KvWriter, writer: ReplyBatchWriter) {
     this.#store = store;
     this.#kv = kv;
     this.#writer = writer;
-    this.#compare = new CompareEvaluator(store);
+    this.#path = new TxnPath(store);
     this.#range = new RangeReader(store, writer);
+    this.#deleter = new RangeDeleter(store, writer);
   }
 
   /** The response was longer than may be sent. */
   get overflowed(): boolean {
     return this.#overflowed;
   }
-
-  /** Evaluates and checks the TxnRequest at `bytes[start, end)`; the error, or null when it may be executed. */
-  prepare(bytes: Uint8Array, start: number, end: number): EtcdErrorClass | null {
-    this.#set(bytes, start, end);
-    this.#evaluate(start, end, 0);
-    if (this.#merge) {
-      const merged = mergeVariants(bytes, start, end);
-      this.#set(merged, 0, merged.length);
-      this.#evaluate(0, merged.length, 0);
-    }
-    this.#pathAt = 0;
-    return this.#refuse(this.#start, this.#end, 0);
+  /** Where the response ends; below 0 when there is none. */
+  get at(): number {
+    return this.#at;
   }
 
-  #set(bytes: Uint8Array, start: number, end: number): void {
-    this.#bytes = bytes;
-    this.#start = start;
-    this.#end = end;
-    this.#path.length = 0;
-    this.#merge = false;
+  /** Begins on the TxnRequest at `bytes[start, end)`, which must stay until it is done. */
+  begin(bytes: Uint8Array, start: number, end: number): void {
+    this.#path.begin(bytes, start, end);
+  }
+
+  /** Does one slice of the compares; true when the path is known. */
+  stepPath(slice: Slice): boolean {
+    return this.#path.step(slice);
+  }
+
+  /** Checks all ops on the path; the error, or null when they may be executed. */
+  refuse(): EtcdErrorClass | null {
+    this.#pathAt = 0;
+    return this.#refuseTxn(this.#path.start, this.#path.end, 0);
   }
 
   /**
-   * Executes what was prepared. With `at` ≥ 0 the response but for its header is written there, not much beyond
-   * `endMax`; without, only what changes the store is done. Returns the new `at`.
+   * Begins the execution. With `at` ≥ 0 the response but for its header is written there, not much beyond
+   * `endMax`; without, only what changes the store is done.
    */
-  execute(at: number, endMax: number): number {
+  beginExecute(at: number, endMax: number): void {
     this.#pathAt = 0;
+    this.#at = at;
     this.#endMax = endMax;
     this.#overflowed = false;
-    return this.#executeTxn(this.#start, this.#end, 0, at);
+    this.#running = OpKind.None;
+    this.#depth = -1;
+    this.#enter(this.#path.start, this.#path.end);
   }
 
-  /** Fills in the path, nested transactions of the chosen branch included. */
-  #evaluate(start: number, end: number, depth: number): void {
-    const cursor = this.#cursors.at(depth);
-    const bytes = this.#bytes;
-    let succeeded = true;
-    for (cursor.reset(bytes, start, end); succeeded && cursor.next();) {
-      if (cursor.tag !== TxnTag.Compare) continue;
-      this.#compare.start(bytes, cursor.start, cursor.end, 0);
-      while (!this.#compare.step(unsliced));
-      succeeded = this.#compare.result;
+  /** Does one slice; true when everything is executed. */
+  stepExecute(slice: Slice): boolean {
+    while (this.#depth >= 0) {
+      if (slice.isUsedUp) return false;
+      const before = this.#at;
+      const goesOn = this.#advance(slice);
+      slice.bytes -= Math.max(0, this.#at - before);
+      if (!goesOn) return false;
     }
-    this.#path.push(succeeded);
-    const branch = succeeded ? TxnTag.Success : TxnTag.Failure;
-    for (cursor.reset(bytes, start, end); cursor.next();) {
-      if (cursor.tag !== branch) continue;
-      if (!this.#op.read(bytes, cursor.start, cursor.end)) this.#merge = true;
-      if (this.#op.kind === OpKind.Txn) this.#evaluate(this.#op.start, this.#op.end, depth + 1);
-    }
+    return true;
   }
 
-  #refuse(start: number, end: number, depth: number): EtcdErrorClass | null {
+  /** No response is wanted any more: what only reads is left out from here on. */
+  dropResponse(): void {
+    this.#at = unanswered;
+    if (this.#running === OpKind.Range) this.#running = OpKind.None;
+  }
+
+  #refuseTxn(start: number, end: number, depth: number): EtcdErrorClass | null {
     const cursor = this.#cursors.at(depth);
-    const branch = this.#path[this.#pathAt++] ? TxnTag.Success : TxnTag.Failure;
-    for (cursor.reset(this.#bytes, start, end); cursor.next();) {
-      if (cursor.tag !== branch) continue;
-      this.#op.read(this.#bytes, cursor.start, cursor.end);
-      const refusal = this.#refuseOp(depth);
+    const { bytes } = this.#path;
+    const branch = this.#path.taken[this.#pathAt++] ? TxnTag.Success : TxnTag.Failure;
+    for (cursor.reset(bytes, start, end); nextField(cursor, branch);) {
+      this.#op.read(bytes, cursor.start, cursor.end);
+      const refusal = this.#refuseOp(bytes, depth);
       if (refusal !== null) return refusal;
     }
     return null;
   }
 
-  #refuseOp(depth: number): EtcdErrorClass | null {
+  #refuseOp(bytes: Uint8Array, depth: number): EtcdErrorClass | null {
     const { kind, start, end } = this.#op;
     switch (kind) {
       case OpKind.Range:
-        this.#rangeFields.read(this.#bytes, start, end);
+        this.#rangeFields.read(bytes, start, end);
         return refuseTxnRange(this.#rangeFields.revision, this.#store);
       case OpKind.Put:
-        this.#put.read(this.#bytes, start, end);
+        this.#put.read(bytes, start, end);
         return this.#kv.refusePut(this.#put);
       case OpKind.Txn:
-        return this.#refuse(start, end, depth + 1);
+        return this.#refuseTxn(start, end, depth + 1);
       default:
         return null;
     }
   }
 
-  #executeTxn(start: number, end: number, depth: number, at: number): number {
-    const cursor = this.#cursors.at(depth);
-    const succeeded = this.#path[this.#pathAt++] === true;
-    const branch = succeeded ? TxnTag.Success : TxnTag.Failure;
-    if (at >= 0 && succeeded) {
-      this.#writer.ensure(at + 2);
-      this.#writer.bytes[at++] = succeededTag;
-      this.#writer.bytes[at++] = 1;
-    }
-    for (cursor.reset(this.#bytes, start, end); cursor.next();) {
-      if (cursor.tag !== branch) continue;
-      this.#op.read(this.#bytes, cursor.start, cursor.end);
-      at = this.#executeOp(depth, at);
-    }
-    return at;
+  #enter(start: number, end: number): void {
+    const depth = ++this.#depth;
+    const succeeded = this.#path.taken[this.#pathAt++] === true;
+    this.#branches[depth] = succeeded ? TxnTag.Success : TxnTag.Failure;
+    this.#cursors.at(depth).reset(this.#path.bytes, start, end);
+    if (this.#at < 0 || !succeeded) return;
+    this.#writer.ensure(this.#at + 2);
+    this.#writer.bytes[this.#at++] = succeededTag;
+    this.#writer.bytes[this.#at++] = 1;
   }
 
-  /** Executes the op just read; with `at` ≥ 0 its ResponseOp is written there. */
-  #executeOp(depth: number, at: number): number {
+  /** One step of the op under way, or the next op; false: the slice is used up. */
+  #advance(slice: Slice): boolean {
+    if (this.#running === OpKind.Range) return this.#stepRange(slice);
+    if (this.#running === OpKind.DeleteRange) this.#stepDelete(slice);
+    else this.#nextOp(slice);
+    return true;
+  }
+
+  #nextOp(slice: Slice): void {
+    const cursor = this.#cursors.at(this.#depth);
+    if (!nextField(cursor, this.#branches[this.#depth]!)) {
+      this.#depth--;
+      if (this.#depth >= 0) this.#closeOp();
+      return;
+    }
+    slice.keys--;
+    this.#op.read(this.#path.bytes, cursor.start, cursor.end);
+    if (this.#at >= 0) this.#openOp(this.#op.kind);
+    this.#beginOp();
+  }
+
+  /** Begins the op just read; one that is short is done with. */
+  #beginOp(): void {
     const { kind, start, end } = this.#op;
-    if (at < 0) {
-      this.#executeVariant(kind, start, end, depth, at);
-      return at;
-    }
-    const opStart = openDelimited(this.#writer, at, responsesTag);
-    // A response's variants have the tags of the request's. Without a variant it stays empty.
-    if (kind === OpKind.None) return closeDelimited(this.#writer, opStart, opStart);
-    const variantStart = openDelimited(this.#writer, opStart, kind);
-    const variantEnd = this.#executeVariant(kind, start, end, depth, variantStart);
-    return closeDelimited(this.#writer, opStart, closeDelimited(this.#writer, variantStart, variantEnd));
-  }
-
-  #executeVariant(kind: OpKind, start: number, end: number, depth: number, at: number): number {
     switch (kind) {
       case OpKind.Range:
-        return at < 0 ? at : this.#executeRange(start, end, at);
-      case OpKind.Put:
-        this.#put.read(this.#bytes, start, end);
-        return this.#executePut(at);
-      case OpKind.DeleteRange: {
-        this.#delete.read(this.#bytes, start, end);
-        const next = this.#kv.deleteRange(this.#delete, at, this.#endMax, writeNestedHeader);
-        this.#overflowed ||= this.#kv.overflowed;
-        return next;
-      }
+        if (this.#at >= 0) this.#beginRange(start, end);
+        return;
+      case OpKind.DeleteRange:
+        this.#beginDelete(start, end);
+        return;
       case OpKind.Txn:
-        return this.#executeTxn(start, end, depth + 1, at < 0 ? at : this.#writeEmptyHeader(at));
+        if (this.#at >= 0) this.#writeEmptyHeader();
+        this.#enter(start, end);
+        return;
+      case OpKind.Put:
+        this.#put.read(this.#path.bytes, start, end);
+        this.#executePut();
+        break;
       case OpKind.None:
-        return at;
+        break;
     }
+    this.#closeOp();
   }
 
-  #executeRange(start: number, end: number, at: number): number {
-    this.#rangeFields.read(this.#bytes, start, end);
-    this.#writer.ensure(at + nestedHeaderBytesMax);
-    at = writeNestedHeader(this.#store.visibleRevision, this.#writer.bytes, at);
+  /** Opens the op's ResponseOp. */
+  #openOp(kind: OpKind): void {
+    const depth = this.#depth;
+    this.#at = this.#opStarts[depth] = openDelimited(this.#writer, this.#at, responsesTag);
+    this.#variantStarts[depth] = unanswered;
+    // A response's variants have the tags of the request's. Without a variant it stays empty.
+    if (kind === OpKind.None) return;
+    this.#at = this.#variantStarts[depth] = openDelimited(this.#writer, this.#at, kind);
+  }
+
+  /** The op in hand is done with. */
+  #closeOp(): void {
+    this.#running = OpKind.None;
+    if (this.#at < 0) return;
+    const variantStart = this.#variantStarts[this.#depth]!;
+    if (variantStart >= 0) this.#at = closeDelimited(this.#writer, variantStart, this.#at);
+    this.#at = closeDelimited(this.#writer, this.#opStarts[this.#depth]!, this.#at);
+    if (this.#at > this.#endMax) this.#overflow();
+  }
+
+  /** What follows is executed without an answer. */
+  #overflow(): void {
+    this.#overflowed = true;
+    this.dropResponse();
+  }
+
+  #beginRange(start: number, end: number): void {
+    this.#rangeFields.read(this.#path.bytes, start, end);
+    this.#writer.ensure(this.#at + nestedHeaderBytesMax);
+    const at = writeNestedHeader(this.#store.visibleRevision, this.#writer.bytes, this.#at);
     this.#kv.counts.ranges++;
     const status = this.#range.start(this.#rangeFields, 0, at, this.#endMax);
     assert(status === RevisionStatus.Ok, "a range failed after the transaction's checks");
-    while (!this.#range.step(unsliced));
-    this.#overflowed ||= this.#range.overflowed;
-    return this.#range.at;
+    this.#running = OpKind.Range;
   }
 
-  #executePut(at: number): number {
-    if (at < 0) return this.#kv.put(this.#put, at);
+  #stepRange(slice: Slice): boolean {
+    const isDone = this.#range.step(slice);
+    slice.keys -= this.#range.worked;
+    this.#at = this.#range.at;
+    if (this.#range.overflowed) this.#overflow();
+    else if (isDone) this.#closeOp();
+    else return false;
+    return true;
+  }
+
+  #beginDelete(start: number, end: number): void {
+    this.#delete.read(this.#path.bytes, start, end);
+    this.#kv.counts.deletes++;
+    this.#deleter.start(this.#delete, this.#at, this.#endMax, writeNestedHeader);
+    this.#running = OpKind.DeleteRange;
+  }
+
+  #stepDelete(slice: Slice): void {
+    const isDone = this.#deleter.step(slice);
+    slice.keys -= this.#deleter.worked;
+    // Its response may have been given up since it began.
+    if (this.#at >= 0 && this.#deleter.overflowed) this.#overflow();
+    if (this.#at >= 0) this.#at = this.#deleter.at;
+    if (isDone) this.#closeOp();
+  }
+
+  #executePut(): void {
+    if (this.#at < 0) {
+      this.#kv.put(this.#put, unanswered);
+      return;
+    }
     // A put always changes something: the transaction's revision is the one after.
     const revision = this.#store.changeCount > 0 ? this.#store.visibleRevision : this.#store.visibleRevision + 1;
-    this.#writer.ensure(at + nestedHeaderBytesMax);
-    return this.#kv.put(this.#put, writeNestedHeader(revision, this.#writer.bytes, at));
+    this.#writer.ensure(this.#at + nestedHeaderBytesMax);
+    this.#at = this.#kv.put(this.#put, writeNestedHeader(revision, this.#writer.bytes, this.#at));
   }
 
-  #writeEmptyHeader(at: number): number {
-    this.#writer.ensure(at + 2);
-    this.#writer.bytes[at] = 0x0a;
-    this.#writer.bytes[at + 1] = 0;
-    return at + 2;
+  #writeEmptyHeader(): void {
+    this.#writer.ensure(this.#at + 2);
+    this.#writer.bytes[this.#at++] = 0x0a;
+    this.#writer.bytes[this.#at++] = 0;
   }
 }

@@ -38,6 +38,8 @@ export class KeyIndexCursor {
   version = 0;
   /** Items found since `seek`. */
   count = 0;
+  /** Keys looked at since `seek`, those that do not live at the revision too. */
+  visited = 0;
 
   readonly #parts: KeyIndexParts;
   #atRevision = 0;
@@ -87,7 +89,7 @@ export class KeyIndexCursor {
     this.#afterPosition = false;
     this.#paused = true;
     this.#done = false;
-    this.count = 0;
+    this.count = this.visited = 0;
   }
 
   /**
@@ -137,6 +139,7 @@ export class KeyIndexCursor {
   /** The next record of the range, alive or not; 0 at the end. */
   #step(): number {
     if (this.#done) return 0;
+    this.visited++;
     if (this.#single) {
       this.#done = true;
       return this.#parts.tree.find(this.#position, 0, this.#positionLength);

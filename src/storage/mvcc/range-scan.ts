@@ -28,6 +28,7 @@ export class RangeScan {
   #keysOnly = false;
   #returned = 0;
   #count = 0;
+  #visitedBefore = 0;
   /** True: the rest is counted. False: one key more is looked for. */
   #countRest = false;
 
@@ -49,6 +50,10 @@ export class RangeScan {
   /** Records given to the sink so far. */
   get returned(): number {
     return this.#returned;
+  }
+  /** Keys that the last `next` has looked at. */
+  get visited(): number {
+    return this.#cursor.visited - this.#visitedBefore;
   }
   /** True when records beyond the limit exist; right when done. */
   get more(): boolean {
@@ -77,6 +82,7 @@ export class RangeScan {
     assert(this.#phase !== Phase.Done, "mvcc: a range that is done is read on");
     assert(this.#revision >= this.#revisions.compactRevision, "mvcc: a range is read on below the compact revision");
     let keys = limits.keys;
+    this.#visitedBefore = this.#cursor.visited;
     if (this.#phase === Phase.Records) keys = this.#nextRecords(sink, keys, limits.bytes);
     if (this.#phase === Phase.Count && keys > 0) this.#countOn(keys);
     this.#count = this.#cursor.count;
