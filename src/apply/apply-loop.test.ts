@@ -2,12 +2,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { EntryBatch, EntryType } from "../base/index.js";
+import { CallKind } from "../native/index.js";
 import {
   decodeDeleteRangeResponse,
   decodePutResponse,
   decodeRangeResponse,
   encodeInternalRaftRequest,
   encodeRangeRequest,
+  type RequestOpInit,
+  type TxnRequestInit,
 } from "../proto/index.js";
 import { ApplyLoop } from "./apply-loop.js";
 import { ApplyMessageWriter, emptyProgress, readProgress, type ApplyProgress } from "./messages.js";
@@ -112,6 +115,24 @@ function deleteAllMessage(index: number): Uint8Array {
   const batch = EntryBatch.single({ term: raftTerm, index, type: EntryType.Normal, data: entry });
   const writer = new ApplyMessageWriter();
   writer.entries(batch, Uint32Array.of(index), 0, raftTerm);
+  return writer.bytes.slice(0, writer.length);
+}
+
+function txnMessage(index: number, txn: TxnRequestInit): Uint8Array {
+  const entry = encodeInternalRaftRequest({ txn, header: { ID: 3n } });
+  const batch = EntryBatch.single({ term: raftTerm, index, type: EntryType.Normal, data: entry });
+  const writer = new ApplyMessageWriter();
+  writer.entries(batch, Uint32Array.of(index), 0, raftTerm);
+  return writer.bytes.slice(0, writer.length);
+}
+
+/** As the dispatcher hands it on: among the reads. */
+function cancelMessage(callId: number): Uint8Array {
+  const writer = new ApplyMessageWriter();
+  const record = callRecord(callId, 0, new Uint8Array(0), CallKind.Cancel);
+  writer.beginReads({ raftTerm, minAppliedIndex: 0, commitIndex: 1, leaderId: 1n });
+  writer.appendRead(record, 0, record.length);
+  writer.finishReads();
   return writer.bytes.slice(0, writer.length);
 }
 
@@ -226,5 +247,28 @@ test("a long delete goes on in slices: reads see the state before it, entries wa
   assert.equal(deleted.header?.revision, revision + 1);
   const last = decodePutResponse(replies.find(({ callId }) => callId === index + 3)!.message);
   assert.equal(last.header?.revision, revision + 4);
+  assert.deepEqual(failures, []);
+});
+
+test("a client that goes during its long transaction is not answered, and what it would have read is not read", async () => {
+  const { rig, inbox, loop, replies, settle, failures } = await drive();
+  const keys = 3000;
+  for (let i = 0; i < keys; i++) rig.follow({ put: { key: Buffer.from(`k${i}`) } });
+  const all = { key: Buffer.from([0]), rangeEnd: Buffer.from([0]) };
+  const txn: TxnRequestInit = {
+    success: [
+      ...Array.from({ length: 20 }, (): RequestOpInit => ({ request: { case: "requestRange", value: all } })),
+      { request: { case: "requestPut", value: { key: Buffer.from("last") } } },
+    ],
+  };
+  inbox.messages.push(txnMessage(keys + 1, txn), cancelMessage(keys + 1), entriesMessage(keys + 2, 1));
+  loop.wake();
+  const turns = settle();
+  assert.ok(turns < 5, `${turns} turns`);
+  assert.deepEqual(
+    replies.map(({ callId }) => callId),
+    [keys + 2],
+  );
+  assert.equal(rig.store.liveKeys, keys + 2);
   assert.deepEqual(failures, []);
 });
