@@ -10,6 +10,8 @@ import { assert } from "../base/index.js";
 const counterBits = 8;
 const timestampBits = 40;
 const sequenceEnd = 2 ** (counterBits + timestampBits);
+/** A run leaves no more requests than this that it does not know of any more: they fit into its memory. */
+const unknownMax = 2 ** 22;
 /** Bytes of the longest ID as a protobuf varint. */
 export const requestIdVarintBytesMax = 10;
 
@@ -32,11 +34,12 @@ export class RequestIdGenerator {
   }
 
   /**
-   * Goes on above `sequence`, one that a former run has used: a clock that was set back must not make an ID twice,
-   * or that run's entry, committed late, would answer this run's caller.
+   * Goes on well above `sequence`, the highest of former runs that is known: a clock that was set back must not make
+   * an ID twice, or such a run's entry, committed late, would answer this run's caller. Others may hold entries of
+   * that run which this member does not: passed on to a leader, or not yet on the disk when it ended.
    */
   startAbove(sequence: number): void {
-    this.#sequence = Math.max(this.#sequence, sequence);
+    this.#sequence = Math.max(this.#sequence, (sequence + unknownMax) % sequenceEnd);
   }
 
   /** The sequence that `next` will give. */
