@@ -124,6 +124,8 @@ class Member {
     });
     await server.core.ready;
     this.#logger.info("ready to serve client requests");
+    // Clients come at that line, the version a moment later: their calls wait in the edge.
+    await server.core.capable;
     await api.serve(server);
   }
 

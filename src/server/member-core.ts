@@ -11,7 +11,6 @@
 import type { ActiveAlarm } from "../apply/index.js";
 import { autoCompactionRule } from "../config/index.js";
 import { ErrRequestTooLarge, ErrTimeout, ErrTooManyRequests, type EtcdError } from "../errors/index.js";
-import type { Member } from "../membership/index.js";
 import { none, Role, type Message, type SoftState, type StepResult } from "../raft/index.js";
 import type { ApplyEvent } from "./apply-client.js";
 import { AutoCompaction } from "./auto-compaction.js";
@@ -57,7 +56,6 @@ export class MemberCore {
   #softState: SoftState = { lead: none, role: Role.Follower };
   #clusterVersion: string | null;
   #alarms: readonly ActiveAlarm[];
-  #members: readonly Member[];
   #leaderChanges = 0;
 
   constructor(surroundings: MemberSurroundings, state: MemberState) {
@@ -67,7 +65,6 @@ export class MemberCore {
     this.#clusterVersion = ready.clusterVersion;
     this.#alarms = ready.alarms;
     this.#quota = new QuotaCheck(surroundings);
-    this.#members = ready.members;
     const ids = new RequestIdGenerator(identity.memberId, surroundings.startMs);
     ids.startAbove(highestOwnSequence(log.batches, ids));
     this.#ids = ids;
@@ -141,12 +138,13 @@ export class MemberCore {
   get alarms(): readonly ActiveAlarm[] {
     return this.#alarms;
   }
-  get members(): readonly Member[] {
-    return this.#members;
-  }
   /** Resolves once this member's attributes are known to the cluster and it may serve clients. */
   get ready(): Promise<void> {
     return this.#publisher.published;
+  }
+  /** Resolves once the cluster has a version: calls taken before are refused. */
+  get capable(): Promise<void> {
+    return this.#publisher.capable;
   }
   /** Counters for metrics. */
   get counters(): MemberCounters {
@@ -316,7 +314,7 @@ export class MemberCore {
     });
   }
 
-  /** A request of the server itself, for which no call waits. */
+  /** A request of the server itself. */
   #proposeOwn(field: number, message: Uint8Array): void {
     this.#proposals.add(field, message, 0, message.length, 0, anonymous);
     this.flush();
@@ -373,7 +371,6 @@ export class MemberCore {
   onApplyEvent(event: ApplyEvent): void {
     switch (event.type) {
       case "confChange":
-        this.#members = event.members;
         this.#loop.confChangeApplied(event.index, (node) => node.applyConfChange(confChangeOf(event), event.index));
         this.#confChanges.applied(event);
         this.#campaignAlone();
@@ -384,7 +381,6 @@ export class MemberCore {
         this.#publisher.clusterVersionSet(event.version);
         break;
       case "members":
-        this.#members = event.members;
         this.#publisher.membersChanged(event.members, this.#surroundings.nowMs());
         break;
       case "alarms":

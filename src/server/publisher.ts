@@ -44,9 +44,13 @@ export interface DiskState {
 }
 
 export class Publisher {
+  /** Resolves once this member's attributes have been applied. */
   readonly published: Promise<void>;
+  /** Resolves once the cluster has a version, without which no call of the API is answered. */
+  readonly capable: Promise<void>;
   readonly #options: PublisherOptions;
   #resolvePublished: () => void = () => {};
+  #resolveCapable: () => void = () => {};
   #isPublished = false;
   #publishedMs = Number.NEGATIVE_INFINITY;
   #versionMs = Number.NEGATIVE_INFINITY;
@@ -61,7 +65,10 @@ export class Publisher {
     this.published = new Promise((resolve) => {
       this.#resolvePublished = resolve;
     });
-    if (clusterVersion !== null) this.#logCapabilities(clusterVersion);
+    this.capable = new Promise((resolve) => {
+      this.#resolveCapable = resolve;
+    });
+    if (clusterVersion !== null) this.clusterVersionSet(clusterVersion);
   }
 
   /** There is a leader; `self`: it is this member. */
@@ -104,6 +111,7 @@ export class Publisher {
   clusterVersionSet(version: string): void {
     this.#clusterVersion = version;
     this.#logCapabilities(version);
+    this.#resolveCapable();
   }
 
   /** Raises NOSPACE for this member: writes will be refused, reads go on, until an operator disarms it. */
