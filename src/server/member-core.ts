@@ -66,7 +66,7 @@ export class MemberCore {
     this.#alarms = ready.alarms;
     this.#quota = new QuotaCheck(surroundings);
     const ids = new RequestIdGenerator(identity.memberId, surroundings.startMs);
-    ids.startAbove(highestOwnSequence(log.batches, ids));
+    ids.startAbove(highestOwnSequence(log.batches, ids), surroundings.prng);
     this.#ids = ids;
     this.leases = this.#makeLeases(ready.leases);
     this.#proposals = new Proposals(ids, {

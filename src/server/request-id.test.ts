@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { SeededPrng } from "../base/index.js";
 import { RequestIdGenerator, requestIdVarintBytesMax } from "./request-id.js";
 
 function varintOf(value: bigint): number[] {
@@ -37,11 +38,17 @@ test("IDs go on well above those of a former run, even after the clock was set b
   const former = new RequestIdGenerator(1n, 5_000);
   for (let i = 0; i < 1000; i++) former.next();
   const last = former.next();
-  const ids = new RequestIdGenerator(1n, 4_000);
-  ids.startAbove(last);
-  assert.ok(ids.next() > last + 1_000_000, "entries that only others hold have IDs above the last known one");
-  const later = new RequestIdGenerator(1n, 6_000_000);
+  const starts = [1, 2].map((seed) => {
+    const ids = new RequestIdGenerator(1n, 4_000);
+    ids.startAbove(last, new SeededPrng(seed));
+    return ids.next();
+  });
+  for (const start of starts) {
+    assert.ok(start > last + 1_000_000, "entries that only others hold have IDs above the last known one");
+  }
+  assert.ok(Math.abs(starts[0]! - starts[1]!) > 1_000_000, "two runs that know the same begin apart");
+  const later = new RequestIdGenerator(1n, 6_000);
   const begin = later.peek();
-  later.startAbove(last);
+  later.startAbove(last, new SeededPrng(1));
   assert.equal(later.next(), begin, "a clock that went on needs no help");
 });

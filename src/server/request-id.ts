@@ -5,7 +5,7 @@
  *
  * The 48-bit part, here called the sequence, is a safe integer, so that the hot path needs no bigint.
  */
-import { assert } from "../base/index.js";
+import { assert, type Prng } from "../base/index.js";
 
 const counterBits = 8;
 const timestampBits = 40;
@@ -34,12 +34,13 @@ export class RequestIdGenerator {
   }
 
   /**
-   * Goes on well above `sequence`, the highest of former runs that is known: a clock that was set back must not make
-   * an ID twice, or such a run's entry, committed late, would answer this run's caller. Others may hold entries of
-   * that run which this member does not: passed on to a leader, or not yet on the disk when it ended.
+   * `known` is the highest sequence of former runs that this member still knows. Below it, the clock was set back, and
+   * IDs must not be made twice: a former run's entry, committed late, would answer this run's caller. Others may hold
+   * entries of former runs that this member does not (passed on to a leader, or not yet on its disk when it ended), of
+   * more than one run that began here; so this run begins at some far place above.
    */
-  startAbove(sequence: number): void {
-    this.#sequence = Math.max(this.#sequence, (sequence + unknownMax) % sequenceEnd);
+  startAbove(known: number, prng: Prng): void {
+    if (this.#sequence <= known) this.#sequence = (known + unknownMax + prng.uint32()) % sequenceEnd;
   }
 
   /** The sequence that `next` will give. */
