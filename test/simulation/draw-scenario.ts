@@ -17,6 +17,9 @@ export const shortRun: Length = { durationMs: 8000, operations: 90, faultEveryMs
 /** An hour. */
 export const longRun: Length = { durationMs: 3_600_000, operations: 20_000, faultEveryMs: 12_000 };
 
+/** Until then a cluster comes up; clients wait so long. */
+const quietMs = 1500;
+
 const points: readonly FaultPoint[] = ["beforeWrite", "beforeSync", "afterSync", "beforeFlush", "afterFlush"];
 const sizes = [1, 1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7] as const;
 const drawnFaults = [
@@ -52,11 +55,14 @@ class Drawing {
   /** Members whose disks may be damaged: a majority stays whole. */
   #damaged = new Set<number>();
   readonly #damagedMax: number;
+  /** All times are so much shorter: elections follow fast upon each other, while disks and links are as slow as ever. */
+  readonly #pace: number;
 
   constructor(seed: number, length: Length) {
     this.#chance = new Chance(seed, 100);
     this.#length = length;
     this.#members = this.#chance.pick(sizes);
+    this.#pace = this.#chance.pick(length === longRun ? [1] : [1, 1, 1, 0.5, 0.1]);
     this.#damagedMax = Math.floor((this.#members - 1) / 2);
     // Each run knows some of the faults only, so that runs differ in kind.
     const some = drawnFaults.filter(() => this.#chance.below(5) < 2);
@@ -65,12 +71,11 @@ class Drawing {
 
   scenario(seed: number): Scenario {
     const chance = this.#chance;
-    const fast = chance.oneIn(4);
     return {
       seed,
       members: this.#members,
-      heartbeatMs: fast ? 50 : 100,
-      electionMs: fast ? 500 : 1000,
+      heartbeatMs: 100 * this.#pace,
+      electionMs: 1000 * this.#pace,
       preVote: !chance.oneIn(4),
       snapshotCount: this.#members > 1 ? 100_000 : chance.pick([10, 50, 200, 100_000]),
       catchupEntries: chance.pick([1, 10, 5000]),
@@ -79,7 +84,7 @@ class Drawing {
         maxInflightMessages: chance.pick([1, 3, 512]),
         maxApplyingSize: chance.pick([200, 64 << 20]),
       },
-      durationMs: this.#length.durationMs,
+      durationMs: this.#length.durationMs * this.#pace,
       weather: this.#weather(chance.oneIn(3)),
       faults: this.#drawFaults(),
       operations: this.#drawOperations(),
@@ -92,7 +97,7 @@ class Drawing {
     return {
       lossOneIn: chance.pick([0, 5, 20, 100]),
       duplicateOneIn: chance.pick([0, 5, 50]),
-      delayMs: chance.pick([1, 10, 50, 200]),
+      delayMs: chance.pick([1, 10, 50, 200]) * this.#pace,
       ordered: chance.oneIn(2),
     };
   }
@@ -102,21 +107,22 @@ class Drawing {
     const every = this.#length.faultEveryMs * chance.pick([0.3, 1, 1, 3]);
     const faults: Fault[] = [];
     if (chance.oneIn(12)) return faults;
-    for (let at = chance.around(every); at < this.#length.durationMs; at += chance.around(every)) {
-      const fault = this.#fault(chance.pick(this.#faults), Math.floor(at));
+    const { durationMs } = this.#length;
+    for (let at = quietMs * chance.fraction(); at < durationMs; at += chance.around(every)) {
+      const fault = this.#fault(chance.pick(this.#faults), Math.floor(at * this.#pace));
       if (fault !== null) faults.push(fault);
     }
     return faults;
   }
 
   #someTime(): number {
-    return this.#chance.pick([5, 50, 200, 700, 1500, 3000, 5000]);
+    return this.#chance.pick([5, 50, 200, 700, 1500, 3000, 5000]) * this.#pace;
   }
 
   #fault(kind: DrawnFault, atMs: number): Fault | null {
     const chance = this.#chance;
     const member = chance.oneIn(3) ? leader : chance.below(this.#members);
-    const downMs = chance.pick([1, 10, 200, 1000, 3000]);
+    const downMs = chance.pick([1, 10, 200, 1000, 3000]) * this.#pace;
     const forMs = this.#someTime();
     switch (kind) {
       case "crash":
@@ -214,7 +220,7 @@ class Drawing {
     // Keys change over a long run, so that the checker's histories stay short.
     const keysLastMs = 60_000;
     for (let i = 0; i < operations; i++) {
-      const atMs = Math.floor((i * durationMs) / operations);
+      const atMs = Math.floor((quietMs + (i * (durationMs - quietMs)) / operations) * this.#pace);
       const client = chance.below(clients);
       const kind: OperationKind = kinds.length === 0 ? "put" : chance.pick(kinds);
       const era = Math.floor(atMs / keysLastMs);
@@ -222,7 +228,7 @@ class Drawing {
       const name = (key: number): string => `k${era}-${key % keys}`;
       const isTwo = (kind === "putTwo" || kind === "getTwo") && keys > 1;
       const member = chance.oneIn(5) ? chance.below(this.#members) : client % this.#members;
-      const timeoutMs = chance.pick([500, 2000, 8000, 20_000]);
+      const timeoutMs = chance.pick([500, 2000, 8000, 20_000]) * Math.max(0.25, this.#pace);
       const touched = isTwo ? [name(first), name(first + 1)] : [name(first)];
       drawn.push({ atMs, client, member, kind, keys: touched, value: `v${i}`, timeoutMs });
     }

@@ -45,7 +45,7 @@ class Axis {
     this.#times = [...new Set(times)].sort((a, b) => a - b);
     let x = left;
     this.#times.forEach((time, i) => {
-      if (i > 0) x += Math.min(gapMax, 1 + (time - this.#times[i - 1]!) * pixelsPerMs);
+      if (i > 0) x += Math.min(gapMax, 4 + (time - this.#times[i - 1]!) * pixelsPerMs);
       this.#places.push(x);
     });
   }

@@ -92,11 +92,13 @@ function partition(calls: readonly Call<KvCall>[]): Call<KvCall>[][] {
 }
 
 /**
- * Leaves out calls without an answer that cannot matter: those that write nothing, and those whose values nobody saw.
- * (Every answer tells what it found, so a value that no answer tells of was not there when any of them acted.)
+ * Leaves out calls without an answer that cannot matter: those that write nothing, and those whose values nobody saw
+ * or asked for. (Every answer tells what it found, so what no answer tells of was not there when any of them acted;
+ * but it may have let another call without an answer act.)
  */
 function relevant(calls: readonly Call<KvCall>[]): Call<KvCall>[] {
-  const seen = new Set(calls.flatMap(({ op }) => (op.answer?.observed ?? []).map(([key, value]) => `${key}=${value}`)));
+  const named = calls.flatMap(({ op }) => [...(op.answer?.observed ?? []), ...(op.guard === null ? [] : [op.guard])]);
+  const seen = new Set(named.map(([key, value]) => `${key}=${value}`));
   return calls.filter(({ op }) => op.answer !== null || op.writes.some(([key, value]) => seen.has(`${key}=${value}`)));
 }
 
@@ -111,4 +113,12 @@ export function checkKvHistory(calls: readonly Call<KvCall>[]): Verdict<KvCall> 
     else order.push(...verdict.order);
   }
   return undecided ? { result: "undecided" } : { result: "linearizable", order };
+}
+
+/** A call in one line. */
+export function describeCall({ begin, end, op: { guard, writes, answer } }: Call<KvCall>): string {
+  const pairs = (list: readonly KeyValue[]): string => list.map(([key, value]) => `${key}=${value ?? "-"}`).join();
+  const when = guard === null ? "" : `if ${pairs([guard])} `;
+  const said = answer === null ? "?" : `${answer.succeeded} saw ${pairs(answer.observed)} at ${answer.revision}`;
+  return `[${begin.toFixed(1)}..${end.toFixed(1)}] ${when}set ${pairs(writes)}: ${said}`;
 }

@@ -221,6 +221,15 @@ test("a write with an unknown outcome explains what is seen later, once", () => 
   assert.equal(kvResult(unanswered(0, [["a", "x"]], ["a", "9"]), get(5, "x", 2)), "violation", "its guard failed");
 });
 
+test("a write that nobody saw may have let another one act", () => {
+  const put = answered(0, 1, { writes: [["a", "1"]], observed: [["a", null]], revision: 2 });
+  const lost = unanswered(2, [["a", null]]);
+  const create = unanswered(3, [["a", "x"]], ["a", null]);
+  const get = answered(10, 11, { observed: [["a", "x"]], revision: 4 });
+  assert.equal(kvResult(put, lost, create, get), "linearizable");
+  assert.equal(kvResult(put, create, get), "violation");
+});
+
 test("a transaction over two keys is seen whole or not at all", () => {
   const both = answered(0, 10, {
     writes: [

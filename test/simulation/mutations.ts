@@ -231,9 +231,15 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
-    name: "no retry of a read index",
-    rule: "what the network loses is asked for again",
-    edits: [edit("server/read-index", "else if (nowMs - this.#askedMs >= retryMs)", "else if (false)")],
+    name: "IDs go on where the log ends",
+    rule: "two runs of a member never make the same request ID",
+    edits: [
+      edit(
+        "server/request-id",
+        "this.#sequence = (known + unknownMax + prng.uint32()) % sequenceEnd;",
+        "this.#sequence = known;",
+      ),
+    ],
   },
   {
     name: "time-outs are never told",

@@ -49,14 +49,14 @@ function summaryLines({ done, simulatedMs, cpuMs, events, counts, failures }: Se
 }
 
 function progress(total: number): (summary: SeedSummary) => void {
-  let printed = 0;
+  let printed = Date.now();
   return ({ done, simulatedMs, failures }) => {
     const now = Date.now();
-    if (now - printed < 1000 && done < total) return;
+    if (now - printed < (process.stdout.isTTY ? 200 : 10_000) && done < total) return;
     printed = now;
     const line = `${done}/${total} seeds, ${(simulatedMs / 3_600_000).toFixed(2)} simulated hours, ${failures.length} failed`;
     if (process.stdout.isTTY) process.stdout.write(`\r${line}${done === total ? "\n" : ""}`);
-    else if (done === total || done % 500 === 0) print(line);
+    else print(line);
   };
 }
 

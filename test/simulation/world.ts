@@ -11,7 +11,8 @@ import { Chance } from "./chance.js";
 import { Checker, SimulationFailure } from "./checker.js";
 import { Clients } from "./clients.js";
 import { FaultInjector } from "./faults.js";
-import { checkKvHistory } from "./kv-model.js";
+import { checkKvHistory, describeCall, type KvCall } from "./kv-model.js";
+import type { Call } from "./linearizability.js";
 import { goodManner, SimulatedMember } from "./member.js";
 import { Network } from "./network.js";
 import type { Scenario } from "./scenario.js";
@@ -260,7 +261,7 @@ export class World {
     const verdict = checkKvHistory(this.clients.history);
     if (verdict.result === "undecided") this.#undecided++;
     if (verdict.result !== "violation") return;
-    const show = (calls: readonly unknown[]): string => JSON.stringify(calls.slice(-5));
+    const show = (calls: readonly Call<KvCall>[]): string => calls.slice(-5).map(describeCall).join("; ");
     this.fail("linearizability", `after ${show(verdict.order)} none of ${show(verdict.stuck)} can be next`);
   }
 }
