@@ -175,10 +175,11 @@ function prune() {
 function compile() {
   const sources = sourceFolders.flatMap((folder) => filesBelow(join(root, folder), (name) => name.endsWith(".ts")));
   const hash = hashOf([...sources, join(root, "tsconfig.json"), join(root, "package-lock.json")]);
-  if (isStamped("typescript", hash) && existsSync(join(root, "dist", "src", "bin", "etcd.js"))) return;
+  if (isStamped("typescript", hash) && existsSync(join(root, "dist", "bundle", "bin", "etcd.js"))) return;
   progress("compiling TypeScript (tsc)");
   run("tsc", process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "--outDir", "dist"]);
   prune();
+  run("the bundle of dist/src", process.execPath, [join(root, "dist", "scripts", "bundle.js")]);
   replaceFile(join(stampFolder, "typescript"), hash);
 }
 
@@ -219,7 +220,7 @@ export function commandText(name, node) {
   const fallback = isUsable ? ` || { [ -x '${node}' ] && echo '${node}'; }` : "";
   return `#!/bin/sh
 ":" //; node=$(command -v node${fallback}) || { echo "${name}: Node.js is needed (https://nodejs.org)" >&2; exit 1; }; exec "$node" "$0" "$@"
-import "../src/bin/${name}.js";
+import "../bundle/bin/${name}.js";
 `;
 }
 

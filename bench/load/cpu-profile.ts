@@ -34,8 +34,8 @@ export interface ThreadProfile {
 
 /** Threads are told apart by the folders of their functions. */
 const threadMarks: readonly { readonly thread: string; readonly file: string }[] = [
-  { thread: "apply", file: "src/apply/apply.worker" },
-  { thread: "http", file: "src/api/http/http.worker" },
+  { thread: "apply", file: "apply/apply.worker" },
+  { thread: "http", file: "api/http/http.worker" },
 ];
 
 /** All profiles in a folder; functions by cost, the first `count`. */

@@ -57,7 +57,7 @@ class ClientApi implements Api {
   readonly #socketPath: string;
   readonly #ownSocketDir: string | null;
   readonly #gateway = new Mailbox(gatewayMailboxBytes);
-  readonly #processMetrics = new ProcessMetrics();
+  #processMetrics: ProcessMetrics | null = null;
   #dispatcher: Dispatcher | null = null;
   #server: EtcdServer | null = null;
   #http: HttpThread | null = null;
@@ -99,6 +99,7 @@ class ClientApi implements Api {
       logger: this.#logger,
       onFailure: (error) => fatal("the HTTP thread failed", { error: error.message, stack: error.stack }),
     });
+    this.#processMetrics = new ProcessMetrics();
     // `serve` awaits it too, and there a failure ends the start.
     this.#httpStart.catch(() => {});
   }
@@ -164,7 +165,7 @@ class ClientApi implements Api {
 
   async #metricsTexts(): Promise<readonly string[]> {
     const apply = (await this.#server?.applyMetrics()) ?? "";
-    return [registry.text(), apply, await this.#processMetrics.text()];
+    return [registry.text(), apply, (await this.#processMetrics?.text()) ?? ""];
   }
 }
 

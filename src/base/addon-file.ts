@@ -16,9 +16,13 @@ export function addonPlatform(): string {
   return `${base}-${isGlibc() ? "gnu" : "musl"}`;
 }
 
+/** By the libraries that this process has mapped; Node's own report takes 5 ms, in each thread. */
 function isGlibc(): boolean {
-  const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
-  return report.header?.glibcVersionRuntime !== undefined;
+  try {
+    return !readFileSync("/proc/self/maps", "latin1").includes("/ld-musl-");
+  } catch {
+    return true;
+  }
 }
 
 /** The folder of the package.json named "etcd-ts", wherever this file was compiled to. */

@@ -13,3 +13,5 @@ export {
 } from "./pino-logger.js";
 export { silentLogger, type LogFields, type Logger } from "./logger.js";
 export { SeededPrng, type Prng } from "./prng.js";
+export { lineTable, sourcePlace, sourceStack, type LinePlace } from "./source-lines.js";
+export { threadFile } from "./thread-file.js";

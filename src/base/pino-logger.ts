@@ -6,6 +6,7 @@
 import { basename, dirname } from "node:path";
 import pino from "pino";
 import type { LogFields, Logger } from "./logger.js";
+import { sourcePlace } from "./source-lines.js";
 
 /** etcd's names of levels, and pino's for them. Nothing here logs at panic: asking for it shows what is fatal. */
 const levels = { debug: "debug", info: "info", warn: "warn", error: "error", panic: "fatal", fatal: "fatal" } as const;
@@ -33,18 +34,19 @@ export interface RootLogger extends Logger {
 }
 
 /** Frames of this file and of pino lie between a call and the stack's top. */
-const ownFrames = /pino-logger\.[jt]s:|node_modules\/pino\/|node:/;
+const ownFrames = /pino-logger\.[jt]s$|node_modules\/pino\/|^node:/;
 
 /** "folder/file.ts:12" of the code that logs. */
 function caller(): string {
   const holder: { stack?: string } = {};
   Error.captureStackTrace(holder, caller);
   for (const frame of (holder.stack ?? "").split("\n").slice(1)) {
-    if (ownFrames.test(frame)) continue;
     const match = /([^\s(]+):(\d+):\d+\)?$/.exec(frame);
     if (match === null) continue;
-    const path = match[1]!.replace(/\.js$/, ".ts");
-    return `${basename(dirname(path))}/${basename(path)}:${match[2]}`;
+    const { file, line } = sourcePlace(match[1]!, Number(match[2]));
+    if (ownFrames.test(file)) continue;
+    const path = file.replace(/\.js$/, ".ts");
+    return `${basename(dirname(path))}/${basename(path)}:${line}`;
   }
   return "undefined";
 }

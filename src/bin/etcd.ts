@@ -6,7 +6,7 @@
  */
 import { arch, platform } from "node:os";
 import { startApi, type Api } from "../api/index.js";
-import { createLogger, isLogLevel, LogOutputError, type RootLogger } from "../base/index.js";
+import { createLogger, isLogLevel, LogOutputError, sourceStack, type RootLogger } from "../base/index.js";
 import {
   ConfigError,
   helpText,
@@ -131,7 +131,8 @@ class Member {
 
   /** The member cannot go on. What was acknowledged is in the log; nothing more is written. */
   fail(message: string, fields: Readonly<Record<string, unknown>>): never {
-    this.#logger.fatal(message, fields);
+    const { stack } = fields;
+    this.#logger.fatal(message, typeof stack === "string" ? { ...fields, stack: sourceStack(stack) } : fields);
     exitNow(1);
     throw new Error("still here after the end");
   }
@@ -158,7 +159,6 @@ function endBySignal(signal: NodeJS.Signals): void {
 }
 
 async function main(): Promise<void> {
-  process.setSourceMapsEnabled(true);
   const { config, warnings } = readCommandLine();
   const logger = makeLogger(config);
   for (const { message, fields } of warnings) logger.warn(message, fields);

@@ -3,7 +3,8 @@
  * case, some of them in groups; types are strict, and keys that are not known are left aside.
  */
 import { readFileSync } from "node:fs";
-import { parse as parseYaml } from "yaml";
+import { createRequire } from "node:module";
+import type * as Yaml from "yaml";
 import { ConfigError } from "./config.js";
 import { OptionValueError, type Option } from "./kinds.js";
 import { options, type OptionName } from "./options.js";
@@ -35,8 +36,10 @@ function readRoot(path: string): unknown {
     const { code, message } = error as NodeJS.ErrnoException;
     throw new ConfigError(`open ${path}: ${code === "ENOENT" ? "no such file or directory" : message}`);
   }
+  // Not loaded by a start without such a file: that would take 10 ms.
+  const { parse } = createRequire(import.meta.url)("yaml") as typeof Yaml;
   try {
-    return parseYaml(text, { version: "1.1" });
+    return parse(text, { version: "1.1" });
   } catch (error) {
     throw new ConfigError(`cannot read ${path} as YAML: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -3,7 +3,7 @@
  * One thread of the process exports them. Outside Linux what /proc would tell is absent.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { collectDefaultMetrics, Registry as PromRegistry } from "prom-client";
+import type { Registry as PromRegistry } from "prom-client";
 import type { Registry } from "./registry.js";
 
 function read(path: string): string | undefined {
@@ -69,15 +69,19 @@ export function addProcessMetrics(registry: Registry): void {
   virtual.set(match && match[1] !== "unlimited" ? Number(match[1]) : 2 ** 64);
 }
 
-/** prom-client's metrics of the process, as a source of text for `mergeTexts`. */
+/** prom-client's metrics of the process, as a source of text for `mergeTexts`; counted from when this is made. */
 export class ProcessMetrics {
-  readonly #registry = new PromRegistry();
+  /** The package is loaded beside what else a start waits for: nobody waits for it but a scrape. */
+  readonly #registry = collect();
 
-  constructor() {
-    collectDefaultMetrics({ register: this.#registry });
+  async text(): Promise<string> {
+    return (await this.#registry).metrics();
   }
+}
 
-  text(): Promise<string> {
-    return this.#registry.metrics();
-  }
+async function collect(): Promise<PromRegistry> {
+  const { collectDefaultMetrics, Registry } = await import("prom-client");
+  const register = new Registry();
+  collectDefaultMetrics({ register });
+  return register;
 }

@@ -17,7 +17,7 @@ import {
   type FromApply,
   type ReadsHeader,
 } from "../apply/index.js";
-import type { EntryBatch, Logger } from "../base/index.js";
+import { threadFile, type EntryBatch, type Logger } from "../base/index.js";
 import { Mailbox, mailboxPrefixBytes } from "../native/index.js";
 
 /** Bytes on their way to apply; with them full, main holds back. */
@@ -66,7 +66,7 @@ export class ApplyClient {
     this.#toMain = new Mailbox(toMainBytesMax);
     this.#toMain.onWake(() => this.#received());
     const workerData: ApplyInit = { ...init, toApply: this.#toApply.handle, toMain: this.#toMain.handle };
-    this.#worker = new Worker(new URL("../apply/apply.worker.js", import.meta.url), { workerData, name: "apply" });
+    this.#worker = new Worker(threadFile("apply/apply.worker.js"), { workerData, name: "apply" });
     this.#worker.on("message", (message: FromApply) => this.#onMessage(message));
     this.#worker.on("error", (error: Error) => hooks.fatal(error.message, error.stack ?? ""));
     this.#worker.on("exit", (code) => {

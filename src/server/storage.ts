@@ -58,7 +58,6 @@ const segmentBytes = 64 << 20;
 export async function openStorage(surroundings: ServerSurroundings, hooks: StorageHooks): Promise<OpenedStorage> {
   const { config, logger } = surroundings;
   const dataDir = holdDataDir(config.dataDir, config.walDir, logger);
-  surroundings.dataDirHeld();
   try {
     return dataDir.fresh ? await create(surroundings, hooks, dataDir) : await reopen(surroundings, hooks, dataDir);
   } catch (error) {
@@ -67,7 +66,7 @@ export async function openStorage(surroundings: ServerSurroundings, hooks: Stora
   }
 }
 
-/** A new member: its first entries are durable and its backend exists before anything else happens. */
+/** A new member: its first entries are durable and its backend exists before anything else happens. Both are made at a time. */
 async function create(
   surroundings: ServerSurroundings,
   hooks: StorageHooks,
@@ -75,17 +74,22 @@ async function create(
 ): Promise<OpenedStorage> {
   const cluster: NewCluster = planNewCluster(surroundings.config);
   beginBootstrap(dataDir.paths);
-  const { client: apply, ready } = await startApply(surroundings, hooks, dataDir, cluster);
   const log = new ReplayedLog();
   const entries = firstEntries(cluster.members);
   log.entriesRecord(entries);
   log.hardStateRecord({ term: 1, vote: 0n, commit: entries.lastIndex });
   const pairId = randomBytes(pairIdBytes);
+  const metadata = encodeLogMetadata({ identity: cluster, pairId });
+  const parts = [
+    startApply(surroundings, hooks, dataDir, cluster),
+    createWal(surroundings, hooks, dataDir, metadata, log),
+  ] as const;
+  surroundings.dataDirHeld();
+  const [{ client: apply, ready }, wal] = await Promise.all(parts);
   writePairId(dataDir.paths, pairId);
-  const made = await createWal(surroundings, hooks, dataDir, encodeLogMetadata({ identity: cluster, pairId }), log);
   endBootstrap(dataDir.paths);
   surroundings.logger.info("bootstrapped a new member", identityFields(cluster));
-  return { dataDir, identity: cluster, wal: made, log, apply, ready };
+  return { dataDir, identity: cluster, wal, log, apply, ready };
 }
 
 async function createWal(
@@ -116,6 +120,7 @@ async function reopen(
 ): Promise<OpenedStorage> {
   const { logger, config } = surroundings;
   logger.info("restarting local member from its data; --initial-cluster is ignored", { "data-dir": config.dataDir });
+  surroundings.dataDirHeld();
   const wal = await Wal.open(walOptions(surroundings, hooks, dataDir, (token) => hooks.durable(token)));
   if (wal.cut !== null)
     logger.warn("cut a torn write, which nobody had been told of, from the end of the log", { ...wal.cut });

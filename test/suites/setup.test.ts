@@ -97,11 +97,11 @@ describe("Rust", () => {
 });
 
 describe("a command", () => {
-  write("src/bin/hello.js", "console.log(`hello ${process.argv.slice(2).join(',')}`);");
+  write("bundle/bin/hello.js", "console.log(`hello ${process.argv.slice(2).join(',')}`);");
   write("package.json", '{ "type": "module" }');
   const run = (text: string, env: NodeJS.ProcessEnv): ReturnType<typeof spawnSync> =>
     spawnSync(write("dist/bin/hello", text), ["a b", "c"], { cwd: tmpdir(), env, encoding: "utf8" });
-  write("dist/src/bin/hello.js", "console.log(`hello ${process.argv.slice(2).join(',')}`);");
+  write("dist/bundle/bin/hello.js", "console.log(`hello ${process.argv.slice(2).join(',')}`);");
 
   test("runs under the shell's Node, or else under the one that it was built with", () => {
     const path = dirname(process.execPath);

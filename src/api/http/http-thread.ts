@@ -6,7 +6,7 @@
  * Thread: main.
  */
 import { Worker } from "node:worker_threads";
-import type { Logger } from "../../base/index.js";
+import { threadFile, type Logger } from "../../base/index.js";
 import type { FromHttpWorker, HttpWorkerData, ToHttpWorker } from "./http-messages.js";
 import type { ServerState } from "./server-state.js";
 
@@ -48,7 +48,7 @@ export class HttpThread {
 
   private constructor(options: HttpThreadOptions) {
     this.#options = options;
-    this.#worker = new Worker(new URL("./http.worker.js", import.meta.url), {
+    this.#worker = new Worker(threadFile("api/http/http.worker.js"), {
       workerData: options.data,
       resourceLimits: { stackSizeMb },
     });

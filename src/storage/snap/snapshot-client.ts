@@ -7,7 +7,7 @@
  * Thread: main.
  */
 import { Worker } from "node:worker_threads";
-import type { Logger } from "../../base/index.js";
+import { threadFile, type Logger } from "../../base/index.js";
 import type { FromSnapshots, SnapshotInit, ToSnapshots } from "./messages.js";
 
 /** Snapshots under way at a time; each holds a read transaction and at most two windows. */
@@ -92,7 +92,7 @@ export class SnapshotClient {
   #startWorker(): Worker {
     const { directory, logger, fatal } = this.#options;
     const workerData: SnapshotInit = { directory };
-    const worker = new Worker(new URL("./snapshot.worker.js", import.meta.url), { workerData, name: "snapshot" });
+    const worker = new Worker(threadFile("storage/snap/snapshot.worker.js"), { workerData, name: "snapshot" });
     worker.on("message", (message: FromSnapshots) => {
       if (message.type === "ended") this.#ended(message.job);
       else logger[message.level](message.message, message.fields);

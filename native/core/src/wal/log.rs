@@ -18,6 +18,10 @@ use super::state::LogState;
 use super::stats::Stats;
 use super::writer::{Writer, head_buffer};
 
+/// Largest size of a new log's first segment: its maker waits until it is zero all over (64 MiB: 0.1 s), and the
+/// preparer zeroes one of full size while it is in use.
+const FIRST_SEGMENT_BYTES: u64 = 8 << 20;
+
 /// What a log held when it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
@@ -230,7 +234,8 @@ fn first_segment(
     options: &Options,
     state: &LogState,
 ) -> Result<(OpenSegment, u64, Chain), WalError> {
-    let mut head = head_buffer(state, options.segment_bytes);
+    let size = options.segment_bytes.min(FIRST_SEGMENT_BYTES);
+    let mut head = head_buffer(state, size);
     let used = head.len();
     head.set_len(padded(used));
     let head = std::cell::RefCell::new(head);
@@ -240,7 +245,7 @@ fn first_segment(
         &Plan {
             dir: &options.dir,
             sequence: 1,
-            size: options.segment_bytes,
+            size,
             direct: options.direct,
             recycled: None,
             stop: &|| false,
