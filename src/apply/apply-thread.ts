@@ -9,12 +9,14 @@ import type { Registry } from "../metrics/index.js";
 import { ReplyBatchWriter } from "../native/index.js";
 import { LmdbBackend, lmdbBackendDefaults, type Backend, type CommitReport } from "../storage/backend/index.js";
 import { MvccStore } from "../storage/mvcc/index.js";
+import { startRebuildThread } from "../storage/snap/index.js";
 import { AlarmStore } from "./alarm-store.js";
 import { Applier } from "./applier.js";
 import { ApplyLoop, type Inbox, type Outbox } from "./apply-loop.js";
 import type { Clock } from "./clock.js";
 import { Compactor, type CompactorOptions } from "./compactor.js";
 import type { ApplyInit, FromApply, ToApply } from "./control.js";
+import { defragmentAtStart, Defragmenter } from "./defragmenter.js";
 import { LeaseEvents } from "./lease-events.js";
 import { ApplyMetrics } from "./metrics.js";
 import { defaultQuotaBytes } from "./quota.js";
@@ -84,6 +86,9 @@ export class ApplyThread {
         thread?.committed();
       },
     });
+    const { clock, logger } = surroundings;
+    const defragment = { backend, metrics, clock, logger, path: init.backendPath };
+    await defragmentAtStart(init.bootstrapDefragBytes ?? 0, defragment);
     const leases = new LeaseTable(backend, init.leaseTtlMin ?? 2);
     const store = await MvccStore.open({
       backend,
@@ -114,10 +119,12 @@ export class ApplyThread {
     const applier = new Applier({ ...shared, compactor, send: reply, warningApplyDurationMs, post });
     const { counts } = applier;
     const watches = newWatches(init, surroundings, shared, wake);
+    const defragmenter = new Defragmenter({ ...shared, compactor, path: init.backendPath, wake });
     const reads = new Reads({
       ...shared,
       watches,
       compactor,
+      defragmenter,
       streamMessageBytes: init.maxRequestBytes,
       clusterId,
       methods,
@@ -283,6 +290,7 @@ function openLmdb(init: ApplyInit, events: BackendEvents): Backend {
     batchIntervalMs: init.backendBatchIntervalMs,
     batchChangesMax: init.backendBatchLimit,
     quotaBytes: init.quotaBackendBytes > 0 ? init.quotaBackendBytes : defaultQuotaBytes,
+    startRebuild: startRebuildThread,
     ...events,
   });
 }

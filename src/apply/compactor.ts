@@ -11,7 +11,7 @@ import { ErrCompacted, type EtcdErrorClass } from "../errors/index.js";
 import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
 import type { Backend } from "../storage/backend/index.js";
 import { CompactionStep, type Compaction, type KeyValueHash, type MvccStore } from "../storage/mvcc/index.js";
-import { bytesText, durationText } from "./compaction-log.js";
+import { bytesText, durationText } from "./log-text.js";
 import type { Clock } from "./clock.js";
 import type { ApplyMetrics } from "./metrics.js";
 import { refusalOf } from "./range-status.js";

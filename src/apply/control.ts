@@ -21,6 +21,8 @@ export interface ApplyInit {
   quotaBackendBytes: number;
   backendBatchLimit: number;
   backendBatchIntervalMs: number;
+  /** bootstrap-defrag-threshold-megabytes, in bytes; 0 or nothing: never at start. */
+  bootstrapDefragBytes?: number;
   maxLearners: number;
   /** The shortest TTL of a lease, in seconds; without it etcd's at default settings. */
   leaseTtlMin?: number;

@@ -57,6 +57,8 @@ export class ApplyMetrics {
   readonly #compactions: Histogram;
   readonly #compactedKeys: Value;
   readonly #lastCompaction: Value;
+  readonly #defragmenting: Value;
+  readonly #defragmentations: Histogram;
   #rangeSucceeded: Histogram | undefined;
   #rangeFailed: Histogram | undefined;
 
@@ -76,6 +78,8 @@ export class ApplyMetrics {
     this.#compactions = registry.histogram("etcd_debugging_mvcc_db_compaction_total_duration_milliseconds");
     this.#compactedKeys = registry.counter("etcd_debugging_mvcc_db_compaction_keys_total");
     this.#lastCompaction = registry.gauge("etcd_debugging_mvcc_db_compaction_last");
+    this.#defragmenting = registry.gauge("etcd_disk_defrag_inflight");
+    this.#defragmentations = registry.histogram("etcd_disk_backend_defrag_duration_seconds");
   }
 
   applied(op: ApplyOp, success: boolean, milliseconds: number): void {
@@ -120,6 +124,15 @@ export class ApplyMetrics {
     this.#compactions.observe(Math.floor(milliseconds));
     this.#compactedKeys.inc(removed);
     this.#lastCompaction.set(unixSeconds);
+  }
+
+  defragmenting(isActive: boolean): void {
+    this.#defragmenting.set(isActive ? 1 : 0);
+  }
+
+  /** One is done. */
+  defragmented(milliseconds: number): void {
+    this.#defragmentations.observe(milliseconds / 1000);
   }
 
   leaseGranted(ttlSeconds: number): void {

@@ -17,6 +17,7 @@ import type { SliceLimits } from "../storage/mvcc/index.js";
 import type { Clock } from "./clock.js";
 import type { Compactor } from "./compactor.js";
 import { describeRange, describeTxn } from "./describe.js";
+import type { Defragmenter } from "./defragmenter.js";
 import { Hashes } from "./hashes.js";
 import type { KvCounts } from "./kv-writer.js";
 import { LeaseAnswers } from "./lease-answers.js";
@@ -58,6 +59,7 @@ export interface ReadsOptions extends StatusSources {
   /** Ranges are counted here. */
   readonly counts: KvCounts;
   readonly compactor: Compactor;
+  readonly defragmenter: Defragmenter;
   /** About the size of a RangeStream's messages. */
   readonly streamMessageBytes?: number | undefined;
   readonly clock: Clock;
@@ -86,7 +88,17 @@ interface LongRead {
 }
 
 /** What a method index asks for. */
-type Handler = "range" | "rangeStream" | "txn" | "status" | "hash" | "hashKv" | "memberList" | "watch" | "unknown";
+type Handler =
+  | "range"
+  | "rangeStream"
+  | "txn"
+  | "status"
+  | "hash"
+  | "hashKv"
+  | "defragment"
+  | "memberList"
+  | "watch"
+  | "unknown";
 
 const handlers: Readonly<Record<string, Handler>> = {
   "/etcdserverpb.KV/Range": "range",
@@ -95,6 +107,7 @@ const handlers: Readonly<Record<string, Handler>> = {
   "/etcdserverpb.Maintenance/Status": "status",
   "/etcdserverpb.Maintenance/Hash": "hash",
   "/etcdserverpb.Maintenance/HashKV": "hashKv",
+  "/etcdserverpb.Maintenance/Defragment": "defragment",
   "/etcdserverpb.Cluster/MemberList": "memberList",
   "/etcdserverpb.Watch/Watch": "watch",
 };
@@ -270,6 +283,9 @@ export class Reads {
         break;
       case "hashKv":
         this.#hashes.ask(callId, header.raftTerm, bytes, messageStart, messageEnd);
+        break;
+      case "defragment":
+        if (!this.#options.defragmenter.ask(callId)) this.#refuse(callId);
         break;
       case "watch":
         this.#options.watches.raftTerm = header.raftTerm;

@@ -25,6 +25,7 @@ import { LeaseEvents } from "./lease-events.js";
 import { ApplyMessageReader, ApplyMessageWriter, type ReadsHeader } from "./messages.js";
 import { ApplyMetrics } from "./metrics.js";
 import { Reads } from "./reads.js";
+import { Defragmenter } from "./defragmenter.js";
 import { HeaderWriter } from "./response.js";
 import { Watches } from "./watch/index.js";
 
@@ -210,6 +211,13 @@ export class Rig {
       ...shared,
       watches: this.watches,
       compactor: this.compactor,
+      defragmenter: new Defragmenter({
+        ...shared,
+        compactor: this.compactor,
+        path: "",
+        wake: () => {},
+        logger: silentLogger,
+      }),
       streamMessageBytes: options.streamMessageBytes,
       clusterId,
       methods,

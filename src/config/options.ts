@@ -531,7 +531,6 @@ export const options = {
   }),
   "bootstrap-defrag-threshold-megabytes": integer({
     section: "features",
-    notYet: true,
     default: 0,
     help: "Defragment at start when it frees this much; 0 for never.",
   }),

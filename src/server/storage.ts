@@ -176,6 +176,7 @@ function startApply(
       quotaBackendBytes: config.quotaBackendBytes,
       backendBatchLimit: config.backendBatchLimit,
       backendBatchIntervalMs: config.backendBatchInterval,
+      bootstrapDefragBytes: config.bootstrapDefragThresholdMegabytes * 2 ** 20,
       maxLearners: config.maxLearners,
       leaseTtlMin: minimumTtl(config),
       warningApplyDurationMs: config.warningApplyDuration,

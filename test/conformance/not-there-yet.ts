@@ -6,7 +6,7 @@
 /** Service → methods. */
 export const notThereYet: Readonly<Record<string, readonly string[]>> = {
   "etcdserverpb.Cluster": ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
-  "etcdserverpb.Maintenance": ["Defragment", "MoveLeader", "Downgrade"],
+  "etcdserverpb.Maintenance": ["MoveLeader", "Downgrade"],
   "etcdserverpb.Auth": [
     "AuthEnable",
     "AuthDisable",
@@ -36,7 +36,7 @@ export const notThereYetPaths: readonly string[] = [
   // The gateway has no streams yet.
   "/v3/lease/keepalive",
   ...["add", "remove", "update", "promote"].map((name) => `/v3/cluster/member/${name}`),
-  ...["defragment", "snapshot", "transfer-leadership", "downgrade"].map((name) => `/v3/maintenance/${name}`),
+  ...["snapshot", "transfer-leadership", "downgrade"].map((name) => `/v3/maintenance/${name}`),
   ...["enable", "disable", "status", "authenticate"].map((name) => `/v3/auth/${name}`),
   ...["add", "get", "list", "delete", "changepw", "grant", "revoke"].map((name) => `/v3/auth/user/${name}`),
   ...["add", "get", "list", "delete", "grant", "revoke"].map((name) => `/v3/auth/role/${name}`),

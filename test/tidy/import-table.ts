@@ -4,7 +4,8 @@
  *
  * Edges beyond the plan's first table, each with its reason: storage/wal → native, for the writer's thread and
  * crc32c; api → config and membership, for listeners and the version text; bin → membership, metrics and native, for
- * the version text, the process's own series and the exit that runs no cleanup.
+ * the version text, the process's own series and the exit that runs no cleanup; apply → storage/snap, for the thread
+ * that builds another store beside its own.
  */
 
 export interface FolderRule {
@@ -52,7 +53,7 @@ export const importTable: Readonly<Record<string, FolderRule>> = {
   lease: { folders: state },
   auth: { folders: state },
   membership: { folders: ["proto", "errors", "storage/backend"] },
-  apply: { folders: [...state, "native", "storage/mvcc", "lease", "auth", "membership"] },
+  apply: { folders: [...state, "native", "storage/mvcc", "storage/snap", "lease", "auth", "membership"] },
   peer: { folders: ["proto", "metrics", "native"] },
   server: { folders: aboveServer },
   api: {

@@ -21,6 +21,7 @@ const servedPaths = [
   "/etcdserverpb.Maintenance/Hash",
   "/etcdserverpb.Maintenance/HashKV",
   "/etcdserverpb.Maintenance/Snapshot",
+  "/etcdserverpb.Maintenance/Defragment",
   "/etcdserverpb.Cluster/MemberList",
   "/etcdserverpb.Watch/Watch",
   "/grpc.health.v1.Health/Check",

@@ -111,6 +111,11 @@ export interface Backend {
   room(): Promise<void>;
   /** Sizes as of the last commit. */
   sizes(): BackendSizes;
+  /**
+   * Gives free pages back to the file system; everything else goes on meanwhile, but no record may be removed until it
+   * resolves. Rejects, with nothing changed, when there is no room for the copy or it fails. One at a time.
+   */
+  defragment(): Promise<void>;
   /** Flushes what has been ended, drops what has not, and closes. No call may follow. */
   close(): Promise<void>;
 }

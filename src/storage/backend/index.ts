@@ -26,10 +26,13 @@ export {
   type ScanLimits,
   type ScanPosition,
 } from "./backend.js";
+export { EnvironmentCopy } from "./environment-copy.js";
+export { EnvironmentWriter } from "./environment-writer.js";
 export { LmdbBackend } from "./lmdb-backend.js";
-export { environmentExists } from "./lmdb-file.js";
+export { environmentExists, rebuildDirectory, removeRebuild, replaceEnvironment } from "./lmdb-file.js";
 export { lmdbBackendDefaults, type CommitReport, type LmdbBackendOptions } from "./lmdb-options.js";
 export { MemoryBackend } from "./memory-backend.js";
 export { PinnedReader, type PinnedCursor, type PinnedRead } from "./pinned-reader.js";
+export { RebuildError, type Rebuild, type StartRebuild } from "./rebuild.js";
 export { revisionKey, RevisionKeyReader, writeRevisionKey } from "./revision-key.js";
 export { decodeUint64, encodeUint64 } from "./uint64.js";

@@ -19,10 +19,11 @@ import type {
   ScanPosition,
 } from "./backend.js";
 import { BlockPool } from "./blocks.js";
-import { metaKey, type SmallBucket } from "./bucket.js";
+import { buckets, metaKey, type SmallBucket } from "./bucket.js";
 import { LmdbCommitter, type Flushed } from "./lmdb-committer.js";
 import type { LmdbBackendOptions } from "./lmdb-options.js";
 import { LmdbStores, type RevisionKey } from "./lmdb-stores.js";
+import { RebuildError, type Rebuild } from "./rebuild.js";
 import { SegmentQueue } from "./segment-queue.js";
 import { SmallOverlay } from "./small-overlay.js";
 import { decodeUint64, encodeUint64 } from "./uint64.js";
@@ -41,7 +42,7 @@ interface Waiter {
 
 export class LmdbBackend implements Backend {
   readonly #options: LmdbBackendOptions;
-  readonly #stores: LmdbStores;
+  #stores: LmdbStores;
   readonly #queue: SegmentQueue;
   readonly #committer: LmdbCommitter;
   readonly #overlay = new SmallOverlay();
@@ -60,6 +61,8 @@ export class LmdbBackend implements Backend {
   #commitWanted = false;
   #timer: NodeJS.Timeout | undefined;
   #failure: Error | undefined;
+  #rebuild: Rebuild | undefined;
+  #onRebuildEnded: (() => void) | undefined;
   #waiters: Waiter[] = [];
   #sizes: BackendSizes | undefined;
   /** There has been a transaction since. */
@@ -341,7 +344,57 @@ export class LmdbBackend implements Backend {
     return this.#sizes;
   }
 
+  async defragment(): Promise<void> {
+    const rebuild = this.#startRebuild();
+    try {
+      await rebuild.copy();
+      await this.#committer.halt();
+      await rebuild.finish();
+      this.#swap();
+    } catch (error) {
+      if (error instanceof RebuildError && error.isFatal) this.#fail(error);
+      throw error;
+    } finally {
+      if (this.#failure === undefined) this.#committer.resume(this.#stores.env);
+      await this.#endRebuild();
+    }
+  }
+
+  #startRebuild(): Rebuild {
+    const { directory, quotaBytes, startRebuild } = this.#options;
+    assert(startRebuild !== undefined, "backend: opened without a way to rebuild it");
+    assert(this.#rebuild === undefined, "backend: a second rebuild at a time");
+    this.#rebuild = startRebuild({ directory, quotaBytes, bytesInUse: this.sizes().inUse });
+    return this.#rebuild;
+  }
+
+  async #endRebuild(): Promise<void> {
+    await this.#rebuild?.end();
+    this.#rebuild = undefined;
+    this.#onRebuildEnded?.();
+  }
+
+  /** Goes over to the environment that is now in the directory; no transaction is under way. */
+  #swap(): void {
+    const former = this.#stores;
+    const stores = LmdbStores.reopen(this.#options);
+    // Instructions that wait for their transaction name the buckets by number.
+    for (const bucket of buckets) {
+      assert(
+        stores.dbiOf(bucket) === former.dbiOf(bucket),
+        "backend: a bucket has another number in a rebuilt environment",
+      );
+    }
+    this.#stores = stores;
+    this.#sizes = undefined;
+    former.close();
+  }
+
   async close(): Promise<void> {
+    if (this.#rebuild !== undefined) {
+      this.#rebuild.cancel();
+      await new Promise<void>((resolve) => (this.#onRebuildEnded = resolve));
+    }
     await this.flush();
     clearTimeout(this.#timer);
     this.#stores.close();

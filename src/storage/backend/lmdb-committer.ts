@@ -25,7 +25,7 @@ export interface Flushed {
 }
 
 export class LmdbCommitter {
-  readonly #env: LmdbEnv;
+  #env: LmdbEnv;
   readonly #queue: SegmentQueue;
   readonly #changesMax: number;
   readonly #onFlushed: (flushed: Flushed) => void;
@@ -33,6 +33,8 @@ export class LmdbCommitter {
   #writing = 0;
   #startedNs = 0n;
   #failed = false;
+  #halted = false;
+  #onHalted: (() => void) | null = null;
 
   constructor(fields: {
     env: LmdbEnv;
@@ -50,7 +52,7 @@ export class LmdbCommitter {
 
   /** Starts a write transaction if segments wait and none is being written. */
   start(): void {
-    if (this.#writing > 0 || this.#failed || this.#queue.endedCount === 0) return;
+    if (this.#halted || this.#writing > 0 || this.#failed || this.#queue.endedCount === 0) return;
     let changes = this.#queue.at(0).changes;
     let count = 1;
     for (; count < this.#queue.endedCount; count++) {
@@ -61,6 +63,20 @@ export class LmdbCommitter {
     this.#writing = count;
     this.#startedNs = process.hrtime.bigint();
     this.#env.startWriting(this.#queue.at(0).address, this.#onStatus);
+  }
+
+  /** Starts no further transaction; resolves when the one under way is flushed, and never when that fails. */
+  halt(): Promise<void> {
+    this.#halted = true;
+    if (this.#writing === 0 && !this.#failed) return Promise.resolve();
+    return new Promise((resolve) => (this.#onHalted = resolve));
+  }
+
+  /** Goes on, with another environment perhaps: one in which the buckets have the same numbers. */
+  resume(env: LmdbEnv): void {
+    this.#env = env;
+    this.#halted = false;
+    this.start();
   }
 
   readonly #onStatus = (status: number): void => {
@@ -91,7 +107,8 @@ export class LmdbCommitter {
     this.#writing = 0;
     const seconds = Number(process.hrtime.bigint() - this.#startedNs) / 1e9;
     this.#onFlushed({ segments, changes, bytes, seconds });
-    this.start();
+    if (this.#halted) this.#onHalted?.();
+    else this.start();
   }
 
   #fail(reason: string): void {

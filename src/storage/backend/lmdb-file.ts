@@ -17,11 +17,15 @@ import {
   readSync,
   renameSync,
   rmSync,
+  statSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 
 const dataFile = "data.mdb";
+const lockFile = "lock.mdb";
 const makingSuffix = ".making";
+/** Of the folder in which a new environment is built, to take the place of the present one. */
+const rebuildSuffix = ".rebuild";
 
 // Where the fields of a meta page are (struct MDB_page_header, then struct MDB_meta).
 const pageFlagsAt = 18;
@@ -101,6 +105,35 @@ export function environmentExists(directory: string): boolean {
   return existsSync(join(directory, dataFile));
 }
 
+/** Tells one environment file from another at the same place. */
+export function environmentIdentity(directory: string): string {
+  const { dev, ino } = statSync(join(directory, dataFile), { bigint: true });
+  return `${dev}:${ino}`;
+}
+
+/** Where the environment that is to replace the one in `directory` is built. */
+export function rebuildDirectory(directory: string): string {
+  return directory + rebuildSuffix;
+}
+
+/** Removes what a rebuild has left, or one that was cut short. */
+export function removeRebuild(directory: string): void {
+  rmSync(rebuildDirectory(directory), { recursive: true, force: true });
+  rmSync(rebuildDirectory(directory) + makingSuffix, { recursive: true, force: true });
+}
+
+/**
+ * Lets the environment that was rebuilt take the place of the one in `directory`. It must be flushed, and the old one
+ * not be written any more; both may be open, and stay what they are to whoever has them open. Only the file's own
+ * rename counts: LMDB makes the lock file anew when nobody has the environment open.
+ */
+export function replaceEnvironment(directory: string): void {
+  const rebuilt = rebuildDirectory(directory);
+  renameSync(join(rebuilt, dataFile), join(directory, dataFile));
+  renameSync(join(rebuilt, lockFile), join(directory, lockFile));
+  sync(directory);
+}
+
 /**
  * Sees to it that `directory` holds a sound environment; `make` opens and closes a new one in the folder it
  * is given. Called before any thread has the environment open.
@@ -108,6 +141,7 @@ export function environmentExists(directory: string): boolean {
 export function prepareEnvironment(directory: string, make: (directory: string) => void): void {
   const making = directory + makingSuffix;
   rmSync(making, { recursive: true, force: true });
+  removeRebuild(directory);
   if (!environmentExists(directory)) {
     makeFolder(making);
     make(making);

@@ -1,4 +1,5 @@
 /** What the LMDB backend is opened with. */
+import type { StartRebuild } from "./rebuild.js";
 
 /** One commit, as told to `onCommit` once it is flushed. */
 export interface CommitReport {
@@ -33,6 +34,8 @@ export interface LmdbBackendOptions {
   readonly onFatal: (error: Error) => void;
   /** A commit is flushed. For the histogram etcd_disk_backend_commit_duration_seconds and PROGRESS. */
   readonly onCommit?: (report: CommitReport) => void;
+  /** Builds another environment on a thread of its own; without it there is no `defragment`. */
+  readonly startRebuild?: StartRebuild | undefined;
 }
 
 /** etcd's defaults for the batch, ours for the rest. */

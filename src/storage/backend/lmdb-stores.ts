@@ -115,6 +115,11 @@ export class LmdbStores {
     return new LmdbStores(directory, options.quotaBytes);
   }
 
+  /** Opens an environment that another thread has open, or that was open a moment ago. */
+  static reopen(options: { directory: string; quotaBytes: number }): LmdbStores {
+    return new LmdbStores(resolve(options.directory), options.quotaBytes);
+  }
+
   private constructor(directory: string, quotaBytes: number) {
     this.root = openEnvironment(directory, environmentOptions(directory, quotaBytes));
     this.key = this.#openKey();
@@ -141,6 +146,11 @@ export class LmdbStores {
 
   small(bucket: Bucket): SmallDatabase {
     return this.#small.get(bucket)!;
+  }
+
+  /** LMDB's number of a bucket in this environment. */
+  dbiOf(bucket: Bucket): number {
+    return bucket === "key" ? this.key.db.dbi : this.small(bucket).db.dbi;
   }
 
   get env(): LmdbEnv {

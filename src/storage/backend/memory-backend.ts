@@ -264,6 +264,11 @@ export class MemoryBackend implements Backend {
     return { total: this.#bytes, inUse: this.#bytes };
   }
 
+  /** There are no free pages in memory. */
+  async defragment(): Promise<void> {
+    await this.flush();
+  }
+
   async close(): Promise<void> {
     this.flushNow();
   }

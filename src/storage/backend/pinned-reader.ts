@@ -5,6 +5,7 @@
  */
 import { open, type RootDatabase } from "lmdb";
 import { buckets, type Bucket, type SmallBucket } from "./bucket.js";
+import { environmentIdentity } from "./lmdb-file.js";
 import { environmentOptions } from "./lmdb-stores.js";
 
 /** Stands on one entry of a bucket after another; the arrays are valid until the next call. */
@@ -52,12 +53,16 @@ class EntryView {
 
 /** The environment on this thread. */
 export class PinnedReader {
+  readonly #directory: string;
+  readonly #identity: string;
   readonly #root: RootDatabase;
   readonly #view = new EntryView();
   readonly #databases = new Map<Bucket, EntryDatabase>();
 
   /** The apply thread has the environment in `directory` open. */
   constructor(directory: string) {
+    this.#directory = directory;
+    this.#identity = environmentIdentity(directory);
     this.#root = open(environmentOptions(directory, 0) as Parameters<typeof open>[0]);
     const { decode, readKey, writeKey } = this.#view;
     for (const name of buckets) {
@@ -68,6 +73,11 @@ export class PinnedReader {
       };
       this.#databases.set(name, this.#root.openDB(options as unknown as { name: string }) as unknown as EntryDatabase);
     }
+  }
+
+  /** Another file has taken the place of the one that is open here: its own must be opened to see what is new. */
+  get isReplaced(): boolean {
+    return environmentIdentity(this.#directory) !== this.#identity;
   }
 
   /** Pins what has been committed until now. */
@@ -96,10 +106,10 @@ export class PinnedRead {
     this.#view = view;
   }
 
-  /** The bucket's entries from the first on, in order of key. Cursors of a thread share their arrays. */
-  open(bucket: Bucket): PinnedCursor {
+  /** The bucket's entries from the first (or from `start`) on, in order of key. Cursors of a thread share their arrays. */
+  open(bucket: Bucket, start: Uint8Array = firstKey): PinnedCursor {
     const database = this.#databases.get(bucket)!;
-    const entries = database.getRange({ start: firstKey, transaction: this.#transaction })[Symbol.iterator]();
+    const entries = database.getRange({ start, transaction: this.#transaction })[Symbol.iterator]();
     const cursor = new EntryCursorOfLmdb(entries, this.#view, (closed) => this.#cursors.delete(closed));
     this.#cursors.add(cursor);
     return cursor;

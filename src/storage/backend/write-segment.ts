@@ -110,14 +110,15 @@ export class WriteSegment {
     this.#noteRecord(main, sub, tombstone, start, end);
   }
 
-  /** Adds a put of a small bucket. */
-  addPut(dbi: number, key: Uint8Array, value: Uint8Array): void {
+  /** Adds a put of a small bucket, or, with `append`, of a key above all others of its bucket. */
+  addPut(dbi: number, key: Uint8Array, value: Uint8Array, append = false): void {
     const start = this.reserveValue(value.length);
     this.#valueBlock.bytes.set(value, start);
     const word = this.#reserveInstruction(key.length);
     const keyStart = (word + 3) << 2;
     this.#instructionBlock.bytes.set(key, keyStart);
-    this.#finishPut(word, dbi, keyStart, keyStart + key.length, start, start + value.length, Instruction.Put);
+    const flags = append ? Instruction.Put | appendFlag : Instruction.Put;
+    this.#finishPut(word, dbi, keyStart, keyStart + key.length, start, start + value.length, flags);
     this.changes++;
   }
 

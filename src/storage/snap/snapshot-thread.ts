@@ -37,6 +37,15 @@ class JobEnded extends Error {
   }
 }
 
+/** An environment that is open on this thread. */
+interface OpenReader {
+  readonly reader: PinnedReader;
+  /** Snapshots of it that are under way. */
+  jobs: number;
+  /** Another has taken its place. */
+  retired: boolean;
+}
+
 class Job {
   readonly id: number;
   readonly callId: number;
@@ -57,7 +66,7 @@ export class SnapshotThread {
   readonly #surroundings: SnapshotSurroundings;
   readonly #jobs = new Map<number, Job>();
   readonly #running = new Set<Promise<void>>();
-  #reader: PinnedReader | null = null;
+  #reader: OpenReader | null = null;
 
   constructor(surroundings: SnapshotSurroundings) {
     this.#surroundings = surroundings;
@@ -98,11 +107,27 @@ export class SnapshotThread {
       job.wake();
     }
     await Promise.all(this.#running);
-    await this.#reader?.close();
+    await this.#reader?.reader.close();
+  }
+
+  /** The environment that is in use now. One that was replaced stays open as long as a snapshot of it is under way. */
+  #currentReader(): OpenReader {
+    if (this.#reader?.reader.isReplaced === true) {
+      this.#reader.retired = true;
+      this.#letGo(this.#reader);
+      this.#reader = null;
+    }
+    return (this.#reader ??= { reader: this.#surroundings.openReader(), jobs: 0, retired: false });
+  }
+
+  #letGo(open: OpenReader): void {
+    if (open.retired && open.jobs === 0) void open.reader.close();
   }
 
   async #run(job: Job): Promise<void> {
-    const read = (this.#reader ??= this.#surroundings.openReader()).pin();
+    const open = this.#currentReader();
+    open.jobs++;
+    const read = open.reader.pin();
     try {
       await this.#send(job, read);
     } catch (error) {
@@ -114,6 +139,8 @@ export class SnapshotThread {
       this.#flush(job);
     } finally {
       read.release();
+      open.jobs--;
+      this.#letGo(open);
     }
   }
 

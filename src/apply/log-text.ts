@@ -1,4 +1,4 @@
-/** Times and sizes as etcd's log line of a finished compaction has them. */
+/** Times and sizes as etcd's log lines of compaction and defragmentation have them. */
 
 /** As Go prints a duration. */
 export function durationText(milliseconds: number): string {

@@ -1,0 +1,80 @@
+/**
+ * The apply thread's side of the rebuild thread, which lives as long as one rebuild: rebuilds are rare, and a thread's
+ * heap goes with it. Thread: apply.
+ */
+import { Worker } from "node:worker_threads";
+import { RebuildError, type Rebuild, type StartRebuild } from "../backend/index.js";
+import type { FromRebuild, RebuildInit, ToRebuild } from "./rebuild-messages.js";
+
+/** Starts the thread. */
+export const startRebuildThread: StartRebuild = (init) => new RebuildClient(init);
+
+class RebuildClient implements Rebuild {
+  readonly #worker: Worker;
+  readonly #exited: Promise<void>;
+  #answer: { resolve: () => void; reject: (error: Error) => void } | null = null;
+  #failure: Error | null = null;
+
+  constructor(workerData: RebuildInit) {
+    this.#worker = new Worker(new URL("./rebuild.worker.js", import.meta.url), { workerData, name: "rebuild" });
+    this.#worker.on("message", (message: FromRebuild) => this.#onMessage(message));
+    this.#worker.on("error", (error: Error) => this.#fail(error));
+    this.#exited = new Promise((resolve) => {
+      this.#worker.on("exit", () => {
+        this.#fail(new Error("the rebuild thread has ended"));
+        resolve();
+      });
+    });
+  }
+
+  copy(): Promise<void> {
+    return this.#ask({ type: "copy" });
+  }
+
+  finish(): Promise<void> {
+    return this.#ask({ type: "finish" });
+  }
+
+  build(file: string): Promise<void> {
+    return this.#ask({ type: "build", file });
+  }
+
+  replace(): Promise<void> {
+    return this.#ask({ type: "replace" });
+  }
+
+  cancel(): void {
+    this.#post({ type: "cancel" });
+  }
+
+  async end(): Promise<void> {
+    this.#post({ type: "end" });
+    await this.#exited;
+  }
+
+  #ask(message: ToRebuild): Promise<void> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      this.#answer = { resolve, reject };
+      this.#post(message);
+    });
+  }
+
+  #post(message: ToRebuild): void {
+    this.#worker.postMessage(message);
+  }
+
+  #onMessage(message: FromRebuild): void {
+    const answer = this.#answer;
+    this.#answer = null;
+    if (message.type === "done") answer?.resolve();
+    else answer?.reject(new RebuildError(message.message, message.isFatal));
+  }
+
+  /** The thread is gone, so whatever it was at may be half done. */
+  #fail(error: Error): void {
+    this.#failure ??= new RebuildError(error.message, true);
+    this.#answer?.reject(this.#failure);
+    this.#answer = null;
+  }
+}

@@ -1,0 +1,23 @@
+/** The rebuild worker: gives `RebuildThread` its port and a clock. */
+import { constants, setPriority } from "node:os";
+import { platform } from "node:process";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
+import { parentPort, workerData } from "node:worker_threads";
+import { nameThread } from "../../base/index.js";
+import type { FromRebuild, RebuildInit, ToRebuild } from "./rebuild-messages.js";
+import { RebuildThread } from "./rebuild-thread.js";
+
+nameThread("rebuild");
+// On Linux 0 is the calling thread: a rebuild takes what puts leave of the CPU.
+if (platform === "linux") setPriority(0, constants.priority.PRIORITY_LOW);
+
+const port = parentPort!;
+const thread = new RebuildThread(workerData as RebuildInit, {
+  post: (message: FromRebuild) => port.postMessage(message),
+  sleep: (milliseconds) => (milliseconds > 0 ? sleep(milliseconds) : nextTurn()),
+});
+port.on("message", (message: ToRebuild) => {
+  void thread.handle(message).then((ended) => {
+    if (ended) port.close();
+  });
+});

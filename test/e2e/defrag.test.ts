@@ -1,0 +1,220 @@
+/**
+ * Maintenance.Defragment: the file shrinks while puts, reads, watches, leases and snapshots go on; kill -9 in the midst
+ * of one loses nothing. SEED=<n> replays the moments of the kills, KILLS=<n> sets their number.
+ */
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  chooseSeed,
+  decodeMessage,
+  encodeMessage,
+  etcdBinaries,
+  freePorts,
+  GrpcClient,
+  GrpcStream,
+  HttpClient,
+  Member,
+  ourCommand,
+  Prng,
+  rpcTypes,
+  temporaryFolder,
+  type JsonObject,
+} from "../support/index.js";
+import { runProgram } from "./pair.js";
+
+const kills = Number(process.env["KILLS"] ?? 4);
+const valueBytes = 4000;
+const base64 = (text: string): string => Buffer.from(text).toString("base64");
+const value = (n: number): string => Buffer.alloc(valueBytes, n).toString("base64");
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+let member: Member;
+let client: GrpcClient;
+
+const call = async (service: string, method: string, request: JsonObject): Promise<JsonObject> => {
+  const types = rpcTypes(`etcdserverpb.${service}`, method);
+  const reply = await client.unary(`/etcdserverpb.${service}/${method}`, encodeMessage(types.request, request));
+  assert.equal(reply.status, 0, reply.message);
+  return decodeMessage(types.response, reply.messages[0]!).plain;
+};
+const put = (key: string, n: number): Promise<JsonObject> => call("KV", "Put", { key: base64(key), value: value(n) });
+const revisionOf = (answer: JsonObject): number => Number((answer["header"] as JsonObject)["revision"]);
+const hashKv = async (revision: number): Promise<unknown> =>
+  (await call("Maintenance", "HashKV", { revision: String(revision) }))["hash"];
+const sizes = async (): Promise<{ total: number; inUse: number }> => {
+  const { dbSize, dbSizeInUse } = await call("Maintenance", "Status", {});
+  return { total: Number(dbSize), inUse: Number(dbSizeInUse) };
+};
+
+const start = async (...flags: string[]): Promise<void> => {
+  client?.close();
+  const [clientPort = 0, peerPort = 0] = await freePorts(2);
+  member = await Member.start({
+    command: ourCommand(),
+    dataDir: join(folder.path, "data"),
+    clientPort,
+    peerPort,
+    advertisePeerUrl: "http://127.0.0.1:7",
+    advertiseClientUrl: "http://127.0.0.1:9",
+    flags,
+  });
+  client = new GrpcClient(member.port);
+};
+
+/** Writes and compacts away a good part of the file. */
+const scatter = async (): Promise<void> => {
+  for (let n = 0; n < 8; n++) {
+    await Promise.all(Array.from({ length: 500 }, (_, i) => put(`key ${i % 400}`, n)));
+  }
+  const revision = revisionOf(await put("last", 0));
+  await call("KV", "Compact", { revision: String(revision), physical: true });
+  // Sizes are counted anew ten times a second.
+  for (let n = 0; (await sizes()).inUse > (await sizes()).total - (4 << 20); n++) {
+    assert.ok(n < 100, "compaction has freed nothing");
+    await delay(20);
+  }
+};
+
+before(async () => {
+  folder = await temporaryFolder();
+  await start();
+});
+
+after(async () => {
+  client.close();
+  await member.kill();
+  await folder.remove();
+});
+
+test("the file shrinks while everything else goes on", async () => {
+  await scatter();
+  const from = revisionOf(await put("before", 1));
+  const hash = await hashKv(from);
+  const watch = new GrpcStream(member.port, "/etcdserverpb.Watch/Watch");
+  const types = rpcTypes("etcdserverpb.Watch", "Watch");
+  const create = { key: base64("while "), range_end: base64("while~"), start_revision: String(from + 1) };
+  watch.send(encodeMessage(types.request, { create_request: create }));
+  let done = false;
+  const defragmenting = call("Maintenance", "Defragment", {}).finally(() => (done = true));
+  let written = 0;
+  let grants = 0;
+  const snapshots: Promise<number>[] = [];
+  while (!done || written < 200) {
+    const writes = Array.from({ length: 20 }, (_, i) => put(`while ${written + i}`, written + i));
+    grants++;
+    await Promise.all([
+      ...writes,
+      call("Lease", "LeaseGrant", { TTL: "100" }),
+      call("KV", "Range", { key: base64("key 7") }),
+    ]);
+    written += 20;
+    if (snapshots.length < 2) {
+      const types = rpcTypes("etcdserverpb.Maintenance", "Snapshot");
+      const reply = client.unary("/etcdserverpb.Maintenance/Snapshot", encodeMessage(types.request, {}));
+      snapshots.push(reply.then(({ status }) => status));
+    }
+  }
+  assert.deepEqual(await defragmenting, {});
+  assert.deepEqual(await Promise.all(snapshots), [0, 0]);
+  const { total, inUse } = await sizes();
+  assert.ok(total - inUse < 2 << 20, `${total} bytes, ${inUse} of them in use`);
+  assert.equal(await hashKv(from), hash);
+  const leases = (await call("Lease", "LeaseLeases", {}))["leases"] as unknown[];
+  assert.equal(leases.length, grants);
+  const seen: string[] = [];
+  while (seen.length < written) {
+    await watch.changed(5000);
+    const messages = watch.take();
+    assert.notEqual(messages.length, 0, `${seen.length} of ${written} events came`);
+    for (const bytes of messages) {
+      const { events = [] } = decodeMessage(types.response, bytes).plain as { events?: { kv: { key: string } }[] };
+      seen.push(...events.map(({ kv }) => Buffer.from(kv.key, "base64").toString()));
+    }
+  }
+  watch.close();
+  assert.equal(new Set(seen).size, written);
+});
+
+test("it is logged and counted as etcd does", async () => {
+  const messages = member.log.map((line) => (JSON.parse(line) as { msg: string }).msg);
+  const lines = ["starting defragment", "defragmenting", "finished defragmenting directory", "finished defragment"];
+  assert.deepEqual(
+    messages.filter((message) => message.includes("defragment")),
+    lines,
+  );
+  const finished = JSON.parse(member.log.find((line) => line.includes(lines[2]!))!) as Record<string, number>;
+  assert.ok(finished["current-db-size-bytes-diff"]! < 0);
+  const http = new HttpClient(member.port);
+  const get = async (path: string): Promise<string> =>
+    (await http.send({ method: "GET", path, headers: {}, body: Buffer.alloc(0) })).body.toString();
+  const metrics = await get("/metrics");
+  http.close();
+  assert.match(metrics, /^etcd_disk_backend_defrag_duration_seconds_count 1$/m);
+  assert.match(metrics, /^etcd_disk_defrag_inflight 0$/m);
+});
+
+test("over the gateway, and by etcd's own etcdctl", async (t) => {
+  const http = new HttpClient(member.port);
+  const request = { method: "POST", path: "/v3/maintenance/defragment", headers: {}, body: Buffer.from("{}") };
+  const reply = await http.send(request);
+  http.close();
+  assert.deepEqual([reply.status, reply.body.toString()], [200, "{}"]);
+  const cache = await etcdBinaries();
+  if (cache.kind === "skipped") return t.diagnostic(cache.reason);
+  const endpoint = `127.0.0.1:${member.port}`;
+  const { stdout, code } = await runProgram(cache.binaries.etcdctl, [`--endpoints=${endpoint}`, "defrag"]);
+  assert.equal(code, 0);
+  assert.match(stdout, new RegExp(`^Finished defragmenting etcd member\\[${endpoint}\\]\\. took `));
+});
+
+test(`${kills} times kill -9 in the midst of it`, { timeout: 120_000 }, async (t) => {
+  const seed = chooseSeed();
+  t.diagnostic(`SEED=${seed}`);
+  const prng = new Prng(seed);
+  for (let round = 0; round < kills; round++) {
+    await scatter();
+    const revision = revisionOf(await put("before", round));
+    const hash = await hashKv(revision);
+    let acknowledged = 0;
+    let alive = true;
+    const writing = (async (): Promise<void> => {
+      for (let n = 0; alive; n++) {
+        const reply = await put(`round ${round} ${n}`, n).catch(() => null);
+        if (reply !== null) acknowledged = n + 1;
+      }
+    })();
+    void call("Maintenance", "Defragment", {}).catch(() => {});
+    await member.waitForLog("defragmenting");
+    // A random moment within it is a time, not an event.
+    await delay(prng.below(400));
+    await member.kill();
+    alive = false;
+    await writing;
+    await start();
+    assert.equal(existsSync(join(folder.path, "data", "member", "db.rebuild")), false);
+    assert.equal(await hashKv(revision), hash, `SEED=${seed}, round ${round}`);
+    const prefix = { key: base64(`round ${round} `), range_end: base64(`round ${round}~`), count_only: true };
+    const { count } = await call("KV", "Range", prefix);
+    assert.ok(
+      Number(count ?? 0) >= acknowledged,
+      `${String(count)} of ${acknowledged} writes, SEED=${seed}, round ${round}`,
+    );
+  }
+});
+
+test("at a start, when it frees enough", async () => {
+  await scatter();
+  await member.stop();
+  await start("--bootstrap-defrag-threshold-megabytes=100000");
+  await member.waitForLog("Skipping defragmentation");
+  const before = await sizes();
+  await member.stop();
+  await start("--bootstrap-defrag-threshold-megabytes=1");
+  await member.waitForLog("finished defragmenting directory");
+  const { total } = await sizes();
+  assert.ok(total < before.total, `${before.total} → ${total}`);
+  assert.equal((await call("KV", "Range", { key: base64("key 7"), count_only: true }))["count"], "1");
+});
