@@ -27,18 +27,12 @@ import { RebuildError, type Rebuild } from "./rebuild.js";
 import { SegmentQueue } from "./segment-queue.js";
 import { SmallOverlay } from "./small-overlay.js";
 import { decodeUint64, encodeUint64 } from "./uint64.js";
+import { Waiters } from "./waiters.js";
 
 /** Keys of LMDB end here with pages of 4 KiB. */
 const keyBytesMax = 1978;
 /** Unused blocks kept for the next segments. */
 const poolBytesMax = 16 << 20;
-
-/** Somebody who waits for a state of the backend. */
-interface Waiter {
-  readonly isReached: () => boolean;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
 
 export class LmdbBackend implements Backend {
   readonly #options: LmdbBackendOptions;
@@ -60,10 +54,9 @@ export class LmdbBackend implements Backend {
   /** The interval ended, or `commit` was called, while an entry was open. */
   #commitWanted = false;
   #timer: NodeJS.Timeout | undefined;
-  #failure: Error | undefined;
   #rebuild: Rebuild | undefined;
   #onRebuildEnded: (() => void) | undefined;
-  #waiters: Waiter[] = [];
+  readonly #waiters = new Waiters();
   #sizes: BackendSizes | undefined;
   /** There has been a transaction since. */
   #sizesStale = false;
@@ -300,38 +293,24 @@ export class LmdbBackend implements Backend {
     this.#overlay.drop(this.#flushedNumber);
     this.#sizesStale = true;
     this.#options.onCommit?.({ ...flushed, flushedIndex: this.#flushedIndex });
-    this.#wake();
+    this.#waiters.wake();
   }
 
   #fail(error: Error): void {
-    this.#failure = error;
-    for (const waiter of this.#waiters) waiter.reject(error);
-    this.#waiters = [];
+    this.#waiters.fail(error);
     this.#options.onFatal(error);
-  }
-
-  #wake(): void {
-    const reached = this.#waiters.filter((waiter) => waiter.isReached());
-    this.#waiters = this.#waiters.filter((waiter) => !reached.includes(waiter));
-    for (const waiter of reached) waiter.resolve();
-  }
-
-  #wait(isReached: () => boolean): Promise<void> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    if (isReached()) return Promise.resolve();
-    return new Promise((resolve, reject) => this.#waiters.push({ isReached, resolve, reject }));
   }
 
   flush(): Promise<void> {
     const index = this.#consistentIndex;
     const apart = this.#apartNumber;
     this.commit();
-    return this.#wait(() => this.#flushedIndex >= index && this.#flushedNumber >= apart);
+    return this.#waiters.wait(() => this.#flushedIndex >= index && this.#flushedNumber >= apart);
   }
 
   room(): Promise<void> {
     if (this.isFull) this.commit();
-    return this.#wait(() => !this.isFull);
+    return this.#waiters.wait(() => !this.isFull);
   }
 
   sizes(): BackendSizes {
@@ -355,7 +334,7 @@ export class LmdbBackend implements Backend {
       if (error instanceof RebuildError && error.isFatal) this.#fail(error);
       throw error;
     } finally {
-      if (this.#failure === undefined) this.#committer.resume(this.#stores.env);
+      if (this.#waiters.failure === undefined) this.#committer.resume(this.#stores.env);
       await this.#endRebuild();
     }
   }
