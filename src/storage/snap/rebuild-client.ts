@@ -3,6 +3,7 @@
  * heap goes with it. Thread: apply.
  */
 import { Worker } from "node:worker_threads";
+import { threadFile } from "../../base/index.js";
 import { RebuildError, type Rebuild, type StartRebuild } from "../backend/index.js";
 import type { FromRebuild, RebuildInit, ToRebuild } from "./rebuild-messages.js";
 
@@ -14,9 +15,11 @@ class RebuildClient implements Rebuild {
   readonly #exited: Promise<void>;
   #answer: { resolve: () => void; reject: (error: Error) => void } | null = null;
   #failure: Error | null = null;
+  /** The new environment may have begun to take the other's place. */
+  #replaces = false;
 
   constructor(workerData: RebuildInit) {
-    this.#worker = new Worker(new URL("./rebuild.worker.js", import.meta.url), { workerData, name: "rebuild" });
+    this.#worker = new Worker(threadFile("storage/snap/rebuild.worker.js"), { workerData, name: "rebuild" });
     this.#worker.on("message", (message: FromRebuild) => this.#onMessage(message));
     this.#worker.on("error", (error: Error) => this.#fail(error));
     this.#exited = new Promise((resolve) => {
@@ -54,6 +57,7 @@ class RebuildClient implements Rebuild {
 
   #ask(message: ToRebuild): Promise<void> {
     if (this.#failure !== null) return Promise.reject(this.#failure);
+    this.#replaces = message.type === "finish" || message.type === "replace";
     return new Promise((resolve, reject) => {
       this.#answer = { resolve, reject };
       this.#post(message);
@@ -71,9 +75,9 @@ class RebuildClient implements Rebuild {
     else answer?.reject(new RebuildError(message.message, message.isFatal));
   }
 
-  /** The thread is gone, so whatever it was at may be half done. */
+  /** The thread is gone, so whatever it was at may be half done: only a copy is of no consequence. */
   #fail(error: Error): void {
-    this.#failure ??= new RebuildError(error.message, true);
+    this.#failure ??= new RebuildError(error.message, this.#replaces);
     this.#answer?.reject(this.#failure);
     this.#answer = null;
   }
