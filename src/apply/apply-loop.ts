@@ -19,8 +19,9 @@ import {
 import type { Reads } from "./reads.js";
 import type { Watches } from "./watch/index.js";
 
-/** Messages received at a time; a longer one makes the buffer grow. */
-const inboxBytesMin = 1 << 20;
+/** Bytes received at a time: more when they have filled the buffer, up to the usual, and further for a longer message. */
+const inboxBytesMin = 1 << 15;
+const inboxBytesUsual = 1 << 20;
 const inboxBytesMax = 1 << 30;
 
 /** Entries that wait behind a long write; beyond, nothing more is received. */
@@ -164,6 +165,7 @@ export class ApplyLoop {
       this.#handle(inbox, at + mailboxPrefixBytes, messageBytes);
       at += mailboxPrefixBytes + Math.ceil(messageBytes / 8) * 8;
     }
+    if (2 * length > inbox.length && inbox.length < inboxBytesUsual) this.#newInbox(2 * inbox.length);
     return length;
   }
 
@@ -195,7 +197,7 @@ export class ApplyLoop {
     } else {
       this.#apply();
       // The applier goes on reading this buffer.
-      if (this.#suspended && inbox === this.#inbox) this.#newInbox(inboxBytesMin);
+      if (this.#suspended && inbox === this.#inbox) this.#newInbox(Math.min(inbox.length, inboxBytesUsual));
     }
   }
 

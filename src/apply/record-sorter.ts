@@ -73,14 +73,15 @@ export class RecordSorter {
   #target = 0;
   #sign = 1;
   #limit = 0;
-  #filling = new Run(0);
+  /** Takes records; null until there is one. */
+  #filling: Run | null = null;
   /** A heap of sorted runs, the one with the first record on top. */
   readonly #runs: Run[] = [];
   readonly #reader = new KeyValueReader();
   #records = 0;
 
   // The record that `next` moved to.
-  bytes: Uint8Array = this.#filling.bytes;
+  bytes: Uint8Array = new Uint8Array(0);
   start = 0;
   end = 0;
 
@@ -89,7 +90,7 @@ export class RecordSorter {
     this.#target = target;
     this.#sign = descending ? -1 : 1;
     this.#limit = limit;
-    this.#filling = new Run(0);
+    this.#filling = null;
     this.#runs.length = 0;
     this.#records = 0;
   }
@@ -101,18 +102,18 @@ export class RecordSorter {
 
   /** Copies one marshalled mvccpb.KeyValue. */
   add(bytes: Uint8Array, start: number, end: number): void {
-    const run = this.#filling;
+    const run = (this.#filling ??= new Run(this.#runs.length));
     const i = run.count;
     run.append(bytes, start, end);
     this.#records++;
     this.#reader.read(run.bytes, run.starts[i]!, run.ends[i]!);
     this.#extract(run, i);
-    if (run.full) this.#sealRun();
+    if (run.full) this.#sealRun(run);
   }
 
   /** No record follows; `next` may be called. */
   seal(): void {
-    if (this.#filling.count > 0) this.#sealRun();
+    if (this.#filling !== null) this.#sealRun(this.#filling);
     for (let i = (this.#runs.length >>> 1) - 1; i >= 0; i--) this.#sink(i);
   }
 
@@ -163,8 +164,7 @@ export class RecordSorter {
     return this.#sign * a.bytes.compare(b.bytes, b.textStarts[j]!, b.textEnds[j]!, a.textStarts[i]!, a.textEnds[i]!);
   }
 
-  #sealRun(): void {
-    const run = this.#filling;
+  #sealRun(run: Run): void {
     const order = new Uint32Array(run.count);
     for (let i = 0; i < order.length; i++) order[i] = i;
     order.sort((i, j) => this.#compare(run, i, run, j));
@@ -173,7 +173,7 @@ export class RecordSorter {
       run.compact();
     } else run.order = order;
     this.#runs.push(run);
-    this.#filling = new Run(run.sequence + 1);
+    this.#filling = null;
   }
 
   /** Restores the heap below slot `at`. */

@@ -27,6 +27,7 @@ export const ReplyKind = {
 export type ReplyKind = (typeof ReplyKind)[keyof typeof ReplyKind];
 
 const headerBytes = 16;
+const bufferBytesMin = 1 << 14;
 /** A writer's buffer goes back to this size after a larger batch. */
 const bufferBytesKept = 1 << 20;
 /** A buffer doubles until it grows by so much at a time. */
@@ -38,7 +39,7 @@ const encoder = new TextEncoder();
  * A message is written in place: `begin`, then the caller writes into `bytes` at `at`, then `finish`.
  */
 export class ReplyBatchWriter {
-  bytes = new Uint8Array(bufferBytesKept);
+  bytes = new Uint8Array(bufferBytesMin);
   #view = new DataView(this.bytes.buffer);
   #length = 0;
   #start = -1;

@@ -18,8 +18,9 @@ const authRevisionTag = 0x18;
 const overheadBytesMax = 3 + 5 + 2 + 5 + 1 + requestIdVarintBytesMax;
 /** What a user adds to that beside the name. */
 const identityBytesMax = 1 + 5 + 1 + 10;
+const bytesMin = 1 << 14;
 const bytesKept = 1 << 20;
-const countKept = 1024;
+const countMin = 64;
 
 /** Who sends a request, as its entry says; nobody until auth is enabled. */
 export interface Identity {
@@ -42,9 +43,9 @@ export interface TakenProposals {
 export class ProposalBuilder {
   readonly #ids: RequestIdGenerator;
   readonly #requestBytesMax: number;
-  #bytes = new Uint8Array(bytesKept);
-  #ends = new Uint32Array(countKept);
-  #callIds = new Uint32Array(countKept);
+  #bytes = new Uint8Array(bytesMin);
+  #ends = new Uint32Array(countMin);
+  #callIds = new Uint32Array(countMin);
   #length = 0;
   #count = 0;
   #firstSequence = 0;

@@ -6,13 +6,14 @@
  */
 import { CallBatchReader } from "../native/index.js";
 
+const bufferBytesMin = 1 << 14;
 const bufferBytesKept = 1 << 20;
 /** Ask again when no answer came (etcd's readIndexRetryTime). */
 const retryMs = 500;
 
 /** Call-batch records in one growing buffer. */
 class RecordBuffer {
-  bytes = new Uint8Array(1 << 16);
+  bytes = new Uint8Array(bufferBytesMin);
   length = 0;
   startMs = 0;
 
@@ -32,7 +33,7 @@ class RecordBuffer {
 
   clear(): void {
     this.length = 0;
-    if (this.bytes.length > bufferBytesKept) this.bytes = new Uint8Array(1 << 16);
+    if (this.bytes.length > bufferBytesKept) this.bytes = new Uint8Array(bufferBytesMin);
   }
 }
 

@@ -129,7 +129,7 @@ export class World {
       this.failed(error, "run");
     }
     this.trace?.note(null, "end", this.#failure?.message ?? "");
-    for (const { process } of this.members) process?.kill();
+    for (const member of this.members) member.process?.kill();
     const { timeline, clients, network, crashes, refusals, checker } = this;
     const counts = {
       ...clients.counts,
@@ -163,8 +163,7 @@ export class World {
     const { timeline } = this;
     while (timeline.nextAt <= time) {
       timeline.step();
-      // What promises and microtasks do belongs to the event.
-      await Promise.resolve();
+      await settled();
       if (this.#failure !== null) throw this.#failure;
       if (done()) return true;
     }
@@ -264,6 +263,11 @@ export class World {
     const show = (calls: readonly Call<KvCall>[]): string => calls.slice(-5).map(describeCall).join("; ");
     this.fail("linearizability", `after ${show(verdict.order)} none of ${show(verdict.stuck)} can be next`);
   }
+}
+
+/** What promises and microtasks do belongs to the event that set them off: resolves when none is left. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve));
 }
 
 function founder(i: number): Member {

@@ -1,5 +1,5 @@
 /**
- * The bytes of keys, in chunks of 4 MiB.
+ * The bytes of keys, in chunks of 4 MiB, of which the first begins small and doubles.
  * A reference counts 4-byte units over all chunks, so 32 bits reach 16 GiB; 0 means "none". A block's length is kept
  * by its owner. Blocks are rounded up to a size class and a freed block serves its own class again; keys of up to
  * 256 bytes lose at most 3 bytes, longer ones at most an eighth. A key longer than a chunk gets a chunk of its own.
@@ -10,6 +10,7 @@ export const arenaChunkShift = 20;
 const unitsPerChunk = 1 << arenaChunkShift;
 export const arenaUnitMask = unitsPerChunk - 1;
 const chunkBytes = unitsPerChunk * 4;
+const firstChunkUnits = 1 << 12;
 const chunksMax = 1 << (32 - arenaChunkShift);
 /** Up to so many units every size is a class of its own; above there are 8 classes to each doubling. */
 const exactUnits = 64;
@@ -33,7 +34,10 @@ function unitsOf(cls: number): number {
 }
 
 export class KeyArena {
-  /** The bytes of a block start at `(ref & arenaUnitMask) * 4` in `chunks[ref >>> arenaChunkShift]`. */
+  /**
+   * The bytes of a block start at `(ref & arenaUnitMask) * 4` in `chunks[ref >>> arenaChunkShift]`; `store` may put
+   * another array there, and what the former one holds stays as it was.
+   */
   readonly chunks: Uint8Array[] = [];
   /** The same memory as words, for the links of the free lists. */
   readonly #words: Uint32Array[] = [];
@@ -41,7 +45,9 @@ export class KeyArena {
   /** Places in `chunks` of released keys that had a chunk of their own. */
   readonly #freeChunks: number[] = [];
   #bumpChunk = 0;
-  #bumpUnit = unitsPerChunk;
+  #bumpUnit = 0;
+  /** Units of the chunk in which blocks begin. */
+  #bumpCapacity = 0;
   #memoryBytes = 0;
 
   get memoryBytes(): number {
@@ -125,22 +131,30 @@ export class KeyArena {
       return free;
     }
     const units = unitsOf(cls);
-    if (this.#bumpUnit + units > unitsPerChunk) {
-      this.#bumpChunk = this.#addChunk(chunkBytes);
-      // The very first unit stays unused, as reference 0 means "none".
-      this.#bumpUnit = this.#bumpChunk === 0 ? 1 : 0;
-      if (this.#bumpUnit + units > unitsPerChunk) return this.#allocate(cls);
-    }
+    while (this.#bumpUnit + units > this.#bumpCapacity) this.#grow();
     const ref = ((this.#bumpChunk << arenaChunkShift) | this.#bumpUnit) >>> 0;
     this.#bumpUnit += units;
     return ref;
   }
 
-  #storeAlone(bytes: Uint8Array, start: number, end: number): number {
-    if (this.chunks.length === 0) {
-      this.#bumpChunk = this.#addChunk(chunkBytes);
-      this.#bumpUnit = 1;
+  #grow(): void {
+    if (this.#bumpCapacity > 0 && this.#bumpCapacity < unitsPerChunk) {
+      this.#memoryBytes += this.#bumpCapacity * 4;
+      this.#bumpCapacity *= 2;
+      const larger = new Uint8Array(this.#bumpCapacity * 4);
+      larger.set(this.chunks[this.#bumpChunk]!);
+      this.chunks[this.#bumpChunk] = larger;
+      this.#words[this.#bumpChunk] = new Uint32Array(larger.buffer);
+      return;
     }
+    this.#bumpCapacity = this.chunks.length === 0 ? firstChunkUnits : unitsPerChunk;
+    this.#bumpChunk = this.#addChunk(this.#bumpCapacity * 4);
+    // The very first unit stays unused, as reference 0 means "none".
+    this.#bumpUnit = this.#bumpChunk === 0 ? 1 : 0;
+  }
+
+  #storeAlone(bytes: Uint8Array, start: number, end: number): number {
+    if (this.chunks.length === 0) this.#grow();
     const place = this.#addChunk((end - start + 3) & ~3);
     this.chunks[place]!.set(bytes.subarray(start, end));
     return (place << arenaChunkShift) >>> 0;

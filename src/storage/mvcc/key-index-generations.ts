@@ -11,6 +11,8 @@ import type { RevisionSet } from "./key-index-revision-set.js";
 
 const chunkShift = 14;
 const chunkRecords = 1 << chunkShift;
+/** The first chunk begins with so many and doubles, so that a small index is small. */
+const firstChunkRecords = 1 << 6;
 const chunkMask = chunkRecords - 1;
 
 /* A record is 48 bytes: three doubles (newest revision's main, creating main, version), then six words. */
@@ -36,6 +38,8 @@ export class GenerationTable {
   readonly #doubles: Float64Array[] = [];
   readonly #words: Uint32Array[] = [];
   #used = 1;
+  /** Records of all chunks. */
+  #capacity = 0;
   #freeHead = 0;
   /** Newest records of dropped lists of older generations, released by `sweep`. */
   readonly #dropped: number[] = [];
@@ -49,7 +53,7 @@ export class GenerationTable {
   previousSub = 0;
 
   get memoryBytes(): number {
-    return this.#words.length * chunkRecords * recordWords * 4 + this.#history.memoryBytes;
+    return this.#capacity * recordWords * 4 + this.#history.memoryBytes;
   }
 
   keyRef(id: number): number {
@@ -97,7 +101,8 @@ export class GenerationTable {
     this.#assertNewer(id, main, sub);
     const older = this.#allocate();
     this.#copy(id, older);
-    words[w + olderAt] = older;
+    // Not `words`: there may be another array in its place.
+    this.#words[id >>> chunkShift]![w + olderAt] = older;
     this.#begin(id, main, sub, main, 1);
     return true;
   }
@@ -296,11 +301,18 @@ export class GenerationTable {
       this.#freeHead = this.#words[free >>> chunkShift]![(free & chunkMask) * recordWords + olderAt]!;
       return free;
     }
-    if (this.#used >>> chunkShift >= this.#words.length) {
-      const words = new Uint32Array(chunkRecords * recordWords);
-      this.#words.push(words);
-      this.#doubles.push(new Float64Array(words.buffer));
-    }
+    if (this.#used >= this.#capacity) this.#grow();
     return this.#used++;
+  }
+
+  #grow(): void {
+    const first = this.#words[0];
+    const place = this.#capacity < chunkRecords ? 0 : this.#words.length;
+    const records = first === undefined ? firstChunkRecords : place === 0 ? 2 * this.#capacity : chunkRecords;
+    const words = new Uint32Array(records * recordWords);
+    if (first !== undefined && place === 0) words.set(first);
+    this.#words[place] = words;
+    this.#doubles[place] = new Float64Array(words.buffer);
+    this.#capacity = place * chunkRecords + records;
   }
 }

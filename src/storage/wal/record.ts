@@ -16,7 +16,7 @@ const flagInstall = 1;
 /** An append goes to disk as one batch, which is never longer. */
 const appendBytesMax = 2 ** 30 - 4096;
 const two32 = 2 ** 32;
-const bufferBytesMin = 256 << 10;
+const bufferBytesMin = 16 << 10;
 /** A larger buffer is given up after use. */
 const bufferBytesKept = 4 << 20;
 /** So few ends are copied one by one, without a view for them. */
