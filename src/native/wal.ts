@@ -1,6 +1,7 @@
 /**
  * The write-ahead log in Rust (native/core/src/wal), as native/addon/src/wal.rs declares it.
- * Files are opened, read and closed on other threads; `append` only copies bytes into a queue.
+ * Files are opened, read and closed on other threads; `append` only copies bytes into a queue, `appendHere` may wait
+ * for a quick disk.
  * Thread: the one that opened the log. storage/wal makes a log of entries out of this one of bytes.
  */
 import { addon } from "./addon.js";
@@ -35,6 +36,8 @@ export interface WalDoor {
   nextChunk(): Promise<Uint8Array>;
   /** Queues whole records; returns the bytes that wait to be written. */
   append(records: Uint8Array, length: number, token: number): number;
+  /** Likewise, but where the log rests and its disk is quick this thread writes and syncs: true, they are durable. */
+  appendHere(records: Uint8Array, length: number, token: number): boolean;
   release(index: number): void;
   /** Fills in the newest durable token (-1: none) and `WalFlag` bits; what comes later wakes again. */
   poll(into: Float64Array): void;

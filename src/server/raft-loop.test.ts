@@ -12,8 +12,8 @@ import { Waiters } from "./waiters.js";
 
 const self = 0x77n;
 
-/** A member alone whose WAL and apply do their work only when the test says so. */
-function rig() {
+/** A member alone whose WAL and apply do their work only when the test says so, or whose quick disk does it at once. */
+function rig(isQuick = false) {
   const entries = firstEntries([{ id: self, name: "a", peerURLs: ["http://a:1"], clientURLs: [], isLearner: false }]);
   const hardState = { term: 1, vote: none, commit: 1 };
   const node = new RawNode({
@@ -38,6 +38,7 @@ function rig() {
     },
   });
   const appends: WalAppend[] = [];
+  const here: WalAppend[] = [];
   const marks: { index: number }[] = [];
   const applied: { batch: EntryBatch; callIds: number[] }[] = [];
   const progress = { appliedIndex: 0, flushedIndex: 0 };
@@ -53,6 +54,7 @@ function rig() {
       node,
       wal: {
         append: (work) => void appends.push(work),
+        ...(isQuick ? { appendHere: (work: WalAppend) => here.push(work) > 0 } : {}),
         appendSnapshotMark: (mark) => void marks.push(mark),
         release: () => {},
       },
@@ -61,7 +63,7 @@ function rig() {
         progress,
         entries: (batch, callIds) => void applied.push({ batch, callIds: [...callIds] }),
       },
-      transport: { send: () => assert.fail("nobody to send to") },
+      transport: { send: () => assert.ok(isQuick, "nobody to send to") },
       waiters,
       ids,
       truncation,
@@ -75,6 +77,7 @@ function rig() {
     loop,
     node,
     appends,
+    here,
     marks,
     applied,
     progress,
@@ -96,8 +99,8 @@ function rig() {
 }
 
 /** Applies the first conf change and makes the member leader. */
-function lead(): ReturnType<typeof rig> {
-  const member = rig();
+function lead(isQuick = false): ReturnType<typeof rig> {
+  const member = rig(isQuick);
   member.loop.pump();
   member.loop.confChangeApplied(1, (node): ConfState =>
     node.applyConfChange({ transition: 0, changes: [{ type: 0, nodeId: self }] }, 1),
@@ -132,6 +135,33 @@ test("proposals of several wake-ups wait for one sync and are applied in order",
     member.applied.slice(before).flatMap(({ callIds }) => callIds),
     [1, 2, 3, 4],
   );
+});
+
+test("a request alone may be written at once, and is applied when that returns; several go to the log's thread", () => {
+  const member = lead(true);
+  const before = member.applied.length;
+  const written = member.here.length;
+  member.propose(7);
+  assert.equal(member.here.length, written + 1);
+  assert.deepEqual(member.applied[before]!.callIds, [7]);
+  member.propose(8, 9);
+  assert.equal(member.here.length, written + 1);
+  assert.equal(member.applied.length, before + 1, "not yet synced");
+  // One that is written at once while others wait comes after them, so they are durable as well.
+  member.propose(10);
+  assert.deepEqual(
+    member.applied.slice(before + 1).flatMap(({ callIds }) => callIds),
+    [8, 9, 10],
+  );
+  assert.ok(member.loop.allDurable);
+});
+
+test("with a learner beside it, a leader never waits for its disk", () => {
+  const member = lead(true);
+  member.node.applyConfChange({ transition: 0, changes: [{ type: 3, nodeId: 0x88n }] }, member.node.lastIndex);
+  const written = member.here.length;
+  member.propose(7);
+  assert.equal(member.here.length, written);
 });
 
 test("a commit index alone costs no append; the next one takes it along", () => {

@@ -86,6 +86,21 @@ class LogDoor implements WalDoor {
     return this.#waitingBytes;
   }
 
+  /** Half of the times when the log rests, at once: there a crash comes before or after, not within. */
+  appendHere(records: Uint8Array, length: number, token: number): boolean {
+    const { disk, manner, timeline, chance, synced } = this.#surroundings;
+    const rests = !this.#busy && !this.#closed && !this.#failed && !manner.failNext && timeline.now >= manner.hungUntil;
+    if (!rests || chance.oneIn(2)) {
+      this.append(records, length, token);
+      return false;
+    }
+    disk.write(records.slice(0, length), chance);
+    disk.sync();
+    synced();
+    this.#durableToken = token;
+    return true;
+  }
+
   /** Begins the next batch with all that waits. */
   #next(): void {
     if (this.#busy || this.#failed) return;

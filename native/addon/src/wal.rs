@@ -274,6 +274,13 @@ impl WalDoor {
             .append(&records[..length as usize], token as u64 + 1) as f64
     }
 
+    /// Likewise, but may write the records itself; true: they are durable.
+    #[napi]
+    pub fn append_here(&self, records: &[u8], length: u32, token: f64) -> bool {
+        self.wal
+            .append_here(&records[..length as usize], token as u64 + 1)
+    }
+
     #[napi]
     pub fn release(&self, index: f64) {
         self.wal.release(index as u64);

@@ -188,6 +188,21 @@ describe("wal", () => {
     await third.wal.close();
   });
 
+  test("what is written at once is durable then, is told of by nothing else, and is replayed", async () => {
+    const session = await Session.create();
+    let atOnce = 0;
+    for (let index = 1; index <= 300; index++) {
+      const work = { batches: [oneEntry(index, `entry ${index}`)], hardState: null, token: index };
+      if (session.wal.appendHere(work)) atOnce++;
+      else await session.until(index);
+    }
+    await session.wal.close();
+    assert.ok(session.calls <= 300 - atOnce, `${session.calls} calls, ${atOnce} at once`);
+    const reopened = await Session.open();
+    assert.equal((await Log.of(reopened.wal)).entries.size, 300);
+    await reopened.wal.close();
+  });
+
   test("a later batch replaces the tail (§5.3)", async () => {
     const session = await Session.create();
     session.wal.append({

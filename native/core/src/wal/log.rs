@@ -16,7 +16,7 @@ use super::segment::TEMPORARY_SUFFIX;
 use super::shared::{Notify, Options, Progress, Shared, lock};
 use super::state::LogState;
 use super::stats::Stats;
-use super::writer::{Writer, head_buffer};
+use super::writer::{self, Writer, head_buffer};
 
 /// Largest size of a new log's first segment: its maker waits until it is zero all over (64 MiB: 0.1 s), and the
 /// preparer zeroes one of full size while it is in use.
@@ -40,6 +40,7 @@ pub struct Recovered {
 /// An open log. Its threads end with [`Wal::close`].
 pub struct Wal {
     shared: Arc<Shared>,
+    writer: Arc<Mutex<Writer>>,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -99,6 +100,7 @@ impl Wal {
             older,
             chain,
             state,
+            quick: 0,
         };
         Ok((Self::start(shared, writer, guard)?, recovered))
     }
@@ -136,6 +138,7 @@ impl Wal {
             older,
             chain: scan.chain,
             state: scan.state,
+            quick: 0,
         };
         Ok((Self::start(shared, writer, guard)?, recovered, replay))
     }
@@ -151,11 +154,14 @@ impl Wal {
         let preparer = spawn("wal-prepare")
             .spawn(move || prepare::run(&for_preparer))
             .map_err(WalError::io("start thread for", &dir))?;
+        let (for_writer, its_own) = (shared.clone(), Arc::new(Mutex::new(writer)));
+        let writer_state = its_own.clone();
         let writer = spawn("wal")
-            .spawn(move || writer.run())
+            .spawn(move || writer::run(&for_writer, &its_own))
             .map_err(WalError::io("start thread for", &dir))?;
         Ok(Self {
             shared,
+            writer: writer_state,
             threads: Mutex::new(Some(Threads {
                 writer,
                 preparer,
@@ -168,6 +174,29 @@ impl Wal {
     /// `token` must rise from append to append. Returns the bytes that wait. Never blocks on the disk.
     pub fn append(&self, records: &[u8], token: u64) -> usize {
         self.shared.append(records, token)
+    }
+
+    /// Like `append`, but when the log rests, its disk has been quick lately and the segment has room, this writes and
+    /// syncs the records itself, which saves two changes of threads. True: they are durable, and no wake-up tells of
+    /// it. A disk that stalls holds the caller once; after that it is not asked to wait until the disk is quick again.
+    pub fn append_here(&self, records: &[u8], token: u64) -> bool {
+        let Some(mut chunk) = self.shared.claim(records, token) else {
+            self.shared.append(records, token);
+            return false;
+        };
+        let written = lock(&self.writer).write_claimed(&mut chunk);
+        match written {
+            Ok(done) => {
+                self.shared.end_claim(chunk, done);
+                done
+            }
+            Err(error) => {
+                // From here on appends are dropped: the chunk is the last one.
+                self.shared.fail(error);
+                self.shared.drop_claim();
+                false
+            }
+        }
     }
 
     /// Entries up to `index` are not needed from this log any more.

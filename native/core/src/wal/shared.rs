@@ -79,6 +79,8 @@ pub(crate) struct Queue {
     queued_bytes: usize,
     release: Option<u64>,
     closing: bool,
+    /// Somebody holds what was taken, the writer's thread or a caller that writes by itself, and has not done with it.
+    busy: bool,
     /// The writer sleeps and must be woken.
     parked: bool,
 }
@@ -163,6 +165,43 @@ impl Shared {
         waiting
     }
 
+    /// A chunk for a caller who writes `records` itself. None: the log has something else to do first.
+    pub fn claim(&self, records: &[u8], token: u64) -> Option<Chunk> {
+        let mut queue = lock(&self.queue);
+        if !queue.rests() || self.failed() {
+            return None;
+        }
+        queue.busy = true;
+        queue.push(records, token, self.options.batch_bytes_max);
+        match queue.take() {
+            Some(Work::Write(chunk)) => Some(chunk),
+            _ => unreachable!("a chunk was pushed"),
+        }
+    }
+
+    /// Ends a claim; the chunk is durable, or goes to the writer's thread.
+    pub fn end_claim(&self, chunk: Chunk, done: bool) {
+        if done {
+            self.durable.store(chunk.token, Ordering::Release);
+        }
+        let mut queue = lock(&self.queue);
+        queue.busy = false;
+        if done {
+            queue.keep(chunk.buffer, self.options.batch_bytes_max);
+        } else {
+            queue.queued_bytes += chunk.buffer.len() - BATCH_HEAD_BYTES;
+            queue.chunks.push_front(chunk);
+            self.wake_writer(queue);
+        }
+    }
+
+    /// Ends the claim of a chunk that could not be written.
+    pub fn drop_claim(&self) {
+        let mut queue = lock(&self.queue);
+        queue.busy = false;
+        self.wake_writer(queue);
+    }
+
     pub fn release(&self, index: u64) {
         let mut queue = lock(&self.queue);
         queue.release = Some(queue.release.unwrap_or(0).max(index));
@@ -187,9 +226,14 @@ impl Shared {
     /// Waits for work.
     pub fn next_work(&self) -> Work {
         let mut queue = lock(&self.queue);
+        queue.busy = false;
         let mut spun = self.options.spin.is_zero();
         loop {
-            if let Some(work) = queue.take() {
+            // What a caller has claimed comes before all else.
+            if !queue.busy
+                && let Some(work) = queue.take()
+            {
+                queue.busy = true;
                 return work;
             }
             if spun {
@@ -218,12 +262,7 @@ impl Shared {
     pub fn written(&self, chunk: Chunk) {
         self.durable.store(chunk.token, Ordering::Release);
         self.wake_caller();
-        let mut queue = lock(&self.queue);
-        if queue.free.len() < BUFFERS_KEPT_MAX
-            && chunk.buffer.capacity() <= self.options.batch_bytes_max
-        {
-            queue.free.push(chunk.buffer);
-        }
+        lock(&self.queue).keep(chunk.buffer, self.options.batch_bytes_max);
     }
 
     /// Nothing is acknowledged from here on.
@@ -294,6 +333,17 @@ impl Queue {
             self.chunks.push_back(Chunk { buffer, token });
         }
         self.queued_bytes += records.len();
+    }
+
+    /// Nothing waits and nothing is under way.
+    fn rests(&self) -> bool {
+        !self.busy && !self.closing && self.chunks.is_empty() && self.release.is_none()
+    }
+
+    fn keep(&mut self, buffer: AlignedBuffer, bytes_max: usize) {
+        if self.free.len() < BUFFERS_KEPT_MAX && buffer.capacity() <= bytes_max {
+            self.free.push(buffer);
+        }
     }
 
     fn take(&mut self) -> Option<Work> {

@@ -1,10 +1,11 @@
-//! The writer thread: takes a chunk, seals it as a batch, writes it, syncs it, says so.
+//! The writer thread: takes a chunk, seals it as a batch, writes it, syncs it, says so. Where the log rests and its disk
+//! is quick, a caller may do that work on its own thread instead.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::aligned::AlignedBuffer;
 use super::codec::{
@@ -13,8 +14,13 @@ use super::codec::{
 use super::error::WalError;
 use super::prepare::{OpenSegment, Released, write_zeros};
 use super::scan::UsedSegment;
-use super::shared::{Chunk, Shared, Work};
+use super::shared::{Chunk, Shared, Work, lock};
 use super::state::LogState;
+
+/// A batch that was written and synced within this is a quick one.
+const QUICK: Duration = Duration::from_millis(1);
+/// So many quick batches in a row, and a caller may wait for the disk itself.
+pub(crate) const QUICK_BATCHES: u32 = 16;
 
 /// A larger segment, for a batch that needs one, is a multiple of this.
 const LARGE_SEGMENT_STEP: u64 = 1 << 20;
@@ -30,25 +36,40 @@ pub(crate) struct Writer {
     pub older: VecDeque<UsedSegment>,
     pub chain: Chain,
     pub state: LogState,
+    /// Batches since the last one that was not quick.
+    pub quick: u32,
+}
+
+/// The writer's thread: runs until the log is closed or something fails.
+pub(crate) fn run(shared: &Shared, writer: &Mutex<Writer>) {
+    loop {
+        let work = shared.next_work();
+        let mut writer = lock(writer);
+        let done = match work {
+            Work::Write(chunk) => writer.write_chunk(chunk),
+            Work::Release(index) => {
+                writer.release(index);
+                Ok(())
+            }
+            Work::Close => return,
+        };
+        if let Err(error) = done {
+            shared.fail(error);
+            return;
+        }
+    }
 }
 
 impl Writer {
-    /// Runs until the log is closed or something fails.
-    pub fn run(mut self) {
-        loop {
-            let done = match self.shared.next_work() {
-                Work::Write(chunk) => self.write_chunk(chunk),
-                Work::Release(index) => {
-                    self.release(index);
-                    Ok(())
-                }
-                Work::Close => return,
-            };
-            if let Err(error) = done {
-                self.shared.fail(error);
-                return;
-            }
+    /// Writes a claimed chunk on the caller's thread; false: not now, and nothing was done.
+    pub fn write_claimed(&mut self, chunk: &mut Chunk) -> Result<bool, WalError> {
+        let fits = self.offset + padded(chunk.buffer.len()) as u64 <= self.current.size;
+        if !fits || self.quick < QUICK_BATCHES {
+            return Ok(false);
         }
+        self.apply(&chunk.buffer.as_ref()[BATCH_HEAD_BYTES..])?;
+        self.write_batch(&mut chunk.buffer)?;
+        Ok(!self.shared.failed())
     }
 
     fn write_chunk(&mut self, mut chunk: Chunk) -> Result<(), WalError> {
@@ -109,6 +130,12 @@ impl Writer {
                 .map_err(|e| WalError::io("sync", &self.path())(e))?;
             stats.fsync.observe(written.elapsed());
         }
+        let is_quick = start.elapsed() <= QUICK;
+        self.quick = if is_quick {
+            self.quick.saturating_add(1)
+        } else {
+            0
+        };
         self.chain = chain;
         self.offset += buffer.len() as u64;
         Ok(())

@@ -12,6 +12,7 @@ use crate::wal::error::WalError;
 use crate::wal::log::Wal;
 use crate::wal::shared::{FLAG_FAILED, FLAG_SPACE_LOW, Options};
 use crate::wal::stats::STATS_NUMBERS;
+use crate::wal::writer::QUICK_BATCHES;
 
 fn entry(index: u64, data: &[u8]) -> Vec<u8> {
     let mut records = Vec::new();
@@ -119,6 +120,93 @@ fn random_appends_read_back_over_many_segments() {
     assert!(log.wal.failure().is_none());
     assert!(segments(&disk).len() > 5);
     assert_eq!(plain(&read_log(&disk).unwrap()), plain(&model));
+}
+
+/// A log of 16 entries on a quick disk, with its first spare.
+fn quick_log(disk: &MemDisk) -> Opened {
+    let log = create(disk, options()).unwrap();
+    wait_for_segments(disk, 2);
+    for index in 1..=u64::from(QUICK_BATCHES) {
+        log.wal.append(&entry(index, b"quick"), index);
+        log.follower.wait_durable(index);
+    }
+    log
+}
+
+/// The writer's thread rests a moment after it has told of its last batch.
+fn append_here(log: &Opened, records: impl Fn(u64) -> Vec<u8>, first: u64) -> u64 {
+    for index in first.. {
+        if log.wal.append_here(&records(index), index) {
+            return index;
+        }
+        log.follower.wait_durable(index);
+    }
+    unreachable!("the disk is quick")
+}
+
+#[test]
+fn a_caller_writes_itself_when_the_log_rests_and_its_disk_is_quick() {
+    let disk = MemDisk::default();
+    let log = quick_log(&disk);
+    let wakes = log.follower.wakes();
+    let index = append_here(&log, |index| entry(index, b"here"), 17);
+    assert_eq!(log.wal.poll().durable, index);
+    assert!(log.follower.wakes() - wakes <= index - 17);
+    log.wal.close();
+    assert_eq!(read_log(&disk).unwrap().entries.len() as u64, index);
+}
+
+#[test]
+fn a_caller_does_not_wait_for_a_disk_that_was_slow() {
+    let disk = MemDisk::default();
+    let log = create(&disk, options()).unwrap();
+    assert!(!log.wal.append_here(&entry(1, b"too early"), 1));
+    log.follower.wait_durable(1);
+    assert_eq!(read_log(&disk).unwrap().entries.len(), 1);
+}
+
+#[test]
+fn appends_of_thread_and_caller_read_back_in_order() {
+    let mut random = Random::new(12);
+    let disk = MemDisk::default();
+    let log = create(&disk, options()).unwrap();
+    let mut model = Model::default();
+    let mut here = 0;
+    for token in 1..=2000 {
+        let records = model.random_append(&mut random, 300);
+        if random.below(20) == 0 {
+            log.wal.append(&records, token);
+        } else if log.wal.append_here(&records, token) {
+            here += 1;
+            assert_eq!(log.wal.poll().durable, token);
+        } else {
+            log.follower.wait_durable(token);
+        }
+    }
+    log.wal.close();
+    assert!(log.wal.failure().is_none());
+    assert!(here > 100, "{here} of 2000");
+    assert!(segments(&disk).len() > 5);
+    assert_eq!(plain(&read_log(&disk).unwrap()), plain(&model));
+}
+
+#[test]
+fn a_failed_sync_of_a_caller_is_final() {
+    let disk = MemDisk::default();
+    let log = quick_log(&disk);
+    // The thread may take the first ones, and then it fails.
+    disk.set_faults(Faults {
+        sync: Some(disk.counts().1),
+        ..Faults::default()
+    });
+    while log.wal.failure().is_none() {
+        assert!(!log.wal.append_here(&entry(17, b"lost"), 17));
+    }
+    let writes = disk.counts().0;
+    assert!(!log.wal.append_here(&entry(17, b"lost"), 18));
+    log.wal.append(&entry(17, b"lost"), 19);
+    log.wal.close();
+    assert_eq!((log.wal.poll().durable, disk.counts().0), (16, writes));
 }
 
 #[test]
