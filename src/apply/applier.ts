@@ -236,7 +236,7 @@ export class Applier {
         this.#cluster.memberAttributes(index, this.#bytes, start, end);
         return null;
       case RequestField.DowngradeInfoSet:
-        this.#cluster.downgradeInfo(this.#bytes, start, end);
+        this.#cluster.downgradeInfo(index, this.#bytes, start, end);
         return null;
       default:
         // Reads in the log, which no server of this version proposes, have no effect.

@@ -131,6 +131,7 @@ export class ApplyThread {
       counts,
       warningApplyDurationMs,
       send: reply,
+      post,
       wake,
       fatal,
     });
@@ -210,6 +211,7 @@ export class ApplyThread {
       members: membership.sortedMembers(),
       removedMembers: [...membership.removed],
       clusterVersion: membership.clusterVersion,
+      downgrade: membership.downgrade,
       alarms: alarms.all,
       leases,
     });

@@ -79,9 +79,11 @@ export class ClusterApplier {
     post({ type: "members", index, members: membership.sortedMembers() });
   }
 
-  downgradeInfo(bytes: Uint8Array, start: number, end: number): void {
+  downgradeInfo(index: number, bytes: Uint8Array, start: number, end: number): void {
+    const { membership, post } = this.#options;
     const { enabled, ver } = decodeDowngradeInfoSetRequest(bytes, start, end);
-    this.#options.membership.setDowngrade(enabled, ver);
+    membership.setDowngrade(enabled, ver);
+    post({ type: "downgrade", index, downgrade: membership.downgrade });
   }
 
   alarm(index: number, bytes: Uint8Array, start: number, end: number, callId: number): void {

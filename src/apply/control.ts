@@ -3,7 +3,7 @@
  * and messages over its MessagePort (structured clone; bigints travel as they are).
  * What is frequent goes through the mailboxes (`messages.ts`).
  */
-import type { ConfState, Member } from "../membership/index.js";
+import type { ConfState, DowngradeInfo, Member } from "../membership/index.js";
 
 /** `workerData` of `apply.worker.ts`. */
 export interface ApplyInit {
@@ -68,6 +68,7 @@ export type FromApply =
       readonly removedMembers: readonly bigint[];
       /** "3.7.0"; null before one is set. */
       readonly clusterVersion: string | null;
+      readonly downgrade: DowngradeInfo;
       readonly alarms: readonly ActiveAlarm[];
       /** All leases, as a LEASES message of any length (`lease-events.ts`). */
       readonly leases: Uint8Array;
@@ -94,6 +95,9 @@ export type FromApply =
       readonly removedSelf: boolean;
     }
   | { readonly type: "clusterVersion"; readonly index: number; readonly version: string }
+  | { readonly type: "downgrade"; readonly index: number; readonly downgrade: DowngradeInfo }
+  /** A barrier that main has sent among the reads. */
+  | { readonly type: "barrier"; readonly token: number }
   | { readonly type: "members"; readonly index: number; readonly members: readonly Member[] }
   | { readonly type: "alarms"; readonly index: number; readonly alarms: readonly ActiveAlarm[] }
   /** An applied request has found the quota exceeded: main should propose Alarm ACTIVATE NOSPACE for itself. */

@@ -3,6 +3,7 @@ import { writeVarintHalves, type LeaseTable } from "../lease/index.js";
 import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
 import { writeVarint } from "../proto/index.js";
 import type { MvccStore } from "../storage/mvcc/index.js";
+import type { FromApply } from "./control.js";
 import { LeaseCallReader, LeaseOp } from "./lease-calls.js";
 import { headerBytesMax, writeDelimited, type HeaderWriter } from "./response.js";
 
@@ -15,6 +16,7 @@ export interface LeaseAnswersOptions {
   readonly leases: LeaseTable;
   readonly replies: ReplyBatchWriter;
   readonly header: HeaderWriter;
+  readonly post: (event: FromApply) => void;
 }
 
 export class LeaseAnswers {
@@ -43,6 +45,12 @@ export class LeaseAnswers {
         break;
       case LeaseOp.Leases:
         this.#list(callId, bytes, call.tailStart, call.tailEnd);
+        break;
+      case LeaseOp.Head:
+        this.#head(callId, bytes, call.tailStart, call.tailEnd);
+        break;
+      case LeaseOp.Barrier:
+        this.#options.post({ type: "barrier", token: call.number });
         break;
     }
   }
@@ -88,6 +96,14 @@ export class LeaseAnswers {
       for (const key of leases.keysOf(idLow, idHigh)) at = writeDelimited(replies, at, 0x2a, key, 0, key.length);
     }
     replies.finish(at);
+  }
+
+  #head(callId: number, bytes: Uint8Array, start: number, end: number): void {
+    const { replies } = this.#options;
+    const at = this.#begin(callId, this.#call.operand === 1 ? ReplyKind.Message : ReplyKind.MessageAndEnd);
+    replies.ensure(at + end - start);
+    replies.bytes.set(bytes.subarray(start, end), at);
+    replies.finish(at + end - start);
   }
 
   #list(callId: number, bytes: Uint8Array, start: number, end: number): void {

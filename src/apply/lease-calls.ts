@@ -1,6 +1,6 @@
 /**
- * Lease calls that main has judged by its clock and hands to apply for the answer, among READS: only apply knows
- * the revision for the header, and whether the lease is there at that revision.
+ * Calls that main has judged and hands to apply for the answer, among READS: mostly of leases, by main's clock, for
+ * only apply knows the revision for the header, and whether the lease is there at that revision.
  * They travel as call-batch records with a method index of their own, `leaseCallMethod`; their message is
  *
  *   u32 op, u32 operand, u32 idLow, u32 idHigh, f64 number, then bytes
@@ -9,13 +9,15 @@
  *   End         the stream ends with the status `operand` and the text in bytes
  *   TimeToLive  operand 1: with keys; number: milliseconds left by main's clock, NaN: unknown there
  *   Leases      bytes: the IDs, little-endian, in the order of the answer
+ *   Head        answer with a header and, behind it, the response's other fields in bytes; operand 1: a stream goes on
+ *   Barrier     no call: main hears of `number` by the worker's port, behind all events so far
  *
  * A stream's answers come by way of apply one and all, so that they keep their order.
  */
 import { callHeaderBytes, CallKind } from "../native/index.js";
 
 export const leaseCallMethod = 0xffff;
-export const LeaseOp = { KeepAlive: 1, End: 2, TimeToLive: 3, Leases: 4 } as const;
+export const LeaseOp = { KeepAlive: 1, End: 2, TimeToLive: 3, Leases: 4, Head: 5, Barrier: 6 } as const;
 export type LeaseOp = (typeof LeaseOp)[keyof typeof LeaseOp];
 
 const fieldBytes = 24;

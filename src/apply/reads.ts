@@ -16,6 +16,7 @@ import { CallBatchReader, CallKind, ReplyBatchWriter, ReplyKind } from "../nativ
 import type { SliceLimits } from "../storage/mvcc/index.js";
 import type { Clock } from "./clock.js";
 import type { Compactor } from "./compactor.js";
+import type { FromApply } from "./control.js";
 import { describeRange, describeTxn } from "./describe.js";
 import type { Defragmenter } from "./defragmenter.js";
 import { Hashes } from "./hashes.js";
@@ -53,6 +54,8 @@ export interface ReadsOptions extends StatusSources {
   /** Paths of methods by index. */
   readonly methods: readonly string[];
   readonly send: SendReplies;
+  /** Says something to main that is rare. */
+  readonly post: (event: FromApply) => void;
   /** There is something to send that no turn began. */
   readonly wake: () => void;
   readonly metrics: ApplyMetrics;

@@ -225,6 +225,7 @@ export class Rig {
       warningApplyDurationMs: 1e9,
       logger: silentLogger,
       send: (bytes, length) => this.sent.push(...parseReplies(bytes, length)),
+      post: (event) => this.events.push(event),
       wake: () => {},
       fatal: (error) => this.failures.push(error),
     });

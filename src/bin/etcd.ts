@@ -25,6 +25,8 @@ import { productVersion } from "./version.js";
 
 /** How long a stop may take before the process ends all the same. */
 const stopMsMax = 1000;
+/** Between the removal of this member from its cluster and its stop, as in etcd. */
+const removedDelayMs = 1000;
 
 const goArch: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386" };
 
@@ -115,6 +117,7 @@ class Member {
       fatal,
       unblocked: () => api.wake(),
       stateChanged: () => api.stateChanged(),
+      removed: () => void this.#removed(),
     });
     this.#server = server;
     addServerMetrics(server);
@@ -143,11 +146,27 @@ class Member {
     this.#logger.info("received signal; shutting down", { signal: signal === "SIGINT" ? "interrupt" : "terminated" });
     this.#logger.info("closing etcd server");
     const limit = setTimeout(() => endBySignal(signal), stopMsMax);
+    await this.#close();
+    clearTimeout(limit);
+    endBySignal(signal);
+  }
+
+  async #close(): Promise<void> {
     await this.#api?.close();
     await this.#server?.stop();
     this.#logger.info("closed etcd server");
-    clearTimeout(limit);
-    endBySignal(signal);
+  }
+
+  /** The cluster goes on without this member, which stops once others have had time to hear of that from it. */
+  async #removed(): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    await new Promise((resolve) => setTimeout(resolve, removedDelayMs));
+    this.#logger.warn("server error", { error: "the member has been permanently removed from the cluster" });
+    this.#logger.warn("data-dir used by this member must be removed");
+    setTimeout(() => exitNow(0), stopMsMax).unref();
+    await this.#close();
+    exitNow(0);
   }
 }
 

@@ -234,7 +234,6 @@ export const options = {
   ...discoveryOptions,
   "strict-reconfig-check": boolean({
     section: "clustering",
-    noEffect: true,
     default: true,
     help: "Refuse changes of membership that would lose the quorum.",
   }),
@@ -543,7 +542,6 @@ export const options = {
   }),
   "downgrade-check-time": duration({
     section: "features",
-    noEffect: true,
     default: 5000,
     help: "Time between checks of a downgrade under way.",
   }),

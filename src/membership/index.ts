@@ -30,4 +30,5 @@ export {
   type DowngradeInfo,
   type MembershipStoreOptions,
 } from "./membership-store.js";
+export { parsePeerUrls } from "./peer-urls.js";
 export { clusterVersionText, compareMajorMinor, parseVersion, serverVersionText, type Version } from "./version.js";

@@ -161,6 +161,14 @@ export class RawNode {
     step(this.#raft, message({ type: MessageType.TransferLeader, to: this.#raft.id, from: to }));
   }
 
+  /** A leader leads no longer, in the same term: its host cannot do a leader's work. Nothing for others. */
+  stepDown(): void {
+    const raft = this.#raft;
+    if (raft.role !== Role.Leader) return;
+    raft.logger.info("steps down on its host's word", { term: raft.term });
+    raft.becomeFollower(raft.term, none);
+  }
+
   /** A follower no longer counts on its leader, so that it may vote for another at once. */
   forgetLeader(): void {
     step(this.#raft, message({ type: MessageType.ForgetLeader, to: this.#raft.id, from: this.#raft.id }));

@@ -12,6 +12,7 @@ import type { WalStats } from "../storage/wal/index.js";
 import type { ApplyClient } from "./apply-client.js";
 import { DiskSpace } from "./disk-space.js";
 import { MemberCore } from "./member-core.js";
+import { noPeers } from "./peers.js";
 import { Replies } from "./replies.js";
 import { openStorage, type FatalHandler, type OpenedStorage } from "./storage.js";
 
@@ -29,6 +30,8 @@ export interface ServerSurroundings {
   readonly unblocked: () => void;
   /** Leader, alarms or cluster version have changed. */
   readonly stateChanged: () => void;
+  /** The member was removed from its cluster, and should stop. */
+  readonly removed: () => void;
 }
 
 /** Time between two looks at the free disk space. */
@@ -55,6 +58,7 @@ export class EtcdServer {
   /** The store as a file, for Maintenance.Snapshot. */
   readonly snapshots: SnapshotClient;
   readonly #storage: OpenedStorage;
+  readonly #logger: Logger;
   readonly #ticker: NodeJS.Timeout;
   readonly #spaceTimer: NodeJS.Timeout;
   readonly #detach: () => void;
@@ -89,6 +93,7 @@ export class EtcdServer {
     this.clusterId = storage.identity.clusterId;
     this.replies = replies;
     this.#storage = storage;
+    this.#logger = surroundings.logger;
     this.core = core;
     this.#detach = detach;
     this.snapshots = new SnapshotClient({
@@ -115,8 +120,9 @@ export class EtcdServer {
     return this.#storage.apply.metrics();
   }
 
-  /** Stops in order: no more ticks, the log durable, apply flushed, everything closed. */
+  /** Stops in order: another member leads, no more ticks, the log durable, apply flushed, everything closed. */
   async stop(): Promise<void> {
+    await this.#leave();
     clearInterval(this.#ticker);
     clearInterval(this.#spaceTimer);
     this.core.end();
@@ -127,6 +133,17 @@ export class EtcdServer {
     await this.#storage.wal.close();
     this.#storage.dataDir.release();
   }
+
+  /** Hands leadership over, if this member has it and somebody can take it. */
+  #leave(): Promise<void> {
+    return new Promise((resolve) => {
+      this.core.cluster.transfer.leave((error) => {
+        const fields = { "local-member-id": memberIdText(this.memberId), error: error?.message };
+        if (error !== null) this.#logger.warn("leadership transfer failed", fields);
+        resolve();
+      });
+    });
+  }
 }
 
 /** Bytes that an ordinary user may still write in the file system of `path`. */
@@ -136,7 +153,7 @@ async function freeBytes(path: string): Promise<number> {
 }
 
 function makeCore(surroundings: ServerSurroundings, storage: OpenedStorage, replies: Replies): MemberCore {
-  const { config, logger, unblocked, stateChanged } = surroundings;
+  const { config, logger, unblocked, stateChanged, removed } = surroundings;
   const { identity, wal, apply, log, ready } = storage;
   const startMs = Date.now();
   return new MemberCore(
@@ -148,11 +165,14 @@ function makeCore(surroundings: ServerSurroundings, storage: OpenedStorage, repl
       replies,
       logger,
       transport: { send: (messages) => warnOfMessages(messages, logger) },
+      peers: noPeers,
       prng: new SeededPrng(Number(identity.memberId & 0xffff_ffffn) * 2 ** 20 + (startMs % 2 ** 20)),
       nowMs: () => performance.now(),
       startMs,
+      wallMs: () => Date.now(),
       unblocked,
       stateChanged,
+      removed,
     },
     { log, ready },
   );

@@ -6,6 +6,7 @@
 export { BootstrapError, encodeLogMetadata, firstEntries, ReplayedLog, type MemberIdentity } from "./bootstrap.js";
 export { DataDirError, pairIdBytes } from "./data-dir.js";
 export { EtcdServer, type ServerSurroundings } from "./etcd-server.js";
+export type { ConfChangeOutcome } from "./conf-changes.js";
 export { MemberCore } from "./member-core.js";
 export {
   type ErrorSink,
@@ -16,4 +17,5 @@ export {
 } from "./member-surroundings.js";
 export { addServerMetrics } from "./metrics.js";
 export { anonymous, type Identity } from "./proposal-builder.js";
+export { noPeers, type LeaderAnswer, type LeaseStatus, type MemberVersions, type Peers } from "./peers.js";
 export { Replies } from "./replies.js";

@@ -3,7 +3,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LeaseOp } from "../apply/index.js";
 import type { EtcdError } from "../errors/index.js";
+import type { Member } from "../membership/index.js";
 import { callHeaderBytes, CallBatchReader } from "../native/index.js";
+import type { BarrierDone } from "./barriers.js";
+import { LeaderCalls } from "./leader-calls.js";
+import { noPeers, type LeaderAnswer, type LeaseStatus, type Peers } from "./peers.js";
 import { LeaseKeeper } from "./lease-keeper.js";
 
 interface Call {
@@ -23,11 +27,30 @@ class Rig {
   readonly failed: { callId: number; text: string }[] = [];
   /** Comes with the next poll. */
   untold: (() => void) | null = null;
+  /** Whom this member takes for the leader when it does not lead itself. */
+  leader: Member | undefined = undefined;
+  readonly confirmations: BarrierDone[] = [];
+  /** Renewals and questions for a lease's time that are with the leader. */
+  readonly renewals: { id: bigint; done: (answer: LeaderAnswer<number>) => void }[] = [];
+  readonly questions: { id: bigint; done: (answer: LeaderAnswer<LeaseStatus | null>) => void }[] = [];
+  readonly peers: Peers = {
+    ...noPeers,
+    renewLease: (_leader, id, done) => void this.renewals.push({ id, done }),
+    leaseTimeToLive: (_leader, id, _withKeys, done) => void this.questions.push({ id, done }),
+  };
+  readonly leaderCalls = new LeaderCalls({
+    nowMs: () => this.now,
+    timeoutMs: 7000,
+    isLeader: () => this.leads,
+    leader: () => this.leader,
+  });
   readonly keeper = new LeaseKeeper({
     nowMs: () => this.now,
     heartbeatMs: 100,
     electionMs: 1000,
-    timeoutMs: 7000,
+    leaderCalls: this.leaderCalls,
+    peers: this.peers,
+    confirmLeadership: (done) => this.confirmations.push(done),
     isLeader: () => this.leads,
     commitIndex: () => this.commit,
     pollApply: () => {
@@ -62,6 +85,7 @@ class Rig {
   pass(milliseconds: number): void {
     for (let i = 0; i < milliseconds; i += 100) {
       this.now += 100;
+      this.leaderCalls.tick();
       this.keeper.tick();
     }
   }
@@ -187,6 +211,7 @@ test("without leadership nothing ends, and questions wait for a leader, but not 
   assert.deepEqual(rig.failed, [{ callId: 6, text: "etcdserver: no leader" }]);
   rig.leads = true;
   rig.keeper.leadershipChanged(true);
+  rig.leaderCalls.tick();
   rig.keeper.flush();
   assert.deepEqual(
     rig.calls.map(({ callId, number }) => [callId, Math.round(number)]),
@@ -196,4 +221,57 @@ test("without leadership nothing ends, and questions wait for a leader, but not 
   assert.equal(rig.proposed.length, 0);
   rig.pass(300);
   assert.equal(rig.proposed.length, 1);
+});
+
+const other: Member = { id: 9n, name: "b", peerURLs: ["http://b:1"], clientURLs: [], isLearner: false };
+
+test("where another member leads, it renews and tells a lease's time, and is asked again until it answers", () => {
+  const rig = new Rig();
+  rig.leads = false;
+  rig.leader = other;
+  rig.keeper.leadershipChanged(false);
+  const answers: unknown[] = [];
+  const note = (answer: unknown): void => void answers.push(answer);
+  rig.keeper.renewAtLeader(5, 1, note);
+  assert.equal(rig.renewals[0]!.id, 0x1_0000_0005n);
+  rig.renewals[0]!.done(null);
+  rig.pass(100);
+  rig.renewals[1]!.done({ value: 20 });
+  rig.renewals[1]!.done({ value: 30 });
+  assert.deepEqual(answers, [{ ttl: 20 }]);
+  rig.keeper.renewed(3, 5, 1, 20, 4);
+  rig.keeper.timeToLive(6, 5, 1, true);
+  rig.questions[0]!.done({ value: { ttl: 7, grantedTtl: 20, keys: [Buffer.from("k")] } });
+  rig.keeper.timeToLive(7, 5, 1, true);
+  rig.questions[1]!.done({ value: null });
+  assert.deepEqual(
+    rig.calls.map(({ callId, op, minAppliedIndex }) => [callId, op, minAppliedIndex]),
+    [
+      [3, LeaseOp.Head, 4],
+      [6, LeaseOp.Head, 0],
+      [7, LeaseOp.Head, 0],
+    ],
+  );
+  // Nobody answers: etcd's limit of a request. This member leads meanwhile: the call is its own.
+  rig.keeper.renewAtLeader(5, 1, (answer) => note(typeof answer === "object" && "error" in answer ? "late" : answer));
+  rig.pass(7000);
+  rig.keeper.renewAtLeader(5, 1, note);
+  rig.renewals.at(-1)!.done(null);
+  rig.leads = true;
+  rig.pass(100);
+  assert.deepEqual(answers.slice(1), ["late", "here"]);
+});
+
+test("a leader that stood still renews nothing until a quorum has said that it still leads", () => {
+  const rig = new Rig();
+  rig.event(1, 20);
+  rig.now += 5000;
+  let again = 0;
+  rig.keeper.onEnded = () => again++;
+  assert.equal(rig.keeper.keepAlive(5, 1, 0, 0), -1);
+  assert.equal(rig.keeper.keepAlive(5, 1, 0, 0), -1);
+  assert.equal(rig.confirmations.length, 1, "one question for all that wait");
+  rig.confirmations[0]!(null);
+  assert.equal(again, 1);
+  assert.equal(rig.keeper.keepAlive(5, 1, 0, 0), 0);
 });

@@ -1,19 +1,26 @@
 /**
  * The leader's side of leases: the clock, fed by what apply has applied; revokes of leases whose time has come; and
  * the lease calls that need the clock. Apply answers them all, for it knows the revision and what is there at it:
- * main says what its clock says and hands the call on.
+ * main says what its clock says, or what the leader has said where another member leads, and hands the call on.
  *
  * Thread: main. Invariants: a revoke is proposed only in the very turn in which this member is found leading, so that
  * none of a former leader is ever taken for a new leader's; at most `revokesMax` are on their way, so that leases that
  * end together do not push aside what clients ask for.
  */
 import { LeaseCallWriter, LeaseOp, readLeaseEvents } from "../apply/index.js";
-import { ErrNoLeader, type EtcdError } from "../errors/index.js";
+import type { EtcdError } from "../errors/index.js";
 import { LeaseClock, Renewal, writeVarintHalves } from "../lease/index.js";
+import { encodeLeaseKeepAliveResponse, encodeLeaseTimeToLiveResponse } from "../proto/index.js";
+import type { BarrierDone } from "./barriers.js";
+import type { LeaderCall, LeaderCalls } from "./leader-calls.js";
+import type { LeaseStatus, Peers } from "./peers.js";
 
 /** Revokes between their proposal and apply's word that they are done. */
 const revokesMax = 512;
-/** After a pause of so many ticks, clients get one tick to have their renewals read before leases end. */
+/**
+ * After a pause of so many ticks, clients get one tick to have their renewals read before leases end; and another member
+ * may lead by then, so renewals wait until a quorum has said that this one still does.
+ */
 const lateTicks = 3;
 /** InternalRaftRequest.lease_revoke. */
 const revokeField = 9;
@@ -22,8 +29,10 @@ export interface LeaseKeeperActions {
   readonly nowMs: () => number;
   readonly heartbeatMs: number;
   readonly electionMs: number;
-  /** How long a call waits for a leader. */
-  readonly timeoutMs: number;
+  readonly leaderCalls: LeaderCalls;
+  readonly peers: Peers;
+  /** A ReadIndex, which only a leader that still leads gets soon. */
+  confirmLeadership(done: BarrierDone): void;
   isLeader(): boolean;
   /** The last entry known to be committed. */
   commitIndex(): number;
@@ -44,8 +53,9 @@ export class LeaseKeeper {
   #callsIndex = 0;
   readonly #message = new Uint8Array(11);
   #lastTickMs = -Infinity;
-  /** Calls that wait for this member to lead. */
-  #leaderless: { readonly callId: number; readonly deadlineMs: number; readonly again: () => void }[] = [];
+  /** When a quorum last said that this member leads. */
+  #confirmedMs = -Infinity;
+  #isConfirming = false;
   #expiredCount = 0;
   /** A lease whose revoke was on its way has ended, or this member leads no longer: who waits may go on. */
   onEnded: (() => void) | undefined = undefined;
@@ -94,7 +104,6 @@ export class LeaseKeeper {
   leadershipChanged(leads: boolean): void {
     if (leads) this.#clock.promote(this.#actions.electionMs);
     else this.#clock.demote();
-    if (leads) for (const { again } of this.#leaderless.splice(0)) again();
     this.#tellEnded();
   }
 
@@ -104,27 +113,51 @@ export class LeaseKeeper {
     const isLate = now - this.#lastTickMs > lateTicks * this.#actions.heartbeatMs;
     this.#lastTickMs = now;
     if (!isLate) this.#revokeExpired();
-    while (this.#leaderless.length > 0 && this.#leaderless[0]!.deadlineMs <= now) {
-      this.#actions.fail(this.#leaderless.shift()!.callId, new ErrNoLeader());
-    }
   }
 
   /**
    * Answers one request of a keepalive stream, after having renewed the lease. Returns the index that apply waits
-   * for, at least `minAppliedIndex`; −1: nothing was done, as the lease is about to end or no leader is known to be
-   * here; the request is to come again after `onEnded`.
+   * for, at least `minAppliedIndex`; −1: nothing was done, as the lease is about to end or this member may lead no
+   * longer; the request is to come again after `onEnded`. Only for a member that leads.
    */
   keepAlive(callId: number, low: number, high: number, minAppliedIndex: number): number {
+    if (!this.#surelyLeads()) return -1;
     let renewal = this.#clock.renew(low, high);
     if (renewal === Renewal.Unknown) {
       this.#actions.pollApply();
       renewal = this.#clock.renew(low, high);
     }
-    if (renewal === Renewal.Ending || !this.#actions.isLeader()) return -1;
+    if (renewal === Renewal.Ending) return -1;
     const needed = renewal === Renewal.Unknown ? this.#actions.commitIndex() : 0;
     const index = Math.max(minAppliedIndex, needed);
     this.#add(index, callId, LeaseOp.KeepAlive, 0, low, high, 0);
     return index;
+  }
+
+  /** Passes one request of a keepalive stream on to the leader; `here`: this member leads. Returns what ends the wait. */
+  renewAtLeader(
+    low: number,
+    high: number,
+    done: (answer: { ttl: number } | { error: EtcdError } | "here") => void,
+  ): () => void {
+    const { leaderCalls, peers } = this.#actions;
+    const call: LeaderCall = {
+      here: () => done("here"),
+      there: (leader, again) =>
+        peers.renewLease(leader, idOf(low, high), (answer) => {
+          if (answer === null) again();
+          else if (leaderCalls.end(call)) done("error" in answer ? answer : { ttl: answer.value });
+        }),
+      fail: (error) => done({ error }),
+    };
+    leaderCalls.begin(call);
+    return () => void leaderCalls.end(call);
+  }
+
+  /** Answers one request of a keepalive stream with what the leader has said; the bound is as `keepAlive`'s. */
+  renewed(callId: number, low: number, high: number, ttl: number, minAppliedIndex: number): void {
+    const message = encodeLeaseKeepAliveResponse({ ID: BigInt.asIntN(64, idOf(low, high)), TTL: ttl });
+    this.#add(minAppliedIndex, callId, LeaseOp.Head, 1, 0, 0, 0, message);
   }
 
   /** Ends a keepalive stream after the answers that it still gets. */
@@ -133,11 +166,35 @@ export class LeaseKeeper {
   }
 
   timeToLive(callId: number, low: number, high: number, withKeys: boolean): void {
-    if (!this.#actions.isLeader()) {
-      const deadlineMs = this.#actions.nowMs() + this.#actions.timeoutMs;
-      this.#leaderless.push({ callId, deadlineMs, again: () => this.timeToLive(callId, low, high, withKeys) });
-      return;
-    }
+    const { leaderCalls, peers, fail } = this.#actions;
+    const call: LeaderCall = {
+      here: () => this.timeToLiveHere(callId, low, high, withKeys),
+      there: (leader, again) =>
+        peers.leaseTimeToLive(leader, idOf(low, high), withKeys, (answer) => {
+          if (answer === null) again();
+          else if (!leaderCalls.end(call)) return;
+          else if ("error" in answer) fail(callId, answer.error);
+          else this.#timeToLiveToldBy(callId, idOf(low, high), answer.value);
+        }),
+      fail: (error) => fail(callId, error),
+    };
+    leaderCalls.begin(call);
+  }
+
+  #timeToLiveToldBy(callId: number, id: bigint, status: LeaseStatus | null): void {
+    const { ttl, grantedTtl, keys } = status ?? { ttl: -1, grantedTtl: 0, keys: [] };
+    const message = encodeLeaseTimeToLiveResponse({
+      ID: BigInt.asIntN(64, id),
+      TTL: ttl,
+      grantedTTL: grantedTtl,
+      keys,
+    });
+    this.#add(0, callId, LeaseOp.Head, 0, 0, 0, 0, message);
+    this.flush();
+  }
+
+  /** As `timeToLive`, for a member that leads. */
+  timeToLiveHere(callId: number, low: number, high: number, withKeys: boolean): void {
     this.#actions.pollApply();
     const remaining = this.#clock.remainingMs(low, high);
     this.#add(this.#actions.commitIndex(), callId, LeaseOp.TimeToLive, withKeys ? 1 : 0, low, high, remaining);
@@ -155,6 +212,21 @@ export class LeaseKeeper {
     if (this.#calls.length === 0) return;
     this.#actions.handOver(this.#callsIndex, this.#calls.bytes, this.#calls.length);
     this.#calls.clear();
+  }
+
+  /** A member that stood still may have been replaced meanwhile. */
+  #surelyLeads(): boolean {
+    const { nowMs, heartbeatMs, isLeader } = this.#actions;
+    if (!isLeader()) return false;
+    if (nowMs() - Math.max(this.#lastTickMs, this.#confirmedMs) <= lateTicks * heartbeatMs) return true;
+    if (this.#isConfirming) return false;
+    this.#isConfirming = true;
+    this.#actions.confirmLeadership((late) => {
+      this.#isConfirming = false;
+      if (late === null && isLeader()) this.#confirmedMs = nowMs();
+      this.#tellEnded();
+    });
+    return false;
   }
 
   #add(
@@ -187,4 +259,9 @@ export class LeaseKeeper {
     });
     if (any) this.#actions.flush();
   }
+}
+
+/** A lease's ID as etcd's uint64. */
+function idOf(low: number, high: number): bigint {
+  return (BigInt(high) << 32n) | BigInt(low);
 }

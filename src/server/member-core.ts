@@ -9,19 +9,19 @@
  * Thread: main. No I/O, timer or clock of its own.
  */
 import type { ActiveAlarm } from "../apply/index.js";
-import { autoCompactionRule } from "../config/index.js";
 import { ErrRequestTooLarge, ErrTimeout, ErrTooManyRequests, type EtcdError } from "../errors/index.js";
 import { none, Role, type Message, type SoftState, type StepResult } from "../raft/index.js";
 import type { ApplyEvent } from "./apply-client.js";
-import { AutoCompaction } from "./auto-compaction.js";
-import { ConfChanges, type ConfChangeDone, type ConfChangeProposal } from "./conf-changes.js";
-import { LeaseKeeper } from "./lease-keeper.js";
+import type { AutoCompaction } from "./auto-compaction.js";
+import type { ClusterSide } from "./cluster-side.js";
+import type { LeaseKeeper } from "./lease-keeper.js";
 import { LogTruncation } from "./log-truncation.js";
 import { anonymous, type Identity } from "./proposal-builder.js";
 import { Proposals } from "./proposals.js";
-import { Publisher } from "./publisher.js";
+import type { Publisher } from "./publisher.js";
 import { RaftLoop } from "./raft-loop.js";
 import { confChangeOf, makeRawNode } from "./raft-node.js";
+import { makeAutoCompaction, makeCluster, makeLeases, makePublisher, type CoreDoings } from "./member-parts.js";
 import type { MemberCounters, MemberState, MemberSurroundings } from "./member-surroundings.js";
 import { QuotaCheck } from "./quota-check.js";
 import { contextBytes, contextNumber, ReadIndexQueue } from "./read-index.js";
@@ -35,26 +35,24 @@ const waitingBytesMax = 64 << 20;
 /** The log in memory, in bytes, at which it is cut early. */
 const logBytesMax = 256 << 20;
 
-/** Field of InternalRaftRequest. */
-const compactionField = 7;
 /** etcdserverpb.AlarmType. */
 const alarmNoSpace = 1;
 
 export class MemberCore {
   readonly #surroundings: MemberSurroundings;
   readonly #proposals: Proposals;
-  readonly #confChanges: ConfChanges;
   readonly #reads: ReadIndexQueue;
   readonly #loop: RaftLoop;
   readonly #publisher: Publisher;
   readonly #quota: QuotaCheck;
   readonly #autoCompaction: AutoCompaction | null;
   readonly #ids: RequestIdGenerator;
+  /** Membership, versions, leadership. */
+  readonly cluster: ClusterSide;
   /** The clock of leases, and the calls that need it. */
   readonly leases: LeaseKeeper;
   #wasBlocked = false;
   #softState: SoftState = { lead: none, role: Role.Follower };
-  #clusterVersion: string | null;
   #alarms: readonly ActiveAlarm[];
   #leaderChanges = 0;
 
@@ -62,24 +60,28 @@ export class MemberCore {
     const { config, identity, logger } = surroundings;
     const { ready, log } = state;
     this.#surroundings = surroundings;
-    this.#clusterVersion = ready.clusterVersion;
     this.#alarms = ready.alarms;
     this.#quota = new QuotaCheck(surroundings);
     const ids = new RequestIdGenerator(identity.memberId, surroundings.startMs);
     ids.startAbove(highestOwnSequence(log.batches, ids), surroundings.prng);
     this.#ids = ids;
-    this.leases = this.#makeLeases(ready.leases);
+    const doings = this.#doings(ids);
+    this.cluster = makeCluster(surroundings, doings, ready);
+    this.leases = makeLeases(surroundings, doings, this.cluster, ready.leases);
     this.#proposals = new Proposals(ids, {
       requestBytesMax: config.maxRequestBytes,
       timeoutMs: this.#requestTimeoutMs,
       propose: (batch) => this.#loop.node.propose(batch),
+      late: (startMs) => this.cluster.lateError(startMs),
       fail: (callId, error) => surroundings.replies.error(callId, error),
     });
-    this.#confChanges = new ConfChanges(ids, (type, data) => this.#loop.node.proposeConfChange(type, data));
     this.#reads = new ReadIndexQueue(this.#requestTimeoutMs, surroundings.prng.uint32() * 2 ** 20, {
       request: (context) => this.#loop.node.readIndex(contextBytes(context)),
       release: (index, records, length) => this.#handReads(index, records, length),
-      timedOut: (callId) => surroundings.replies.error(callId, new ErrTimeout()),
+      timedOut: (callId) => {
+        // Barriers are nobody's call, and have a time of their own.
+        if (callId !== 0) surroundings.replies.error(callId, new ErrTimeout());
+      },
     });
     const hardState = log.hardState ?? { term: 0, vote: none, commit: 0 };
     this.#loop = new RaftLoop(
@@ -101,21 +103,30 @@ export class MemberCore {
             this.#reads.confirmed(contextNumber(context), index, this.#surroundings.nowMs()),
         },
         logger: logger.named("raft"),
+        nowMs: surroundings.nowMs,
       },
       { ...hardState, commit: Math.max(hardState.commit, ready.consistentIndex) },
     );
-    this.#publisher = new Publisher(
-      {
-        config,
-        memberId: identity.memberId,
-        clusterId: identity.clusterId,
-        logger,
-        timeoutMs: this.#requestTimeoutMs,
-        propose: (field, message) => this.#proposeOwn(field, message),
+    this.#publisher = makePublisher(surroundings, doings, ready.clusterVersion);
+    this.#autoCompaction = makeAutoCompaction(surroundings, doings);
+  }
+
+  #doings(ids: RequestIdGenerator): CoreDoings {
+    return {
+      ids,
+      timeoutMs: this.#requestTimeoutMs,
+      node: () => this.#loop.node,
+      isLeader: () => this.isLeader,
+      commitIndex: () => this.commitIndex,
+      gather: (field, message) => this.#proposals.add(field, message, 0, message.length, 0, anonymous),
+      request: (field, message) => this.propose(field, message, 0, message.length, 0, anonymous),
+      flush: () => this.flush(),
+      readLinearizable: (record, length) => {
+        this.#reads.add(record, 0, length);
+        this.flush();
       },
-      ready.clusterVersion,
-    );
-    this.#autoCompaction = this.#makeAutoCompaction();
+      handOver: (index, records, length) => this.#handReads(index, records, length),
+    };
   }
 
   /** The leader's member ID; 0n: none known. */
@@ -133,7 +144,7 @@ export class MemberCore {
   }
   /** "3.7.0"; null before the cluster has one: the v3 API is not served until then. */
   get clusterVersion(): string | null {
-    return this.#clusterVersion;
+    return this.cluster.view.version;
   }
   get alarms(): readonly ActiveAlarm[] {
     return this.#alarms;
@@ -205,23 +216,18 @@ export class MemberCore {
     this.#handReads(0, records, length);
   }
 
-  /**
-   * Takes a change of membership into the log; `done` hears of its outcome once it is applied.
-   * Returns what ends the wait; the change itself is not withdrawn by that.
-   */
-  configure(change: ConfChangeProposal, done: ConfChangeDone): () => void {
-    this.flush();
-    const giveUp = this.#confChanges.propose(change, done);
-    this.flush();
-    return giveUp;
-  }
-
   /** Takes a message from another member. */
   receive(message: Message): StepResult {
     const result = this.#loop.node.step(message);
     this.#loop.pump();
     this.#surroundings.replies.flush();
     return result;
+  }
+
+  /** Messages to `id` were lost: it cannot be reached, or its queue is full. */
+  unreachable(id: bigint): void {
+    this.#loop.node.reportUnreachable(id);
+    this.#loop.pump();
   }
 
   /** The end of a wake-up: everything gathered goes on its way. */
@@ -236,6 +242,7 @@ export class MemberCore {
 
   /** Starts: what Raft wants done at once, and an election where nobody else could lead. */
   begin(): void {
+    this.cluster.begin();
     this.#loop.pump();
     this.#campaignAlone();
   }
@@ -267,57 +274,19 @@ export class MemberCore {
   /** One heartbeat interval has passed. */
   tick(): void {
     const now = this.#surroundings.nowMs();
-    this.#loop.node.tick();
+    const stalledMs = this.#loop.stalledMs(now);
+    // Whose disk stands still cannot lead, so it should not stand for election either.
+    if (this.isLeader || !this.cluster.transfer.isStalled(stalledMs)) this.#loop.node.tick();
     this.#loop.pump();
-    this.#loop.writeCommit();
+    this.#loop.writeCommitWhenIdle();
     this.#reads.tick(now);
     this.#proposals.expire(now);
     this.#publisher.tick(now);
+    this.cluster.tick(stalledMs);
     this.#autoCompaction?.tick(now, { ...this.#surroundings.apply.progress, isLeader: this.isLeader });
     this.leases.tick();
     this.#surroundings.replies.flush();
     this.#checkUnblocked();
-  }
-
-  #makeLeases(restored: Uint8Array): LeaseKeeper {
-    const { config, apply, nowMs, replies } = this.#surroundings;
-    const leases = new LeaseKeeper({
-      nowMs,
-      heartbeatMs: config.heartbeatInterval,
-      electionMs: config.electionTimeout,
-      timeoutMs: this.#requestTimeoutMs,
-      isLeader: () => this.isLeader,
-      commitIndex: () => this.commitIndex,
-      pollApply: () => apply.poll?.(),
-      propose: (field, message) => this.#proposals.add(field, message, 0, message.length, 0, anonymous),
-      flush: () => this.flush(),
-      fail: (callId, error) => replies.error(callId, error),
-      handOver: (index, records, length) => this.#handReads(index, records, length),
-    });
-    leases.restore(restored);
-    return leases;
-  }
-
-  #makeAutoCompaction(): AutoCompaction | null {
-    const { config, logger } = this.#surroundings;
-    const rule = autoCompactionRule(config);
-    if (rule === null) return null;
-    return new AutoCompaction({
-      rule,
-      timeoutMs: this.#requestTimeoutMs,
-      logger,
-      propose: (message) => {
-        const refusal = this.propose(compactionField, message, 0, message.length, 0, anonymous);
-        this.flush();
-        return refusal;
-      },
-    });
-  }
-
-  /** A request of the server itself. */
-  #proposeOwn(field: number, message: Uint8Array): void {
-    this.#proposals.add(field, message, 0, message.length, 0, anonymous);
-    this.flush();
   }
 
   #handReads(minAppliedIndex: number, records: Uint8Array, length: number): void {
@@ -359,12 +328,20 @@ export class MemberCore {
     if (leads !== (before.role === Role.Leader)) this.leases.leadershipChanged(leads);
     if (state.lead === before.lead) return;
     this.#surroundings.stateChanged();
-    if (state.lead !== none) this.#leaderChanges++;
-    if (state.lead === none) return;
-    this.#proposals.leaderElected();
-    this.#reads.askAgain(this.#surroundings.nowMs());
-    this.#publisher.leaderElected(this.isLeader);
-    queueMicrotask(() => this.#publisher.tick(this.#surroundings.nowMs()));
+    this.#publisher.leaderChanged(state.lead !== none);
+    if (state.lead !== none) {
+      this.#leaderChanges++;
+      this.#proposals.leaderElected();
+      this.#reads.askAgain(this.#surroundings.nowMs());
+    }
+    // The Ready that told of it is still being worked off.
+    queueMicrotask(() => this.#leaderChanged());
+  }
+
+  #leaderChanged(): void {
+    this.#publisher.tick(this.#surroundings.nowMs());
+    this.cluster.leaderChanged();
+    this.#surroundings.replies.flush();
   }
 
   /** Apply tells of what it has applied. */
@@ -372,16 +349,23 @@ export class MemberCore {
     switch (event.type) {
       case "confChange":
         this.#loop.confChangeApplied(event.index, (node) => node.applyConfChange(confChangeOf(event), event.index));
-        this.#confChanges.applied(event);
+        this.cluster.applied(event);
         this.#campaignAlone();
         break;
       case "clusterVersion":
-        this.#clusterVersion = event.version;
+        this.cluster.applied(event);
         this.#surroundings.stateChanged();
         this.#publisher.clusterVersionSet(event.version);
         break;
       case "members":
-        this.#publisher.membersChanged(event.members, this.#surroundings.nowMs());
+        this.#publisher.membersChanged(event.members);
+        this.cluster.applied(event);
+        if (this.#publisher.isPublished && this.clusterVersion === null)
+          this.cluster.versions.check(this.#surroundings.nowMs());
+        break;
+      case "downgrade":
+      case "barrier":
+        this.cluster.applied(event);
         break;
       case "alarms":
         this.#alarms = event.alarms;

@@ -7,6 +7,7 @@ import type { Config } from "../config/index.js";
 import type { EtcdError } from "../errors/index.js";
 import type { ApplyReady } from "./apply-client.js";
 import type { MemberIdentity, ReplayedLog } from "./bootstrap.js";
+import type { Peers } from "./peers.js";
 import type { Applier, LogWriter, Transport } from "./raft-loop.js";
 
 /** Apply, as a member uses it. */
@@ -38,6 +39,7 @@ export interface MemberSurroundings {
   readonly wal: LogWriter;
   readonly apply: MemberApply;
   readonly transport: Transport;
+  readonly peers: Peers;
   readonly replies: ErrorSink;
   readonly logger: Logger;
   readonly prng: Prng;
@@ -47,10 +49,14 @@ export interface MemberSurroundings {
   readonly nowMs: () => number;
   /** Wall clock at the start, in ms since 1970: the middle part of request IDs. */
   readonly startMs: number;
+  /** Wall clock now, in ms since 1970. */
+  readonly wallMs: () => number;
   /** More calls may be taken again, after `blocked` was true. */
   readonly unblocked: () => void;
   /** Leader, alarms or cluster version have changed. */
   readonly stateChanged: () => void;
+  /** This member was removed from the cluster, and must stop. May be said more than once. */
+  readonly removed: () => void;
 }
 
 /** What a member finds on its disk. */

@@ -5,7 +5,7 @@
  * Thread: main. Bound: `leaderlessBytes`; the caller takes no more calls above its limit.
  */
 import type { EntryBatch } from "../base/index.js";
-import { ErrContextDeadlineExceeded, ErrProposalDropped, ErrTimeout, type EtcdError } from "../errors/index.js";
+import { ErrContextDeadlineExceeded, ErrProposalDropped, type EtcdError } from "../errors/index.js";
 import type { StepResult } from "../raft/index.js";
 import { ProposalBuilder, type Identity, type TakenProposals } from "./proposal-builder.js";
 import type { RequestIdGenerator } from "./request-id.js";
@@ -16,6 +16,8 @@ export interface ProposalsOptions {
   /** etcd's own limit of a request: 5 s and two election timeouts. */
   readonly timeoutMs: number;
   readonly propose: (batch: EntryBatch) => StepResult;
+  /** Why a proposal of `startMs` has not been applied in time. */
+  readonly late: (startMs: number) => EtcdError;
   /** Ends a call with an error. */
   readonly fail: (callId: number, error: EtcdError) => void;
 }
@@ -76,7 +78,7 @@ export class Proposals {
 
   /** Gives up what has waited too long. What was proposed may be applied all the same. */
   expire(nowMs: number): void {
-    this.waiters.expire(nowMs, (callId) => this.#giveUp(callId, new ErrTimeout()));
+    this.waiters.expire(nowMs, (callId, startMs) => this.#giveUp(callId, this.#options.late(startMs)));
     while (this.#leaderless.length > 0 && this.#leaderless[0]!.startMs + this.#options.timeoutMs <= nowMs) {
       const { taken } = this.#leaderless.shift()!;
       this.#leaderlessBytes -= taken.batch.bytes.length;

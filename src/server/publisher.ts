@@ -1,25 +1,18 @@
 /**
- * What a member tells its cluster by itself, through the log: its name and client URLs after each start, and,
- * as a leader of a cluster without one, the cluster version; alarms it must raise.
+ * What a member tells its cluster by itself, through the log: its name and client URLs after each start; alarms it
+ * must raise.
  *
  * Thread: main. Each is proposed again until it has been applied.
  */
 import type { Logger } from "../base/index.js";
 import type { Config } from "../config/index.js";
-import { memberIdText, serverVersionText, type Member } from "../membership/index.js";
-import {
-  encodeAlarmRequest,
-  encodeClusterMemberAttrSetRequest,
-  encodeClusterVersionSetRequest,
-} from "../proto/index.js";
+import { memberIdText, type Member } from "../membership/index.js";
+import { encodeAlarmRequest, encodeClusterMemberAttrSetRequest } from "../proto/index.js";
 
 /** Fields of InternalRaftRequest. */
 const alarmField = 10;
-const clusterVersionSetField = 1300;
 const clusterMemberAttrSetField = 1301;
 
-/** A cluster of members of this version alone. */
-const clusterVersion = serverVersionText.replace(/\d+$/, "0");
 const alarmActivate = 1;
 const alarmDeactivate = 2;
 const alarmNoSpace = 1;
@@ -53,15 +46,11 @@ export class Publisher {
   #resolveCapable: () => void = () => {};
   #isPublished = false;
   #publishedMs = Number.NEGATIVE_INFINITY;
-  #versionMs = Number.NEGATIVE_INFINITY;
   #hasLeader = false;
-  #leads = false;
-  #clusterVersion: string | null = null;
   #raisedForDisk = false;
 
   constructor(options: PublisherOptions, clusterVersion: string | null) {
     this.#options = options;
-    this.#clusterVersion = clusterVersion;
     this.published = new Promise((resolve) => {
       this.#resolvePublished = resolve;
     });
@@ -71,31 +60,29 @@ export class Publisher {
     if (clusterVersion !== null) this.clusterVersionSet(clusterVersion);
   }
 
-  /** There is a leader; `self`: it is this member. */
-  leaderElected(self: boolean): void {
-    this.#hasLeader = true;
-    this.#leads = self;
+  /** A leader is known, or none is. */
+  leaderChanged(isKnown: boolean): void {
+    this.#hasLeader = isKnown;
+  }
+
+  get isPublished(): boolean {
+    return this.#isPublished;
   }
 
   /** Proposes what is due; called at each tick and after each event that may make something due. */
   tick(nowMs: number): void {
-    if (!this.#hasLeader) return;
-    const { timeoutMs } = this.#options;
-    if (!this.#isPublished) {
-      if (nowMs - this.#publishedMs < timeoutMs) return;
-      this.#publishedMs = nowMs;
-      this.#publishAttributes();
-    } else if (this.#leads && this.#clusterVersion === null && nowMs - this.#versionMs >= timeoutMs) {
-      this.#versionMs = nowMs;
-      this.#options.propose(clusterVersionSetField, encodeClusterVersionSetRequest({ ver: clusterVersion }));
-    }
+    if (!this.#hasLeader || this.#isPublished || nowMs - this.#publishedMs < this.#options.timeoutMs) return;
+    this.#publishedMs = nowMs;
+    this.#publishAttributes();
   }
 
   /** A member's attributes have been applied. */
-  membersChanged(members: readonly Member[], nowMs: number): void {
+  membersChanged(members: readonly Member[]): void {
     const { config, memberId, clusterId, logger, timeoutMs } = this.#options;
     const self = members.find((member) => member.id === memberId);
     if (this.#isPublished || self === undefined || self.name !== config.name) return;
+    // Another member's attributes may come first, after a restart with other URLs.
+    if (self.clientURLs.join() !== this.#clientUrls.join()) return;
     this.#isPublished = true;
     logger.info("published local member to cluster through raft", {
       "local-member-id": memberIdText(memberId),
@@ -104,12 +91,10 @@ export class Publisher {
       "publish-timeout": `${timeoutMs / 1000}s`,
     });
     this.#resolvePublished();
-    this.tick(nowMs);
   }
 
   /** The cluster version has been applied. */
   clusterVersionSet(version: string): void {
-    this.#clusterVersion = version;
     this.#logCapabilities(version);
     this.#resolveCapable();
   }
@@ -136,6 +121,10 @@ export class Publisher {
     }
   }
 
+  get #clientUrls(): readonly string[] {
+    return this.#options.config.advertiseClientUrls.map((url) => url.text);
+  }
+
   #noSpace(action: number): void {
     const { memberId, propose } = this.#options;
     propose(alarmField, encodeAlarmRequest({ action, memberID: memberId, alarm: alarmNoSpace }));
@@ -143,7 +132,7 @@ export class Publisher {
 
   #publishAttributes(): void {
     const { config, memberId, propose } = this.#options;
-    const clientUrls = config.advertiseClientUrls.map((url) => url.text);
+    const clientUrls = this.#clientUrls;
     propose(
       clusterMemberAttrSetField,
       encodeClusterMemberAttrSetRequest({ memberID: memberId, memberAttributes: { name: config.name, clientUrls } }),

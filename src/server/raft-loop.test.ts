@@ -69,6 +69,7 @@ function rig(isQuick = false) {
       truncation,
       hooks: { softState: () => {}, readState: () => {} },
       logger: silentLogger,
+      nowMs: () => 0,
     },
     hardState,
   );

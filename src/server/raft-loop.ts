@@ -39,7 +39,7 @@ export interface Applier {
   entries(batch: EntryBatch, callIds: Uint32Array, raftTerm: number): void;
 }
 
-/** Other members. */
+/** Carries messages to other members; what it cannot carry it drops, and says so by `MemberCore.unreachable`. */
 export interface Transport {
   send(messages: readonly Message[]): void;
 }
@@ -56,6 +56,7 @@ interface Outstanding {
   /** Append: the WAL's token. Apply: the last index. */
   readonly until: number;
   readonly responses: readonly Message[];
+  readonly startMs: number;
 }
 
 export interface RaftLoopOptions {
@@ -69,6 +70,7 @@ export interface RaftLoopOptions {
   readonly truncation: LogTruncation;
   readonly hooks: RaftLoopHooks;
   readonly logger: Logger;
+  readonly nowMs: () => number;
 }
 
 export class RaftLoop {
@@ -114,6 +116,12 @@ export class RaftLoop {
   /** Everything handed to the WAL is durable. */
   get allDurable(): boolean {
     return this.#durableToken === this.#token;
+  }
+
+  /** How long the oldest write of the log has been under way; 0: none is. */
+  stalledMs(nowMs: number): number {
+    const oldest = this.#appends[0];
+    return oldest === undefined ? 0 : Math.max(0, nowMs - oldest.startMs);
   }
 
   /** Does all that Raft wants done, until it wants nothing more. */
@@ -163,9 +171,14 @@ export class RaftLoop {
     this.applied();
   }
 
-  /** Writes the commit index that no append has taken along; called now and then, and before a stop. */
+  /** Writes the commit index that no append has taken along; before a stop. */
   writeCommit(): void {
     if (this.#commitUnwritten) this.#write([]);
+  }
+
+  /** The same now and then, but not behind writes that are under way: a disk that hangs gathers no work. */
+  writeCommitWhenIdle(): void {
+    if (this.allDurable) this.writeCommit();
   }
 
   #commit(index: number): void {
@@ -189,7 +202,7 @@ export class RaftLoop {
       this.#options.truncation.appended(batch.bytes.length);
     }
     if (message.entries.length > 0 || voteChanged) this.#write(message.entries);
-    this.#appends.push({ until: this.#token, responses: message.responses });
+    this.#appends.push({ until: this.#token, responses: message.responses, startMs: this.#options.nowMs() });
     if (this.#durableToken === this.#token) this.durable(this.#token);
   }
 
@@ -232,7 +245,7 @@ export class RaftLoop {
       this.#pendingBytes = Math.max(0, this.#pendingBytes - batch.bytes.length);
       lastIndex = batch.lastIndex;
     }
-    this.#applies.push({ until: lastIndex, responses: message.responses });
+    this.#applies.push({ until: lastIndex, responses: message.responses, startMs: this.#options.nowMs() });
   }
 
   #deliver({ responses }: Outstanding): void {

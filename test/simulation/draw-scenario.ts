@@ -44,6 +44,16 @@ const drawnFaults = [
   "bitFlip",
   "misdirect",
 ] as const;
+const changeKinds = [
+  "addMember",
+  "addMember",
+  "removeMember",
+  "updateMember",
+  "promoteMember",
+  "promoteMember",
+  "moveLeader",
+  "rejoin",
+] as const;
 type DrawnFault = (typeof drawnFaults)[number];
 
 class Drawing {
@@ -70,6 +80,35 @@ class Drawing {
   }
 
   scenario(seed: number): Scenario {
+    const scenario = this.#scenario(seed);
+    // Drawn apart, so that the other draws of a seed stay what they were.
+    const chance = new Chance(seed, 101);
+    if (!chance.oneIn(3)) return scenario;
+    // A majority stays whole; and new members learn from the log alone.
+    const kept = scenario.faults.filter(({ kind }) => kind !== "bitFlip" && kind !== "misdirect");
+    const faults = [...kept, ...this.#drawChanges(chance)];
+    return { ...scenario, faults, strict: !chance.oneIn(4), snapshotCount: 100_000 };
+  }
+
+  /** What the operator does with the membership. */
+  #drawChanges(chance: Chance): Fault[] {
+    const { durationMs, faultEveryMs } = this.#length;
+    const every = faultEveryMs * chance.pick([0.5, 1, 2]);
+    const kinds = chance.pick([changeKinds, changeKinds, ["addMember", "removeMember"] as const]);
+    const changes: Fault[] = [];
+    for (let at = quietMs * chance.fraction(); at < durationMs; at += chance.around(every)) {
+      const atMs = Math.floor(at * this.#pace);
+      const member = chance.oneIn(3) ? leader : chance.below(this.#members + 2);
+      const target = chance.below(this.#members + 2);
+      const kind = chance.pick(kinds);
+      if (kind === "addMember") changes.push({ kind, atMs, member, learner: chance.oneIn(2) });
+      else if (kind === "rejoin") changes.push({ kind, atMs });
+      else changes.push({ kind, atMs, member, target });
+    }
+    return changes;
+  }
+
+  #scenario(seed: number): Scenario {
     const chance = this.#chance;
     return {
       seed,

@@ -178,7 +178,7 @@ class Drawing {
       return;
     }
     const y = this.#y(member);
-    if (kind === "crash" || kind === "exit" || kind === "refuse" || kind === "stop") {
+    if (kind === "crash" || kind === "exit" || kind === "refuse" || kind === "removed" || kind === "stop") {
       const d = `M${x - 5} ${y - 5}l10 10m0 -10l-10 10`;
       this.#parts.push(
         `<path d="${d}" stroke="#cf222e" stroke-width="2"><title>${kind} ${escaped(text)} at ${atMs.toFixed(1)} ms</title></path>`,

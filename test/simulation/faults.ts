@@ -63,6 +63,16 @@ export class FaultInjector {
       case "clockRate":
         this.#member(fault.member).clock.changeRate(this.#world.timeline.now, fault.rate);
         break;
+      case "addMember":
+      case "removeMember":
+      case "updateMember":
+      case "promoteMember":
+      case "moveLeader":
+        this.#world.operator.change(fault, this.#member(fault.member));
+        break;
+      case "rejoin":
+        this.#world.operator.change(fault, this.#member(0));
+        break;
       default:
         this.#injectDisk(fault);
     }

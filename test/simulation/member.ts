@@ -13,6 +13,8 @@ export const goodManner = { writeMs: 0.1, syncMs: 0.5, flushMs: 100, hungUntil: 
 /** 2026, in ms since 1970. */
 const wallStartMs = 1_780_000_000_000;
 const restartMs = 500;
+/** Between a member's removal and its stop, as the server's. */
+const removedDelayMs = 1000;
 
 /** What a process takes for time. */
 export class MemberClock {
@@ -57,13 +59,18 @@ export class SimulatedMember implements CheckedMember {
   process: MemberProcess | null = null;
   /** It has refused to start, as its disk is damaged, and stays away. */
   refused = false;
+  /** It was removed from the cluster, and has stopped for good. */
+  removed = false;
+  /** It comes to a cluster that is there: its log begins with what others send. */
+  readonly joins: boolean;
   /** How long apply's turns wait. */
   applyTurnMs = 0.05;
   /** It crashes when it comes to this point so many times more. */
   armed: { readonly point: FaultPoint; count: number; readonly downMs: number } | null = null;
   #stopping = false;
 
-  constructor(world: World, name: string, identity: MemberIdentity) {
+  constructor(world: World, name: string, identity: MemberIdentity, joins = false) {
+    this.joins = joins;
     this.world = world;
     this.name = name;
     this.identity = identity;
@@ -78,8 +85,29 @@ export class SimulatedMember implements CheckedMember {
   }
 
   start(): void {
-    if (this.process !== null || this.refused) return;
+    if (this.process !== null || this.refused || this.removed) return;
     this.process = new MemberProcess(this);
+  }
+
+  /** It is removed: by its own log, or by what another member says to it. It stops, if it has not crashed before. */
+  leave(): void {
+    const { process } = this;
+    if (process === null) return;
+    this.world.trace?.note(this, "removed");
+    this.world.timeline.after(removedDelayMs, () => {
+      if (this.process !== process) return;
+      process.kill();
+      this.process = null;
+      this.disk.crash(this.world.diskChance);
+      this.backend = this.backend.crashed();
+      this.removed = true;
+    });
+  }
+
+  /** An operator starts it although it was removed. */
+  rejoin(): void {
+    this.removed = false;
+    this.start();
   }
 
   /** A new data folder. */

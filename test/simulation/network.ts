@@ -30,6 +30,8 @@ export class Network {
   weather: Weather = fairWeather;
   /** Links that are cut, by "from>to", and until when. */
   readonly #cuts = new Map<string, number>();
+  /** When a link that had been cut was whole again, where that was before its time. */
+  readonly #mended = new Map<string, number>();
   /** When the last message of a link arrives. */
   readonly #arrivals = new Map<string, number>();
   sent = 0;
@@ -46,6 +48,7 @@ export class Network {
   }
 
   heal(): void {
+    for (const link of this.#cuts.keys()) this.#mended.set(link, this.#world.timeline.now);
     this.#cuts.clear();
     this.weather = fairWeather;
   }
@@ -65,6 +68,25 @@ export class Network {
     if (repeats) this.#carry(from, to, message, link);
   }
 
+  /** Carries something that is no message of Raft, unless it is lost. */
+  carry(from: SimulatedMember, to: SimulatedMember, arrive: () => void): void {
+    const { netChance, timeline } = this.#world;
+    if (this.#isCut(from, to) || netChance.oneIn(this.weather.lossOneIn)) return;
+    timeline.after(netChance.around(this.weather.delayMs), arrive);
+  }
+
+  /** Since when two members have been up with their links whole; null: they are not. */
+  connectedSince(a: SimulatedMember, b: SimulatedMember | undefined): number | null {
+    if (b === undefined || !a.up || !b.up || this.#isCut(a, b) || this.#isCut(b, a)) return null;
+    const links = [`${a.name}>${b.name}`, `${b.name}>${a.name}`];
+    const whole = links.map((link) => this.#mended.get(link) ?? this.#cuts.get(link) ?? 0);
+    return Math.max(a.process!.startedAt, b.process!.startedAt, ...whole);
+  }
+
+  #isCut(from: SimulatedMember, to: SimulatedMember): boolean {
+    return (this.#cuts.get(`${from.name}>${to.name}`) ?? 0) > this.#world.timeline.now;
+  }
+
   #lose(from: SimulatedMember, to: SimulatedMember, message: Message): void {
     this.lost++;
     this.#world.trace?.message(from, to, message, this.#world.timeline.now, false);
@@ -78,7 +100,11 @@ export class Network {
     this.#arrivals.set(link, at);
     const arrive = (times: number): void => {
       const { process } = to;
-      if (process !== null && to.up) {
+      if (process?.core?.cluster.view.removed.has(from.id) === true) {
+        // As the real transport does: who was removed is told so, and is not listened to.
+        this.#lose(from, to, message);
+        this.carry(to, from, () => from.leave());
+      } else if (process !== null && to.up) {
         trace?.message(from, to, message, sentAt, true);
         process.deliver(message);
       } else if (times > 0) timeline.after(heldMs, () => arrive(times - 1));

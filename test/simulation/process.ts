@@ -15,6 +15,8 @@ import {
   MemberCore,
   pairIdBytes,
   ReplayedLog,
+  type ConfChangeOutcome,
+  type LeaderAnswer,
 } from "../../src/server/index.js";
 import type { Backend } from "../../src/storage/backend/index.js";
 import { Wal, type WalAppend } from "../../src/storage/wal/index.js";
@@ -23,6 +25,7 @@ import { callRecord, parseReplies, type Reply } from "./calls.js";
 import { logDoors } from "./log-door.js";
 import { SimulatedMailbox } from "./mailbox.js";
 import type { SimulatedMember } from "./member.js";
+import { simulatedPeers } from "./peers.js";
 import { observeState } from "./state-digest.js";
 import { Thread } from "./timeline.js";
 
@@ -46,6 +49,7 @@ export const methods = ["/etcdserverpb.KV/Range", "/etcdserverpb.KV/Txn", "/etcd
 
 export class MemberProcess {
   readonly member: SimulatedMember;
+  readonly startedAt: number;
   readonly main: Thread;
   readonly applier: Thread;
   readonly #walWriter: Thread;
@@ -65,6 +69,7 @@ export class MemberProcess {
 
   constructor(member: SimulatedMember) {
     this.member = member;
+    this.startedAt = member.world.timeline.now;
     const { timeline } = member.world;
     const failed = (error: unknown): void => member.processFailed(this, error);
     this.main = new Thread(timeline, failed);
@@ -77,6 +82,21 @@ export class MemberProcess {
   get core(): MemberCore | null {
     return this.#core;
   }
+  get clusterVersion(): string {
+    return this.#core?.clusterVersion ?? "not_decided";
+  }
+
+  /** A promotion that another member has passed on; null: this one does not lead. */
+  promote(id: bigint, done: (answer: LeaderAnswer<ConfChangeOutcome>) => void): void {
+    const { reconfiguration } = this.#core!.cluster;
+    if (!this.#core!.isLeader) return done(null);
+    reconfiguration.promoteHere(
+      id,
+      (outcome) => done({ value: outcome }),
+      () => done(null),
+    );
+  }
+
   get appliedIndex(): number {
     return this.#apply?.progress.appliedIndex ?? 0;
   }
@@ -137,6 +157,7 @@ export class MemberProcess {
       this.#doors(),
     );
     this.#wal = wal;
+    if (member.joins) return;
     const first = firstEntries(member.world.founders);
     log.entriesRecord(first);
     log.hardStateRecord({ term: 1, vote: 0n, commit: first.lastIndex });
@@ -293,6 +314,7 @@ export class MemberProcess {
         },
         apply: this.#apply!,
         transport: { send: (messages) => this.#send(messages) },
+        peers: simulatedPeers(this),
         replies: {
           error: (callId, error) => void this.#errors.push({ callId, error }),
           flush: () => this.#flushErrors(),
@@ -303,7 +325,9 @@ export class MemberProcess {
         nowMs: this.#nowMs,
         startMs: member.clock.wallMs(world.timeline.now),
         unblocked: () => this.#wake(),
+        wallMs: () => member.clock.wallMs(world.timeline.now),
         stateChanged: () => {},
+        removed: () => member.leave(),
       },
       { log, ready },
     );

@@ -72,7 +72,17 @@ export type Fault =
       readonly forwardMs: number;
       readonly wallMs: number;
     }
-  | { readonly kind: "clockRate"; readonly atMs: number; readonly member: number; readonly rate: number };
+  | { readonly kind: "clockRate"; readonly atMs: number; readonly member: number; readonly rate: number }
+  /** The operator asks `member` for a change of the membership; `target`: of whom, by number. */
+  | { readonly kind: "addMember"; readonly atMs: number; readonly member: number; readonly learner: boolean }
+  | {
+      readonly kind: "removeMember" | "updateMember" | "promoteMember" | "moveLeader";
+      readonly atMs: number;
+      readonly member: number;
+      readonly target: number;
+    }
+  /** A removed member is started again. */
+  | { readonly kind: "rejoin"; readonly atMs: number };
 
 export const operationKinds = [
   "put",
@@ -105,6 +115,8 @@ export interface Scenario {
   readonly heartbeatMs: number;
   readonly electionMs: number;
   readonly preVote: boolean;
+  /** --strict-reconfig-check; true when it is not given. */
+  readonly strict?: boolean;
   readonly snapshotCount: number;
   readonly catchupEntries: number;
   readonly limits: RaftLimits;

@@ -11,6 +11,8 @@ export type NoteKind =
   | "heal"
   | "leader"
   | "follower"
+  | "removed"
+  | "change"
   | "fault"
   | "end";
 

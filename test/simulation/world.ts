@@ -15,6 +15,7 @@ import { checkKvHistory, describeCall, type KvCall } from "./kv-model.js";
 import type { Call } from "./linearizability.js";
 import { goodManner, SimulatedMember } from "./member.js";
 import { Network } from "./network.js";
+import { Operator } from "./operator.js";
 import type { Scenario } from "./scenario.js";
 import { wholeDigest } from "./state-digest.js";
 import { Timeline } from "./timeline.js";
@@ -43,10 +44,12 @@ export class World {
   readonly timeline = new Timeline();
   readonly config: Config;
   readonly founders: readonly Member[];
-  readonly members: readonly SimulatedMember[];
+  /** In the order in which they came. */
+  readonly members: SimulatedMember[];
   readonly network = new Network(this);
   readonly checker: Checker;
   readonly clients: Clients;
+  readonly operator = new Operator(this);
   readonly netChance: Chance;
   readonly diskChance: Chance;
   readonly threadChance: Chance;
@@ -82,6 +85,13 @@ export class World {
     this.clients = new Clients(this, scenario.operations);
     this.#faults = new FaultInjector(this);
     if (trace !== null) trace.now = () => this.timeline.now;
+  }
+
+  /** A member comes to the cluster. */
+  join(member: SimulatedMember): void {
+    this.members.push(member);
+    this.#byId.set(member.id, member);
+    member.start();
   }
 
   memberOf(id: bigint): SimulatedMember | undefined {
@@ -133,6 +143,8 @@ export class World {
     const { timeline, clients, network, crashes, refusals, checker } = this;
     const counts = {
       ...clients.counts,
+      changes: this.operator.done,
+      refusedChanges: this.operator.refused,
       messages: network.sent,
       lost: network.lost,
       crashes,
@@ -193,6 +205,7 @@ export class World {
     this.trace?.note(null, "heal");
     this.#faults.end();
     this.network.heal();
+    this.operator.startMissing();
     for (const member of this.members) {
       Object.assign(member.manner, goodManner);
       member.disk.misdirectNext = false;
@@ -210,16 +223,15 @@ export class World {
   }
 
   async #writeEverywhere(): Promise<void> {
-    let missing = 0;
-    this.members.forEach((member, i) => {
-      if (member.refused) return;
-      missing++;
-      this.#writeAt(i, 0, () => missing--);
-    });
-    await this.#expect("liveness: a new write succeeds", writeMs, () => missing === 0);
+    const missing = new Set(this.members);
+    this.members.forEach((member, i) => this.#writeAt(i, 0, () => missing.delete(member)));
+    // A member may be removed yet by a change that was under way.
+    const isMissing = (member: SimulatedMember): boolean => missing.has(member) && this.#takesPart(member);
+    await this.#expect("liveness: a new write succeeds", writeMs, () => !this.members.some(isMissing));
   }
 
   #writeAt(member: number, attempt: number, done: () => void): void {
+    if (!this.#takesPart(this.members[member]!)) return;
     const value = `final-${member}-${attempt}`;
     const fields = { atMs: 0, client: -1, keys: [`final-${member}`], timeoutMs: 8000 };
     this.clients.perform({ ...fields, member, kind: "put", value }, (success) => {
@@ -230,15 +242,25 @@ export class World {
 
   #converged(): boolean {
     const { committedIndex } = this.checker;
-    return this.members.every(
-      ({ refused, up, process, backend }) =>
-        refused || (up && process!.appliedIndex === committedIndex && backend.flushedIndex === committedIndex),
-    );
+    return this.members.every((member) => {
+      const { up, process, backend } = member;
+      if (!this.#takesPart(member)) return true;
+      return up && process!.appliedIndex === committedIndex && backend.flushedIndex === committedIndex;
+    });
+  }
+
+  /** Neither damaged nor removed. */
+  #takesPart({ refused, removed, id }: SimulatedMember): boolean {
+    if (refused || removed) return false;
+    return this.members.every(({ process }) => process?.core?.cluster.view.removed.has(id) !== true);
   }
 
   /** While nothing fails, the leader stays. */
   async #checkCalm(): Promise<void> {
-    const terms = (): string => this.members.map(({ process }) => process?.core?.term ?? 0).join();
+    const terms = (): string => {
+      const members = this.members.filter((member) => this.#takesPart(member));
+      return members.map(({ process }) => process?.core?.term ?? 0).join();
+    };
     const before = terms();
     await this.#until(this.timeline.now + 3 * this.config.electionTimeout, () => false);
     if (terms() !== before) this.fail("liveness: the leader stays", `terms ${before}, then ${terms()}`);
@@ -246,8 +268,15 @@ export class World {
 
   /** All that is stored is equal on all members, byte by byte. */
   #checkEqual(): void {
-    const [first, ...others] = this.members.filter(({ refused }) => !refused);
+    const [first, ...others] = this.members.filter((member) => this.#takesPart(member));
     if (first === undefined) return;
+    for (const other of others) {
+      if (describeMembers(other) !== describeMembers(first))
+        this.fail(
+          "equal membership",
+          `${first.name}: ${describeMembers(first)}; ${other.name}: ${describeMembers(other)}`,
+        );
+    }
     const expected = wholeDigest(first.backend, smallBuckets);
     for (const other of others) {
       if (wholeDigest(other.backend, smallBuckets) !== expected) {
@@ -270,6 +299,12 @@ function settled(): Promise<void> {
   return new Promise((resolve) => process.nextTick(resolve));
 }
 
+/** Who belongs to the cluster, as a member's main thread has it. */
+function describeMembers({ process }: SimulatedMember): string {
+  const { members } = process!.core!.cluster.view;
+  return [...members.values()].map(({ id, isLearner, peerURLs }) => `${id} ${isLearner} ${peerURLs.join()}`).join("; ");
+}
+
 function founder(i: number): Member {
   const peerURLs = [`http://m${i}:2380`];
   return { id: memberIdOf(peerURLs, "simulation"), name: `m${i}`, peerURLs, clientURLs: [], isLearner: false };
@@ -280,6 +315,7 @@ function configOf(scenario: Scenario): Config {
     ["heartbeat-interval", scenario.heartbeatMs],
     ["election-timeout", scenario.electionMs],
     ["pre-vote", scenario.preVote],
+    ["strict-reconfig-check", scenario.strict ?? true],
     ["snapshot-count", scenario.snapshotCount],
     ["snapshot-catchup-entries", scenario.catchupEntries],
   ];

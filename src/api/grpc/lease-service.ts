@@ -3,7 +3,7 @@
  * apply, which answers them.
  *
  * A keepalive stream is answered request by request in order. One for a lease whose end has been asked for waits until
- * that is done, and with it all that the stream asks later.
+ * that is done, and with it all that the stream asks later. Where another member leads, it renews the lease.
  * Thread: main.
  */
 import { type EtcdError, GrpcCode, ErrTooManyRequests, unmarshalMessageError } from "../../errors/index.js";
@@ -33,6 +33,8 @@ interface Stream {
   /** Requests behind one that waits; empty: nothing waits. */
   readonly held: Held[];
   ended: boolean;
+  /** The first of `held` is with the leader; ends the wait for it. */
+  giveUp: (() => void) | null;
 }
 
 function lowOf(id: bigint): number {
@@ -78,7 +80,7 @@ export class LeaseService {
 
   /** A keepalive stream begins. */
   open(callId: number): void {
-    this.#streams.set(callId, { index: 0, held: [], ended: false });
+    this.#streams.set(callId, { index: 0, held: [], ended: false, giveUp: null });
   }
 
   /** A message of a stream; nothing happens when it is none of these. */
@@ -99,6 +101,7 @@ export class LeaseService {
 
   /** The call is gone. */
   cancel(callId: number): void {
+    this.#streams.get(callId)?.giveUp?.();
     this.#streams.delete(callId);
     this.#waiting.delete(callId);
   }
@@ -107,6 +110,7 @@ export class LeaseService {
     if ("end" in request) stream.ended = true;
     if (stream.held.length === 0 && this.#answer(callId, stream, request)) return;
     stream.held.push(request);
+    if (stream.held.length === 1) this.#askLeader(callId, stream);
     this.#waiting.add(callId);
     if (stream.held.length <= heldMax) return;
     this.#server.replies.error(callId, new ErrTooManyRequests());
@@ -122,20 +126,47 @@ export class LeaseService {
       this.#streams.delete(callId);
       return true;
     }
+    if (stream.giveUp !== null || !this.#server.core.isLeader) return false;
     const index = leases.keepAlive(callId, request.low, request.high, stream.index);
     if (index === -1) return false;
     stream.index = index;
     return true;
   }
 
-  /** Leases have ended: what waits for that may go on. */
+  /** Leases have ended, or another member leads: what waits for that may go on. */
   #again(): void {
-    for (const callId of this.#waiting) {
-      const stream = this.#streams.get(callId)!;
-      let done = 0;
-      while (done < stream.held.length && this.#answer(callId, stream, stream.held[done]!)) done++;
-      stream.held.splice(0, done);
-      if (stream.held.length === 0) this.#waiting.delete(callId);
-    }
+    const waiting = [...this.#waiting];
+    for (const callId of waiting) this.#goOn(callId, this.#streams.get(callId)!);
+  }
+
+  #goOn(callId: number, stream: Stream): void {
+    let done = 0;
+    while (done < stream.held.length && this.#answer(callId, stream, stream.held[done]!)) done++;
+    stream.held.splice(0, done);
+    if (stream.held.length === 0) this.#waiting.delete(callId);
+    else this.#askLeader(callId, stream);
+  }
+
+  /** Passes the first request that waits on to the leader, unless this member leads. */
+  #askLeader(callId: number, stream: Stream): void {
+    const { core } = this.#server;
+    const [request] = stream.held;
+    if (stream.giveUp !== null || core.isLeader || request === undefined || "end" in request) return;
+    const { low, high } = request;
+    let isOver = false;
+    const giveUp = core.leases.renewAtLeader(low, high, (answer) => {
+      isOver = true;
+      stream.giveUp = null;
+      if (answer === "here") return this.#goOn(callId, stream);
+      if ("error" in answer) {
+        this.#server.replies.error(callId, answer.error);
+        return this.cancel(callId);
+      }
+      core.leases.renewed(callId, low, high, answer.ttl, stream.index);
+      stream.held.shift();
+      this.#goOn(callId, stream);
+      core.leases.flush();
+    });
+    if (!isOver) stream.giveUp = giveUp;
   }
 }

@@ -1,0 +1,97 @@
+/**
+ * The parts of a member's core that are made of its surroundings and of what the core lets them do.
+ */
+import { autoCompactionRule } from "../config/index.js";
+import type { EtcdError } from "../errors/index.js";
+import type { RawNode } from "../raft/index.js";
+import type { ApplyReady } from "./apply-client.js";
+import { AutoCompaction } from "./auto-compaction.js";
+import { ClusterSide } from "./cluster-side.js";
+import { LeaseKeeper } from "./lease-keeper.js";
+import type { MemberSurroundings } from "./member-surroundings.js";
+import { Publisher } from "./publisher.js";
+import type { RequestIdGenerator } from "./request-id.js";
+
+/** What a part may do in the core. */
+export interface CoreDoings {
+  readonly ids: RequestIdGenerator;
+  /** etcd's limit of a request. */
+  readonly timeoutMs: number;
+  readonly node: () => RawNode;
+  readonly isLeader: () => boolean;
+  readonly commitIndex: () => number;
+  /** Gathers a proposal of the member's own. */
+  readonly gather: (field: number, message: Uint8Array) => void;
+  /** As a client's request, which may be refused. */
+  readonly request: (field: number, message: Uint8Array) => EtcdError | null;
+  /** Everything gathered goes on its way. */
+  readonly flush: () => void;
+  /** Adds a call-batch record to the reads that wait for a ReadIndex. */
+  readonly readLinearizable: (record: Uint8Array, length: number) => void;
+  /** Hands call-batch records to apply, which takes them once it has applied `index`. */
+  readonly handOver: (index: number, records: Uint8Array, length: number) => void;
+}
+
+export function makeCluster(surroundings: MemberSurroundings, doings: CoreDoings, ready: ApplyReady): ClusterSide {
+  const { config, identity, logger, peers, nowMs, wallMs, removed } = surroundings;
+  const { ids, timeoutMs, node, flush, handOver, readLinearizable } = doings;
+  const propose = (field: number, message: Uint8Array): void => proposeOwn(doings, field, message);
+  const reads = { readLinearizable, handOver };
+  const own = { ids, timeoutMs, node, flush, propose, reads };
+  return new ClusterSide({ config, identity, logger, peers, nowMs, wallMs, removed, ...own }, ready);
+}
+
+export function makeLeases(
+  { config, apply, nowMs, peers, replies }: MemberSurroundings,
+  { isLeader, commitIndex, gather, flush, handOver }: CoreDoings,
+  { leaderCalls, barriers }: ClusterSide,
+  restored: Uint8Array,
+): LeaseKeeper {
+  const leases = new LeaseKeeper({
+    nowMs,
+    heartbeatMs: config.heartbeatInterval,
+    electionMs: config.electionTimeout,
+    leaderCalls,
+    peers,
+    confirmLeadership: (done) => barriers.linearizable(done),
+    isLeader,
+    commitIndex,
+    pollApply: () => apply.poll?.(),
+    propose: gather,
+    flush,
+    fail: (callId, error) => replies.error(callId, error),
+    handOver,
+  });
+  leases.restore(restored);
+  return leases;
+}
+
+export function makePublisher(
+  { config, identity, logger }: MemberSurroundings,
+  doings: CoreDoings,
+  clusterVersion: string | null,
+): Publisher {
+  const propose = (field: number, message: Uint8Array): void => proposeOwn(doings, field, message);
+  return new Publisher({ config, ...identity, logger, timeoutMs: doings.timeoutMs, propose }, clusterVersion);
+}
+
+/** null: the options ask for none. */
+export function makeAutoCompaction(
+  { config, logger }: MemberSurroundings,
+  { timeoutMs, request, flush }: CoreDoings,
+): AutoCompaction | null {
+  const rule = autoCompactionRule(config);
+  if (rule === null) return null;
+  const compactionField = 7;
+  const propose = (message: Uint8Array): EtcdError | null => {
+    const refusal = request(compactionField, message);
+    flush();
+    return refusal;
+  };
+  return new AutoCompaction({ rule, timeoutMs, logger, propose });
+}
+
+function proposeOwn({ gather, flush }: CoreDoings, field: number, message: Uint8Array): void {
+  gather(field, message);
+  flush();
+}
