@@ -58,7 +58,12 @@ export function processCpuSeconds(pid: number | "self"): number {
 }
 
 /** Resident memory in MiB: all of it, and the part that is not of files. */
-export function residentMiB(pid: number): { readonly total: number; readonly anonymous: number } {
+export interface ResidentMiB {
+  readonly total: number;
+  readonly anonymous: number;
+}
+
+export function residentMiB(pid: number): ResidentMiB {
   const text = readFileSync(`/proc/${pid}/status`, "utf8");
   const of = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(text)?.[1] ?? 0) / 1024;
   return { total: of("VmRSS"), anonymous: of("RssAnon") };

@@ -10,11 +10,21 @@ import { etcdBinaries, etcdVersion, ourCommand } from "../../test/support/index.
 import { describeMachine, isMemoryFileSystem, type Machine } from "./machine.js";
 import { readOptions, usage, type BenchOptions } from "./options.js";
 import { drawLatencies } from "./plot.js";
+import { measureContent, type ContentTurn } from "./content.js";
 import { buildExamples, toolVersion } from "./programs.js";
-import { disturbance, scenarioTable, serverTable, verdictTable, walTable } from "./report.js";
+import { contentTable, disturbance, scenarioTable, serverTable, verdictTable, walTable } from "./report.js";
 import { measureServer, scenarios, type Scenario, type ServerTurn } from "./scenarios.js";
 import type { Contestant } from "./server.js";
-import { mergedLatency, summarize, summarizeServer, summarizeWal, verdicts, type Side, type Turns } from "./summary.js";
+import {
+  mergedLatency,
+  summarize,
+  summarizeContent,
+  summarizeServer,
+  summarizeWal,
+  verdicts,
+  type Side,
+  type Turns,
+} from "./summary.js";
 import { measureWal, type WalTurn } from "./wal.js";
 
 const results = join(packageRoot(), "bench", "results");
@@ -27,7 +37,7 @@ function progress(text: string): void {
 
 function choose(options: BenchOptions, h2load: boolean): Scenario[] {
   const { only } = options;
-  const known = ["wal", ...scenarios.map(({ name }) => name)];
+  const known = ["wal", "content", ...scenarios.map(({ name }) => name)];
   for (const name of only) if (!known.includes(name)) throw new Error(`--only: ${name} is none of ${known.join(", ")}`);
   return scenarios.filter(
     ({ name, generator }) => (only.length === 0 || only.includes(name)) && (generator !== "h2load" || h2load),
@@ -64,14 +74,20 @@ async function main(): Promise<void> {
   const folder = mkdtempSync(join(options.folder, "etcd-ts-bench-"));
   const tools = { load, h2load: h2load !== null, folder };
   const turns: Record<Side, ServerTurn[]> = { ours: [], etcd: [] };
+  const content: Record<Side, ContentTurn[]> = { ours: [], etcd: [] };
   const wal: WalTurn[] = [];
+  const isChosen = (name: string): boolean => options.only.length === 0 || options.only.includes(name);
   try {
     for (let turn = 0; turn < options.turns; turn++) {
-      if (options.only.length === 0 || options.only.includes("wal")) {
+      if (isChosen("wal")) {
         progress("the log alone");
         wal.push(await measureWal(walBench, options));
       }
       const order: Side[] = turn % 2 === 0 ? ["ours", "etcd"] : ["etcd", "ours"];
+      for (const side of isChosen("content") ? order : []) {
+        progress(`${side}: start and memory`);
+        content[side].push(await measureContent(contestants[side], options, tools));
+      }
       for (const side of chosen.length > 0 ? order : []) {
         turns[side].push(await measureServer(contestants[side], chosen, options, tools, progress));
       }
@@ -79,21 +95,27 @@ async function main(): Promise<void> {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-  report(options, machine, chosen, turns, wal);
+  report({ options, machine, chosen, turns, content, wal });
 }
 
-function report(
-  options: BenchOptions,
-  machine: Machine,
-  chosen: readonly Scenario[],
-  turns: Turns,
-  wal: readonly WalTurn[],
-): void {
+/** All that was measured. */
+interface Run {
+  readonly options: BenchOptions;
+  readonly machine: Machine;
+  readonly chosen: readonly Scenario[];
+  readonly turns: Turns;
+  readonly content: Readonly<Record<Side, readonly ContentTurn[]>>;
+  readonly wal: readonly WalTurn[];
+}
+
+function report({ options, machine, chosen, turns, content, wal }: Run): void {
   const summaries = summarize(chosen, turns);
   const servers = { ours: summarizeServer(turns.ours), etcd: summarizeServer(turns.etcd) };
+  const contents = { ours: summarizeContent(content.ours), etcd: summarizeContent(content.etcd) };
   const walSummary = summarizeWal(wal);
   const goals = verdicts(summaries, turns, wal);
   if (chosen.length > 0) console.log(`${scenarioTable(summaries)}\n\n${serverTable(servers)}\n`);
+  if (content.ours.length > 0) console.log(`${contentTable(contents)}\n`);
   if (wal.length > 0) console.log(`${walTable(walSummary)}\n`);
   console.log(`${verdictTable(goals)}\n`);
   const disturbed = disturbance(summaries, machine.cores);
@@ -107,6 +129,7 @@ function report(
     disturbed: disturbed !== null,
     scenarios: summaries.map(({ scenario, ours, etcd }) => ({ name: scenario.name, ours, etcd })),
     servers,
+    contents,
     wal: walSummary,
     goals,
   };

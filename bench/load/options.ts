@@ -10,6 +10,8 @@ export interface BenchOptions {
   /** Different keys that puts choose from. */
   readonly keys: number;
   readonly valueBytes: number;
+  /** Puts before start and memory are compared. */
+  readonly contentPuts: number;
   readonly seed: number;
   /** Where data folders are made: the disk that is measured. */
   readonly folder: string;
@@ -23,13 +25,14 @@ export const usage = `npm run bench -- [options]
   --seconds S       measured time of a scenario (default 4)
   --warmup S        warm-up before it (default 1)
   --keys N          different keys of puts (default 500000)
+  --content N       puts before start and memory are compared (default 100000)
   --value N         bytes of a value (default 256)
   --seed N          of the order of keys (default 1)
   --folder PATH     where data folders are made: the disk to measure (default: the temporary folder)
-  --only A,B        scenarios by name, see the table; "wal" is the log alone`;
+  --only A,B        scenarios by name, see the table; "wal" is the log alone, "content" start and memory`;
 
-const defaults = { turns: 3, seconds: 4, warmup: 1 };
-const quick = { turns: 1, seconds: 1.5, warmup: 0.5 };
+const defaults = { turns: 3, seconds: 4, warmup: 1, content: 100_000 };
+const quick = { turns: 1, seconds: 1.5, warmup: 0.5, content: 20_000 };
 
 /** Reads the arguments; undefined: help was asked for. Throws on a wrong one. */
 export function readOptions(args: readonly string[]): BenchOptions | undefined {
@@ -43,6 +46,7 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
       seconds: text,
       warmup: text,
       keys: text,
+      content: text,
       value: text,
       seed: text,
       folder: text,
@@ -56,6 +60,7 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     turns: numberOf("turns", values.turns, base.turns),
     warmupMs: Math.round(numberOf("warmup", values.warmup, base.warmup) * 1000),
     measureMs: Math.round(seconds * 1000),
+    contentPuts: numberOf("content", values.content, base.content),
     keys: numberOf("keys", values.keys, 500_000),
     valueBytes: numberOf("value", values.value, 256),
     seed: numberOf("seed", values.seed, 1),

@@ -1,4 +1,5 @@
 /** The summary as text. */
+import type { ContentTurn } from "./content.js";
 import type { Figures, ScenarioSummary, ServerSummary, Side, Verdict, WalSummary } from "./summary.js";
 
 /** A table with aligned columns; the first one is text. */
@@ -32,22 +33,30 @@ export function scenarioTable(summaries: readonly ScenarioSummary[]): string {
   return table([head, ...summaries.map(row)]);
 }
 
-export function serverTable(servers: Readonly<Record<Side, ServerSummary>>): string {
-  const { ours, etcd } = servers;
-  const row = (title: string, pick: (server: ServerSummary) => number, digits: number): string[] => [
-    title,
-    number(pick(ours), digits),
-    number(pick(etcd), digits),
-  ];
+export function serverTable({ ours, etcd }: Readonly<Record<Side, ServerSummary>>): string {
+  const share = ({ fastFsyncShare }: ServerSummary): string => number(fastFsyncShare * 100, 2);
   return table([
     ["", "ours", "etcd"],
-    row("start on an empty folder, ms", (server) => server.startMs, 0),
-    row("restart on all data of the run, ms", (server) => server.restartMs, 0),
-    row("  revision then", (server) => server.restartRevision, 0),
-    row("resident after the first scenario, MiB", (server) => server.residentMiB, 0),
-    row("  not backed by files, MiB", (server) => server.anonymousMiB, 0),
-    row("  revision then", (server) => server.residentAtRevision, 0),
-    row("WAL fsyncs within 1 ms at 10,000 puts/s, %", (server) => server.fastFsyncShare * 100, 2),
+    ["WAL fsyncs within 1 ms at 10,000 puts/s, %", share(ours), share(etcd)],
+  ]);
+}
+
+export function contentTable({ ours, etcd }: Readonly<Record<Side, ContentTurn>>): string {
+  const row = (title: string, pick: (server: ContentTurn) => number): string[] => [
+    title,
+    ...both(pick(ours), pick(etcd), 0),
+  ];
+  return table([
+    ["start and memory at equal content", "ours", "etcd", ""],
+    row("start on an empty folder, ms", (server) => server.startMs),
+    row("  resident then, MiB", (server) => server.fresh.total),
+    row("  not backed by files, MiB", (server) => server.fresh.anonymous),
+    row("revision after the puts", (server) => server.revision),
+    row("  resident then, MiB", (server) => server.loaded.total),
+    row("  not backed by files, MiB", (server) => server.loaded.anonymous),
+    row("restart on that, ms", (server) => server.restartMs),
+    row("  resident then, MiB", (server) => server.restarted.total),
+    row("  not backed by files, MiB", (server) => server.restarted.anonymous),
   ]);
 }
 

@@ -1,7 +1,6 @@
 /** What is measured of each server, in this order, on one process from an empty folder. */
 import { fastShare, readFsyncs } from "./fsync.js";
 import { runAutocannon, runH2load, runLoad, type LoadResult, type LoadSettings } from "./generators.js";
-import { residentMiB } from "./machine.js";
 import type { BenchOptions } from "./options.js";
 import { rangeKey, type Contestant, Server } from "./server.js";
 
@@ -42,14 +41,6 @@ export const scenarios: readonly Scenario[] = [
 
 /** All of one server in one turn. */
 export interface ServerTurn {
-  readonly startMs: number;
-  /** Start on the data of all scenarios. */
-  readonly restartMs: number;
-  /** After the first scenario with puts. */
-  readonly residentMiB: number;
-  readonly anonymousMiB: number;
-  readonly residentAtRevision: number;
-  readonly revision: number;
   /** Of the WAL's fsyncs while 10,000 puts a second came: the share that took at most 1 ms. */
   readonly fastFsyncShare: number;
   readonly results: ReadonlyMap<string, LoadResult>;
@@ -77,33 +68,19 @@ export async function measureServer(
     // Code that is compiled as it runs is compiled by then, whatever is chosen.
     await measure(server, scenarios[0]!, { ...options, measureMs: options.warmupMs }, tools);
     const results = new Map<string, LoadResult>();
-    let memory = { total: Number.NaN, anonymous: Number.NaN };
-    let memoryRevision = 0;
     let fastFsyncShare = Number.NaN;
     for (const each of chosen) {
       progress(`${contestant.name}: ${each.title}`);
       const fsyncs = await readFsyncs(server.address);
       results.set(each.name, await measureChecked(server, each, options, tools));
       if (each.rate > 0) fastFsyncShare = fastShare(fsyncs, await readFsyncs(server.address));
-      if (each.call !== "put" || memoryRevision > 0) continue;
-      memory = residentMiB(server.pid);
-      memoryRevision = await server.revision();
     }
     const revision = await server.revision();
     progress(`${contestant.name}: restart`);
-    const restartMs = await server.restart();
+    await server.restart();
     if ((await server.revision()) !== revision) throw new Error(`${contestant.name}: a restart changed the revision`);
     await server.stop();
-    return {
-      startMs: server.startMs,
-      restartMs,
-      residentMiB: memory.total,
-      anonymousMiB: memory.anonymous,
-      residentAtRevision: memoryRevision,
-      revision,
-      fastFsyncShare,
-      results,
-    };
+    return { fastFsyncShare, results };
   } catch (error) {
     await server.discard();
     throw error;

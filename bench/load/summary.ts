@@ -1,6 +1,8 @@
 /** Medians of all turns, and what they say about the goals. */
 import type { Histogram } from "hdr-histogram-js";
+import type { ContentTurn } from "./content.js";
 import type { LoadResult } from "./generators.js";
+import type { ResidentMiB } from "./machine.js";
 import type { Scenario, ServerTurn } from "./scenarios.js";
 import { latencyOf, median, medianLatency, newHistogram, type Latency } from "./statistics.js";
 import { medianWal, walRatios, type DiskLatency, type WalTurn } from "./wal.js";
@@ -114,25 +116,27 @@ const walLimits = [
 
 /** Medians of what is measured once a turn. */
 export interface ServerSummary {
-  readonly startMs: number;
-  readonly restartMs: number;
-  readonly restartRevision: number;
-  readonly residentMiB: number;
-  readonly anonymousMiB: number;
-  readonly residentAtRevision: number;
   readonly fastFsyncShare: number;
 }
 
 export function summarizeServer(turns: readonly ServerTurn[]): ServerSummary {
-  const of = (pick: (turn: ServerTurn) => number): number => median(turns.map(pick));
+  return { fastFsyncShare: median(turns.map(({ fastFsyncShare }) => fastFsyncShare)) };
+}
+
+/** Medians of start and memory. */
+export function summarizeContent(turns: readonly ContentTurn[]): ContentTurn {
+  const of = (pick: (turn: ContentTurn) => number): number => median(turns.map(pick));
+  const memoryOf = (pick: (turn: ContentTurn) => ResidentMiB): ResidentMiB => ({
+    total: of((turn) => pick(turn).total),
+    anonymous: of((turn) => pick(turn).anonymous),
+  });
   return {
     startMs: of((turn) => turn.startMs),
+    fresh: memoryOf((turn) => turn.fresh),
+    revision: of((turn) => turn.revision),
+    loaded: memoryOf((turn) => turn.loaded),
     restartMs: of((turn) => turn.restartMs),
-    restartRevision: of((turn) => turn.revision),
-    residentMiB: of((turn) => turn.residentMiB),
-    anonymousMiB: of((turn) => turn.anonymousMiB),
-    residentAtRevision: of((turn) => turn.residentAtRevision),
-    fastFsyncShare: of((turn) => turn.fastFsyncShare),
+    restarted: memoryOf((turn) => turn.restarted),
   };
 }
 
