@@ -151,6 +151,7 @@ class ClientApi implements Api {
     return {
       socketPath: this.#sharesPort ? this.#socketPath : undefined,
       listeners: config.listenClientHttpUrls.map(({ hostname, port }) => ({ host: hostname, port })),
+      reusePort: config.socketReusePort,
       mailboxHandle: this.#gateway.handle,
       served: this.methodPaths,
       enableGateway: config.enableGrpcGateway,

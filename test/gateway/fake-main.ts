@@ -65,6 +65,7 @@ export class FakeMain {
       data: {
         socketPath,
         listeners: [{ host: "127.0.0.1", port: 0 }],
+        reusePort: false,
         mailboxHandle: mailbox.handle,
         served: servedPaths,
         enableGateway: true,

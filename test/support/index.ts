@@ -6,6 +6,7 @@ export { etcdBinaries, etcdVersion, goProgram, type CacheResult, type EtcdBinari
 export { frame, GrpcClient, unframe, type GrpcReply, type RawCall } from "./grpc.js";
 export { GrpcStream } from "./grpc-stream.js";
 export { HttpClient, type HttpReply, type HttpRequest } from "./http.js";
+export { LineStream, type LineRequest } from "./line-stream.js";
 export { freePorts, Member, ourCommand, temporaryFolder, type Exit, type MemberOptions } from "./member.js";
 export { packageRoot } from "./package-root.js";
 export { chooseSeed, Prng } from "./prng.js";

@@ -109,6 +109,61 @@ test("bounds: too many calls, a full queue, a stopped server", async () => {
   assert.throws(() => client.start(call("e")), { message: "etcdserver: server stopped" });
 });
 
+test("a stream's messages come in order, and its end once", async () => {
+  const main = new FakeMain();
+  const client = new CallClient(main.submit, { callsMax: 10 });
+  const heard: string[] = [];
+  const stream = client.open(call(""), {
+    message: (bytes, asks) => heard.push(`${Buffer.from(bytes).toString()}${asks ? " asks" : ""}`),
+    end: (error) => heard.push(error === undefined ? "end" : `end ${error.code} ${error.message}`),
+  });
+  stream.send(Buffer.from("one"));
+  stream.halfClose();
+  await main.next();
+  stream.writable();
+  await main.next();
+  const kinds = main.batches.flat().map(({ id, kind, method, message }) => [id, kind, method, message]);
+  assert.deepEqual(kinds, [
+    [stream.id, CallKind.Call, 3, ""],
+    [stream.id, CallKind.Message, 3, "one"],
+    [stream.id, CallKind.HalfClose, 3, ""],
+    [stream.id, CallKind.Writable, 3, ""],
+  ]);
+  const replies = new ReplyBatchWriter();
+  replies.message(stream.id, ReplyKind.Message, Buffer.from("a"));
+  replies.finish(replies.begin(stream.id, ReplyKind.Message, 0), true);
+  replies.status(stream.id, 11, "over");
+  replies.message(stream.id, ReplyKind.Message, Buffer.from("late"));
+  client.receive(replies.bytes, 0, replies.length);
+  stream.cancel(new ErrContextCanceled());
+  assert.deepEqual(heard, ["a", " asks", "end 11 over"]);
+});
+
+test("when main's queue is full a stream fails, and main hears of its end once there is room", async () => {
+  const main = new FakeMain();
+  const client = new CallClient(main.submit, { callsMax: 10 });
+  const ends: string[] = [];
+  const listener = { message: () => {}, end: (error?: EtcdError) => void ends.push(error?.message ?? "") };
+  const [one, two] = [client.open(call(""), listener), client.open(call(""), listener)];
+  await main.next();
+  main.accepts = false;
+  one.send(Buffer.from("refused"));
+  two.cancel(new ErrContextCanceled());
+  assert.deepEqual(ends, ["context canceled"]);
+  while (ends.length < 2) await new Promise(setImmediate);
+  main.accepts = true;
+  await main.next();
+  assert.equal(ends[1], "etcdserver: too many requests");
+  assert.deepEqual(
+    main.batches.at(-1)!.map(({ id, kind }) => [id, kind]),
+    [
+      [one.id, CallKind.Cancel],
+      [two.id, CallKind.Cancel],
+    ],
+  );
+  assert.equal(client.waiting, 0);
+});
+
 test("large messages go at once", async () => {
   const main = new FakeMain();
   const client = new CallClient(main.submit, { callsMax: 10 });

@@ -2,11 +2,12 @@
  * Makes calls of the API from this thread: requests go to main as call-batch records, replies come back as reply-batch
  * records. Calls of one turn of the event loop go in one batch.
  * Invariants: call IDs have bit 31 set and are unique among the calls that wait; at most `callsMax` wait; each waiting
- * call is settled exactly once.
+ * call is settled exactly once. What main must know of a stream that it has (its end above all) is not lost when
+ * main's queue is full, but sent once there is room: at most three records a stream wait for that.
  */
 import { assert } from "../../base/index.js";
-import { ErrStopped, ErrTooManyRequests, EtcdError, type GrpcCode } from "../../errors/index.js";
-import { CallKind, callHeaderBytes, gatewayCallBit, ReplyKind } from "../../native/index.js";
+import { ErrStopped, ErrTooManyRequests, EtcdError, GrpcCode } from "../../errors/index.js";
+import { CallKind, callHeaderBytes, gatewayCallBit, MetadataTag, ReplyKind } from "../../native/index.js";
 
 /** Takes a batch of call records to main; false when main's queue is full. */
 export type Submit = (bytes: Uint8Array, length: number) => boolean | void;
@@ -27,9 +28,40 @@ export interface PendingCall {
   readonly reply: Promise<Uint8Array>;
 }
 
+/** Who hears what a stream answers. */
+export interface StreamListener {
+  /** A message, in a buffer that is gone afterwards. With `asks`, `writable` is wanted once little waits to be sent. */
+  message(bytes: Uint8Array, asks: boolean): void;
+  /** Nothing more comes; undefined: the call ended well. */
+  end(error: EtcdError | undefined): void;
+}
+
+/** A stream that has not ended. */
+export interface StreamCall {
+  readonly id: number;
+  /** Sends a further message. */
+  send(message: Uint8Array): void;
+  /** No further message comes from here. */
+  halfClose(): void;
+  /** Little waits to be sent of what was answered so far. */
+  writable(): void;
+  /** Gives the call up: the listener hears of its end, nothing else. */
+  cancel(error: EtcdError): void;
+}
+
 interface Waiting {
-  resolve(message: Uint8Array): void;
-  reject(error: EtcdError): void;
+  readonly method: number;
+  readonly isStream: boolean;
+  message(bytes: Uint8Array, asks: boolean): void;
+  end(error: EtcdError | undefined): void;
+}
+
+/** Counts what the calls of this thread did, as the edge counts those of its own. */
+export interface CallCounter {
+  started(method: number, isStream: boolean, version: string | undefined): void;
+  received(method: number, bytes: number): void;
+  sent(method: number, bytes: number): void;
+  ended(method: number, code: GrpcCode): void;
 }
 
 /** No ID reaches this: all ones stand for "no call" elsewhere. */
@@ -47,10 +79,12 @@ export class CallClient {
   #length = 0;
   #flushing = false;
   #closed = false;
+  readonly #counter: CallCounter | undefined;
 
-  constructor(submit: Submit, options: { callsMax: number }) {
+  constructor(submit: Submit, options: { callsMax: number; counter?: CallCounter }) {
     this.#submit = submit;
     this.#callsMax = options.callsMax;
+    this.#counter = options.counter;
   }
 
   /** How many calls wait for their reply. */
@@ -60,21 +94,51 @@ export class CallClient {
 
   /** Starts a unary call. Throws ErrTooManyRequests when too many wait, and ErrStopped after `close`. */
   start(call: Call): PendingCall {
-    if (this.#closed) throw new ErrStopped();
-    if (this.#waiting.size >= this.#callsMax) throw new ErrTooManyRequests();
-    const id = this.#nextId();
-    const reply = new Promise<Uint8Array>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
-    this.#append(id, CallKind.Call, call);
+    let settle: { resolve(message: Uint8Array): void; reject(error: EtcdError): void } | undefined;
+    const reply = new Promise<Uint8Array>((resolve, reject) => (settle = { resolve, reject }));
+    let answer = nothing;
+    const id = this.#begin(call, {
+      method: call.method,
+      isStream: false,
+      message: (bytes) => (answer = bytes.slice()),
+      end: (error) => (error === undefined ? settle?.resolve(answer) : settle?.reject(error)),
+    });
     return { id, reply };
+  }
+
+  /**
+   * Starts a call that answers with a stream. `call.message` is the request of a server-streaming method; other
+   * methods get theirs by `send`. Throws as `start`.
+   */
+  open(call: Call, listener: StreamListener): StreamCall {
+    const { method } = call;
+    const id = this.#begin(call, {
+      method,
+      isStream: true,
+      message: (bytes, asks) => listener.message(bytes, asks),
+      end: (error) => listener.end(error),
+    });
+    const tell = (kind: CallKind, message = nothing): void => {
+      if (this.#waiting.has(id)) this.#append(id, kind, { method, flags: call.flags, metadata: [], message });
+    };
+    return {
+      id,
+      send: (message) => {
+        this.#counter?.received(method, message.length);
+        tell(CallKind.Message, message);
+      },
+      halfClose: () => tell(CallKind.HalfClose),
+      writable: () => tell(CallKind.Writable),
+      cancel: (error) => this.cancel(id, error),
+    };
   }
 
   /** Gives a call up: its reply, if one comes, is dropped, and its promise rejects with `error`. */
   cancel(id: number, error: EtcdError): void {
-    const waiting = this.#waiting.get(id);
+    const waiting = this.#take(id, error.code);
     if (!waiting) return;
-    this.#waiting.delete(id);
-    if (!this.#closed) this.#append(id, CallKind.Cancel, { method: 0, flags: 0, metadata: [], message: nothing });
-    waiting.reject(error);
+    if (!this.#closed) this.#append(id, CallKind.Cancel, cancelCall);
+    waiting.end(error);
   }
 
   /** Takes a run of reply records, [start, end) of `bytes`; what is kept of them is copied. */
@@ -86,25 +150,47 @@ export class CallClient {
   /** Ends all waiting calls: the server stops. */
   close(): void {
     this.#closed = true;
-    for (const { reject } of this.#waiting.values()) reject(new ErrStopped());
-    this.#waiting.clear();
+    for (const id of this.#waiting.keys()) this.cancel(id, new ErrStopped());
+  }
+
+  #begin(call: Call, waiting: Waiting): number {
+    if (this.#closed) throw new ErrStopped();
+    if (this.#waiting.size >= this.#callsMax) throw new ErrTooManyRequests();
+    const id = this.#nextId();
+    this.#waiting.set(id, waiting);
+    this.#counter?.started(call.method, waiting.isStream, versionOf(call));
+    if (!waiting.isStream || call.message.length > 0) this.#counter?.received(call.method, call.message.length);
+    this.#append(id, CallKind.Call, call);
+    return id;
+  }
+
+  /** Forgets a waiting call, which ends with `code`. */
+  #take(id: number, code: GrpcCode): Waiting | undefined {
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) return undefined;
+    this.#waiting.delete(id);
+    this.#counter?.ended(waiting.method, code);
+    return waiting;
   }
 
   #settle(bytes: Uint8Array, view: DataView, at: number): void {
     const id = view.getUint32(at + 4, true);
     const kind = view.getUint8(at + 8);
+    const code = view.getUint8(at + 9);
     const waiting = this.#waiting.get(id);
-    if (!waiting || kind === ReplyKind.Message) return;
-    this.#waiting.delete(id);
-    const messageLength = view.getUint32(at + 12, true);
-    const messageEnd = at + 16 + messageLength;
-    if (kind === ReplyKind.MessageAndEnd) {
-      waiting.resolve(bytes.slice(at + 16, messageEnd));
-      return;
+    if (!waiting) return;
+    const messageEnd = at + 16 + view.getUint32(at + 12, true);
+    if (kind !== ReplyKind.End) {
+      this.#counter?.sent(waiting.method, messageEnd - at - 16);
+      waiting.message(bytes.subarray(at + 16, messageEnd), kind === ReplyKind.Message && code === 1);
     }
+    if (kind === ReplyKind.Message) return;
+    const status = (kind === ReplyKind.MessageAndEnd ? GrpcCode.OK : code) as GrpcCode;
+    // Its listener may have given it up meanwhile.
+    if (this.#take(id, status) === undefined) return;
+    if (status === GrpcCode.OK) return waiting.end(undefined);
     const text = Buffer.from(bytes.subarray(messageEnd, messageEnd + view.getUint16(at + 10, true))).toString();
-    const code = view.getUint8(at + 9) as GrpcCode;
-    waiting.reject(new EtcdError(code, text));
+    waiting.end(new EtcdError(status, text));
   }
 
   #nextId(): number {
@@ -113,7 +199,7 @@ export class CallClient {
     return gatewayCallBit + this.#sequence;
   }
 
-  #append(id: number, kind: CallKind, { method, flags, metadata, message }: Call): void {
+  #append(id: number, kind: CallKind, { method, flags, metadata, message }: Call, delayMs = 0): void {
     let metadataLength = 0;
     for (const { value } of metadata) metadataLength += 4 + value.length;
     const length = (callHeaderBytes + metadataLength + message.length + 7) & ~7;
@@ -129,10 +215,11 @@ export class CallClient {
     }
     this.#batch.set(message, at);
     this.#batch.fill(0, at + message.length, start + length);
-    if (this.#length > batchBytesMax) this.#flush();
+    if (this.#length > batchBytesMax && delayMs === 0) this.#flush();
     else if (!this.#flushing) {
       this.#flushing = true;
-      setImmediate(() => this.#flush());
+      if (delayMs === 0) setImmediate(() => this.#flush());
+      else setTimeout(() => this.#flush(), delayMs);
     }
   }
 
@@ -160,15 +247,40 @@ export class CallClient {
     }
   }
 
-  /** Main's queue is full: the batch's calls fail as in an overloaded etcd. */
+  /**
+   * Main's queue is full: the batch's calls and messages fail as in an overloaded etcd. What main must hear of calls
+   * that it has is kept for later.
+   */
   #refuse(length: number): void {
-    for (let at = 0; at < length; at += this.#view.getUint32(at, true)) {
-      assert(this.#view.getUint32(at, true) > 0, "call batch: empty record");
-      const id = this.#view.getUint32(at + 4, true);
-      this.#waiting.get(id)?.reject(new ErrTooManyRequests());
-      this.#waiting.delete(id);
+    const refused = this.#batch.slice(0, length);
+    const view = new DataView(refused.buffer);
+    const gone = new Set<number>();
+    for (let at = 0; at < length; at += view.getUint32(at, true)) {
+      assert(view.getUint32(at, true) > 0, "call batch: empty record");
+      const id = view.getUint32(at + 4, true);
+      const kind = view.getUint8(at + 8);
+      if (kind === CallKind.Call) gone.add(id);
+      else if (kind !== CallKind.Message && !gone.has(id)) {
+        const words = { method: view.getUint16(at + 10, true), flags: view.getUint8(at + 9) };
+        this.#append(id, kind as CallKind, { ...words, metadata: [], message: nothing }, retryMs);
+        continue;
+      }
+      const error = new ErrTooManyRequests();
+      const waiting = this.#take(id, error.code);
+      if (waiting === undefined) continue;
+      if (kind === CallKind.Message && !gone.has(id)) this.#append(id, CallKind.Cancel, cancelCall, retryMs);
+      waiting.end(error);
     }
   }
 }
 
-const nothing = new Uint8Array(0);
+const nothing: Uint8Array = new Uint8Array(0);
+const cancelCall: Call = { method: 0, flags: 0, metadata: [], message: nothing };
+/** Main's queue is tried again after this. */
+const retryMs = 5;
+
+/** The client's API version, if it sent one. */
+function versionOf({ metadata }: Call): string | undefined {
+  const found = metadata.find(({ tag }) => tag === MetadataTag.ClientApiVersion);
+  return found && Buffer.from(found.value).toString();
+}

@@ -3,7 +3,7 @@
  * without one.
  */
 
-/** A request with its whole body. */
+/** A request with its whole body, or one whose body comes in pieces. */
 export interface HttpRequest {
   /** In upper case. */
   readonly method: string;
@@ -13,16 +13,34 @@ export interface HttpRequest {
   readonly query: string;
   /** The value of a header by its lower-case name; "" when absent. */
   header(name: string): string;
+  /** Empty when the body comes in pieces. */
   readonly body: Uint8Array;
+  /** Where the body's pieces go, for those who asked for them; each is gone when `take` has returned. */
+  onBody(take: (piece: Uint8Array, isLast: boolean) => void): void;
   /** `callback` runs when the client has gone away; no answer is wanted any more. */
   onGone(callback: () => void): void;
 }
+
+/** What a handler wants of a request's body: nothing, the whole of it at once, or its pieces as they come. */
+export type BodyUse = "none" | "whole" | "pieces";
+
+/** Where an endless body is written to. */
+export interface BodySink {
+  /** Writes a piece, which is kept for a slow client. False: that client has much to take; `onDrain` tells when not. */
+  write(piece: Uint8Array): boolean;
+  /** `callback` runs each time the client has taken what was kept for it. */
+  onDrain(callback: () => void): void;
+  end(): void;
+}
+
+/** Writes a body piece by piece; called once the status is on its way, unless the client has gone by then. */
+export type StreamBody = (sink: BodySink) => void;
 
 /** An answer. Content-Length and Date are the server's business. */
 export interface HttpResponse {
   readonly status: number;
   readonly headers: readonly (readonly [name: string, value: string])[];
-  readonly body: Uint8Array | string;
+  readonly body: Uint8Array | string | StreamBody;
 }
 
 /** Answers a request; undefined when the client has gone away and nobody waits. */

@@ -14,15 +14,19 @@ import {
 import { CallFlag, MetadataTag } from "../../native/index.js";
 import { methods, type MethodDescriptor } from "../../proto/index.js";
 import type { Call, CallClient } from "./call-client.js";
-import { type HttpRequest, type HttpResponse, jsonType } from "./exchange.js";
+import { type BodyUse, type HttpRequest, type HttpResponse, jsonType } from "./exchange.js";
 import { gatewayRoutes } from "./gateway-routes.js";
+import { errorResponse, metadataTypeHeader } from "./gateway-status.js";
+import { GatewayStream } from "./gateway-stream.js";
 import { decodeJson, ProtoJsonError } from "./json-decode.js";
 import { encodeJson } from "./json-encode.js";
 import { JsonSyntaxError } from "./json-scan.js";
+import { JsonStream } from "./json-stream.js";
 import { parseGrpcTimeout } from "./grpc-timeout.js";
 
-/** HTTP's status for each gRPC code, by its number. */
-const httpStatuses = [200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401] as const;
+/** JSON may take so many times the room of the message that it stands for. */
+export const jsonGrowthMax = 4;
+const timerMsMax = 2 ** 31 - 1;
 const metadataPrefix = "grpc-metadata-";
 
 interface Route {
@@ -45,8 +49,15 @@ export class Gateway {
     for (const [path, rpc] of Object.entries(gatewayRoutes)) {
       const index = options.served.indexOf(rpc);
       const method = methods.find((one) => one.path === rpc)!;
-      this.#routes.set(path, { method, index: index < 0 || method.serverStreams ? undefined : index });
+      this.#routes.set(path, { method, index: index < 0 ? undefined : index });
     }
+  }
+
+  /** What is wanted of the bodies of requests for this percent-decoded path. */
+  bodyOf(path: string): BodyUse {
+    const route = this.#routes.get(path);
+    if (route === undefined) return "none";
+    return route.index !== undefined && route.method.clientStreams ? "pieces" : "whole";
   }
 
   /** Answers a request below /v3/; `path` is percent-decoded. */
@@ -65,25 +76,34 @@ export class Gateway {
     }
   }
 
-  async #call(request: HttpRequest, { method, index }: Route): Promise<HttpResponse | undefined> {
+  #call(request: HttpRequest, { method, index }: Route): Promise<HttpResponse | undefined> {
     const timeoutMs = timeoutOf(request);
+    if (method.clientStreams && index !== undefined) return this.#requestStream(request, method, index, timeoutMs);
     const message = decodeJson(method.request, request.body);
-    if (message.length > this.#messageBytesMax) throw messageTooLargeError(message.length, this.#messageBytesMax);
+    this.#checkLength(message);
     if (index === undefined) throw unknownMethodError(method.path, this.#services);
     if (timeoutMs !== undefined && timeoutMs < 0) throw new ErrContextDeadlineExceeded();
-    const { id, reply } = this.#client.start(callOf(request, index, message));
+    const call = callOf(request, index, message);
+    if (!method.serverStreams) return this.#unary(request, method, call, timeoutMs);
+    return this.#answered(new GatewayStream(this.#client, method, call, request), timeoutMs);
+  }
+
+  async #unary(
+    request: HttpRequest,
+    method: MethodDescriptor,
+    call: Call,
+    timeoutMs: number | undefined,
+  ): Promise<HttpResponse | undefined> {
+    const { id, reply } = this.#client.start(call);
     let isGone = false;
     request.onGone(() => {
       isGone = true;
       this.#client.cancel(id, new ErrContextCanceled());
     });
-    const timer =
-      timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => this.#client.cancel(id, new ErrContextDeadlineExceeded()), Math.min(timeoutMs, 2 ** 31 - 1));
+    const timer = this.#deadline(id, timeoutMs);
     try {
       const body = encodeJson(method.response, await reply);
-      return { status: 200, headers: [jsonType, ["Grpc-Metadata-Content-Type", "application/grpc"]], body };
+      return { status: 200, headers: [jsonType, metadataTypeHeader], body };
     } catch (error) {
       if (isGone) return undefined;
       throw error;
@@ -91,14 +111,62 @@ export class Gateway {
       clearTimeout(timer);
     }
   }
-}
 
-/** A status as the gateway writes it. */
-export function errorResponse({ code, message }: EtcdError): HttpResponse {
-  const text = message === "" ? "" : `, "message":${JSON.stringify(message)}`;
-  const headers: [string, string][] = [[...jsonType]];
-  if (code === GrpcCode.Unauthenticated) headers.push(["WWW-Authenticate", message]);
-  return { status: httpStatuses[code], headers, body: `{"code":${code}${text}}` };
+  /**
+   * A call with a stream of requests: each JSON object of the body is one, sent as it comes. A body that is malformed
+   * from some point on ends there, without an error, as in etcd.
+   */
+  #requestStream(
+    request: HttpRequest,
+    method: MethodDescriptor,
+    index: number,
+    timeoutMs: number | undefined,
+  ): Promise<HttpResponse | undefined> {
+    if (timeoutMs !== undefined && timeoutMs < 0) throw new ErrContextDeadlineExceeded();
+    const stream = new GatewayStream(this.#client, method, callOf(request, index, new Uint8Array(0)), request);
+    const objects = new JsonStream(jsonGrowthMax * this.#messageBytesMax, (json) => {
+      const message = decodeJson(method.request, json);
+      this.#checkLength(message);
+      stream.call.send(message);
+    });
+    let isOver = false;
+    request.onBody((piece, isLast) => {
+      if (isOver) return;
+      const error = this.#feed(objects, piece, isLast);
+      isOver = isLast || objects.state !== "open";
+      if (error !== undefined) stream.call.cancel(error);
+      else if (isOver) stream.call.halfClose();
+    });
+    return this.#answered(stream, timeoutMs);
+  }
+
+  /** Takes a piece of a body; the error that ends the call, if there is one. */
+  #feed(objects: JsonStream, piece: Uint8Array, isLast: boolean): EtcdError | undefined {
+    try {
+      objects.push(piece);
+      if (isLast) objects.end();
+    } catch (error) {
+      if (error instanceof EtcdError) return error;
+    }
+    const max = this.#messageBytesMax;
+    return objects.state === "tooLarge" ? messageTooLargeError(jsonGrowthMax * max, max) : undefined;
+  }
+
+  /** The stream's answer, with the client's deadline on the whole of it. */
+  #answered(stream: GatewayStream, timeoutMs: number | undefined): Promise<HttpResponse | undefined> {
+    stream.timer = this.#deadline(stream.call.id, timeoutMs);
+    return stream.answer;
+  }
+
+  #deadline(callId: number, timeoutMs: number | undefined): NodeJS.Timeout | undefined {
+    if (timeoutMs === undefined) return undefined;
+    const giveUp = (): void => this.#client.cancel(callId, new ErrContextDeadlineExceeded());
+    return setTimeout(giveUp, Math.min(timeoutMs, timerMsMax));
+  }
+
+  #checkLength(message: Uint8Array): void {
+    if (message.length > this.#messageBytesMax) throw messageTooLargeError(message.length, this.#messageBytesMax);
+  }
 }
 
 /** Milliseconds until the client gives up; undefined, also for a zero: never. */

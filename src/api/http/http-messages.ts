@@ -10,6 +10,8 @@ export interface HttpWorkerData {
   readonly socketPath: string | undefined;
   /** Ports of --listen-client-http-urls and --listen-metrics-urls. */
   readonly listeners: readonly { readonly host: string; readonly port: number }[];
+  /** The ports may be shared with other processes. */
+  readonly reusePort: boolean;
   readonly mailboxHandle: number;
   /** Paths of the RPCs that main serves, by their method index. */
   readonly served: readonly string[];

@@ -1,35 +1,62 @@
 /**
- * HTTP/1.1 by uWebSockets.js: takes requests with their whole body and gives them to a handler.
+ * HTTP/1.1 by uWebSockets.js: takes requests with their whole body, or in pieces where the handler wants that, and
+ * gives them to a handler; WebSockets go to `web-socket.ts`.
  * Invariants: a body longer than `bodyBytesMax` is not kept; a response object is touched only while its client is
  * there; an aborted request is answered by nobody.
  * Thread: the HTTP worker's.
  */
 import type { Logger } from "../../base/index.js";
 import { messageTooLargeError } from "../../errors/index.js";
-import { type Handler, type HttpRequest, type HttpResponse, plainError, statusTexts } from "./exchange.js";
-import { errorResponse } from "./gateway.js";
+import {
+  type BodySink,
+  type BodyUse,
+  type Handler,
+  type HttpRequest,
+  type HttpResponse,
+  plainError,
+  statusTexts,
+  type StreamBody,
+} from "./exchange.js";
+import { errorResponse } from "./gateway-status.js";
 import type { Uws, UwsApp, UwsListenSocket, UwsRequest, UwsResponse } from "./uws.js";
+import { type SocketData, webSocketBehavior } from "./web-socket.js";
+
+/** What the server's requests are given to. */
+export interface HttpHandlers {
+  readonly handle: Handler;
+  bodyOf(request: Pick<HttpRequest, "method" | "path">): BodyUse;
+  /** Whether a WebSocket may be opened with this request. */
+  takesWebSocket(request: HttpRequest): boolean;
+}
 
 export interface HttpServerOptions {
   readonly uws: Uws;
-  readonly handler: Handler;
+  readonly handlers: HttpHandlers;
   readonly logger: Logger;
   /** Longest body; JSON needs more room than the message that it stands for. */
   readonly bodyBytesMax: number;
   /** Longest message, for the answer to a longer body. */
   readonly messageBytesMax: number;
+  /** Each listener takes connections beside those of another process on its port (SO_REUSEPORT). */
+  readonly reusePort: boolean;
 }
 
 /** Headers that handlers look at; a request's headers are gone once its callback has returned. */
 const headerNames = [
   "host",
   "origin",
+  "cookie",
+  "connection",
+  "upgrade",
   "authorization",
   "accept-encoding",
   "grpc-timeout",
   "grpc-metadata-token",
   "grpc-metadata-hasleader",
   "grpc-metadata-client-api-version",
+  "sec-websocket-key",
+  "sec-websocket-protocol",
+  "sec-websocket-version",
 ] as const;
 
 const noBody = new Uint8Array(0);
@@ -42,13 +69,25 @@ export class HttpServer {
   constructor(options: HttpServerOptions) {
     this.#options = options;
     this.#app = options.uws.App();
-    this.#app.any("/*", (response, request) => this.#accept(response, request));
+    const { handlers, bodyBytesMax } = options;
+    const behavior = webSocketBehavior({ handle: (request) => this.#handle(request), bodyBytesMax });
+    this.#app.ws("/*", {
+      ...behavior,
+      upgrade: (response, request, context) => {
+        const exchange = new UwsExchange(response, request);
+        if (!handlers.takesWebSocket(exchange)) return this.#accept(response, exchange);
+        const protocol = exchange.header("sec-websocket-protocol").startsWith("Bearer") ? "Bearer" : "";
+        const data: SocketData = { head: exchange, bodyUse: handlers.bodyOf({ method: "POST", path: exchange.path }) };
+        response.upgrade(data, exchange.header("sec-websocket-key"), protocol, "", context);
+      },
+    });
+    this.#app.any("/*", (response, request) => this.#accept(response, new UwsExchange(response, request)));
   }
 
   /** Listens on a TCP port (0: any) and resolves to it. */
   async listen(host: string, port: number): Promise<number> {
-    const { uws } = this.#options;
-    const exclusive = uws.LIBUS_LISTEN_EXCLUSIVE_PORT ?? 1;
+    const { uws, reusePort } = this.#options;
+    const exclusive = reusePort ? 0 : (uws.LIBUS_LISTEN_EXCLUSIVE_PORT ?? 1);
     const socket = await this.#listening(`${host}:${port}`, (done) => this.#app.listen(host, port, exclusive, done));
     return (uws.us_socket_local_port ?? uws.getSocketPort)?.(socket) ?? port;
   }
@@ -76,8 +115,12 @@ export class HttpServer {
     });
   }
 
-  #accept(response: UwsResponse, request: UwsRequest): void {
-    const exchange = new UwsExchange(response, request);
+  #accept(response: UwsResponse, exchange: UwsExchange): void {
+    if (this.#options.handlers.bodyOf(exchange) === "pieces") {
+      response.onData((piece, isLast) => exchange.feed(new Uint8Array(piece), isLast));
+      void this.#answer(exchange);
+      return;
+    }
     const chunks: Uint8Array[] = [];
     const { bodyBytesMax, messageBytesMax } = this.#options;
     let length = 0;
@@ -86,7 +129,7 @@ export class HttpServer {
       if (length > bodyBytesMax) {
         // Read to its end and dropped: a client that still sends would not see an answer, only a broken connection.
         chunks.length = 0;
-        if (isLast) exchange.answer(errorResponse(messageTooLargeError(length, messageBytesMax)), false);
+        if (isLast) exchange.answer(errorResponse(messageTooLargeError(length, messageBytesMax)));
         return;
       }
       if (!isLast) {
@@ -95,17 +138,22 @@ export class HttpServer {
       }
       if (chunks.length === 0) exchange.body = new Uint8Array(chunk.slice(0));
       else exchange.body = Buffer.concat([...chunks, new Uint8Array(chunk)]);
-      void this.#handle(exchange);
+      void this.#answer(exchange);
     });
   }
 
-  async #handle(exchange: UwsExchange): Promise<void> {
+  async #answer(exchange: UwsExchange): Promise<void> {
+    const response = await this.#handle(exchange);
+    if (response) exchange.answer(response, response.status === 500);
+  }
+
+  /** What the handler answers; a handler that fails is our own fault. */
+  async #handle(request: HttpRequest): Promise<HttpResponse | undefined> {
     try {
-      const response = await this.#options.handler(exchange);
-      if (response) exchange.answer(response, false);
+      return await this.#options.handlers.handle(request);
     } catch (error) {
-      this.#options.logger.error("HTTP handler failed", { path: exchange.path, error });
-      exchange.answer(plainError(500, "Internal Server Error"), true);
+      this.#options.logger.error("HTTP handler failed", { path: request.path, error });
+      return plainError(500, "Internal Server Error");
     }
   }
 }
@@ -120,7 +168,9 @@ class UwsExchange implements HttpRequest {
   isOver = false;
   readonly #headers: ReadonlyMap<string, string>;
   readonly #response: UwsResponse;
-  #onGone: (() => void) | undefined;
+  readonly #onGone: (() => void)[] = [];
+  #isGone = false;
+  #takePiece: ((piece: Uint8Array, isLast: boolean) => void) | undefined;
 
   constructor(response: UwsResponse, request: UwsRequest) {
     this.#response = response;
@@ -130,7 +180,8 @@ class UwsExchange implements HttpRequest {
     this.#headers = new Map(headerNames.map((name) => [name, request.getHeader(name)]));
     response.onAborted(() => {
       this.isOver = true;
-      this.#onGone?.();
+      this.#isGone = true;
+      for (const callback of this.#onGone.splice(0)) callback();
     });
   }
 
@@ -139,18 +190,55 @@ class UwsExchange implements HttpRequest {
   }
 
   onGone(callback: () => void): void {
-    this.#onGone = callback;
-    if (this.isOver) callback();
+    if (this.#isGone) callback();
+    else this.#onGone.push(callback);
   }
 
-  answer({ status, headers, body }: HttpResponse, closesConnection: boolean): void {
+  onBody(take: (piece: Uint8Array, isLast: boolean) => void): void {
+    this.#takePiece = take;
+  }
+
+  /** A piece of a body that comes in pieces; nobody takes those of a request that is refused. */
+  feed(piece: Uint8Array, isLast: boolean): void {
+    this.#takePiece?.(piece, isLast);
+  }
+
+  answer({ status, headers, body }: HttpResponse, closesConnection = false): void {
     if (this.isOver) return;
     this.isOver = true;
     this.#response.cork(() => {
       this.#response.writeStatus(`${status} ${statusTexts[status] ?? "Unknown"}`);
       for (const [name, value] of headers) this.#response.writeHeader(name, value);
-      if (this.method === "HEAD") this.#response.endWithoutBody(Buffer.byteLength(body), closesConnection);
+      if (typeof body === "function") this.#stream(body);
+      else if (this.method === "HEAD") this.#response.endWithoutBody(Buffer.byteLength(body), closesConnection);
       else this.#response.end(body, closesConnection);
     });
   }
+
+  #stream(body: StreamBody): void {
+    const response = this.#response;
+    let isOver = false;
+    let drained: () => void = () => {};
+    response.onWritable(() => {
+      drained();
+      return true;
+    });
+    this.onGone(() => (isOver = true));
+    const sink: BodySink = {
+      write: (piece) => isOver || corked(response, () => response.write(piece)),
+      onDrain: (callback) => (drained = callback),
+      end: () => {
+        if (!isOver) response.cork(() => response.end());
+        isOver = true;
+      },
+    };
+    body(sink);
+  }
+}
+
+/** What `write` returns, with all of it in one system call. */
+function corked(response: UwsResponse, write: () => boolean): boolean {
+  let hasRoom = true;
+  response.cork(() => (hasRoom = write()));
+  return hasRoom;
 }

@@ -5,7 +5,7 @@
 import type { Logger } from "../../base/index.js";
 import { assert } from "../../base/index.js";
 import { CallClient, type Submit } from "./call-client.js";
-import { Gateway } from "./gateway.js";
+import { Gateway, jsonGrowthMax } from "./gateway.js";
 import { HealthHandler } from "./health.js";
 import type { FromHttpWorker, HttpWorkerData, ToHttpWorker } from "./http-messages.js";
 import { HttpServer } from "./http-server.js";
@@ -16,8 +16,6 @@ import { loadUws } from "./uws.js";
 
 /** Calls that may wait for their replies; more are refused. */
 const callsMax = 10_000;
-/** JSON may take so many times the room of the message that it stands for. */
-const jsonGrowthMax = 4;
 /** /metrics gives up on the other threads after this. */
 const metricsTimeoutMs = 10_000;
 
@@ -46,10 +44,11 @@ export class HttpService {
     const router = this.#router(logger);
     this.#server = new HttpServer({
       uws: loadUws(),
-      handler: (request) => router.handle(request),
+      handlers: router,
       logger,
       bodyBytesMax: jsonGrowthMax * messageBytesMax,
       messageBytesMax,
+      reusePort: data.reusePort,
     });
   }
 

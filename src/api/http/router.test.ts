@@ -25,6 +25,7 @@ function request(
     query: "",
     body: Buffer.from(body),
     header: (name) => headers[name] ?? "",
+    onBody: () => {},
     onGone: (callback) => void gone.push(callback),
     go: () => gone.forEach((callback) => callback()),
   };

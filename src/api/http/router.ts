@@ -4,6 +4,7 @@
  */
 import type { Logger } from "../../base/index.js";
 import {
+  type BodyUse,
   type Handler,
   type HttpRequest,
   type HttpResponse,
@@ -11,12 +12,14 @@ import {
   methodNotAllowed,
   notFound,
   plainError,
+  statusTexts,
   textType,
 } from "./exchange.js";
 import type { Gateway } from "./gateway.js";
 import { quoteText } from "./go-text.js";
 import type { ServerState } from "./server-state.js";
 import { cleanPath, decodePath } from "./url-path.js";
+import { asksForWebSocket, webSocketRefusal } from "./web-socket.js";
 
 export interface RouterOptions {
   readonly gateway: Gateway | undefined;
@@ -52,17 +55,31 @@ export class Router {
     const decoded = decodePath(request.path);
     if (decoded === undefined) return { status: 400, headers: [textType], body: "400 Bad Request" };
     const isOld = decoded.startsWith(oldGatewayPrefix);
-    const path = isOld ? request.path.replace(oldGatewayPrefix, gatewayPrefix) : request.path;
+    const path = isOld ? newPath(request.path) : request.path;
     const host = hostName(request.header("host"));
     if (!this.#isHostAllowed(host)) return this.#misdirected(host);
     const cors = this.#corsHeaders(request.header("origin"));
     if (request.method === "OPTIONS") return { status: 200, headers: cors, body: "" };
-    const response = await this.#route(
-      request,
-      path,
-      isOld ? decoded.replace(oldGatewayPrefix, gatewayPrefix) : decoded,
-    );
+    const response = await this.#route(request, path, newPath(decoded));
     return response && { ...response, headers: [...cors, ...response.headers] };
+  }
+
+  /** What is wanted of such a request's body: requests of a stream are answered one by one. */
+  bodyOf({ method, path }: Pick<HttpRequest, "method" | "path">): BodyUse {
+    const { gateway } = this.#options;
+    const decoded = decodePath(path);
+    if (gateway === undefined || method !== "POST" || decoded === undefined) return "none";
+    return gateway.bodyOf(newPath(decoded));
+  }
+
+  /** Whether a WebSocket may be opened with this request, which has the key of one. */
+  takesWebSocket(request: HttpRequest): boolean {
+    const { gateway } = this.#options;
+    if (gateway === undefined || decodePath(request.path) === undefined) return false;
+    const path = newPath(request.path);
+    if (!path.startsWith(gatewayPrefix) || cleanPath(path) !== path) return false;
+    if (!this.#isHostAllowed(hostName(request.header("host")))) return false;
+    return asksForWebSocket(request) && webSocketRefusal(request) === undefined;
   }
 
   async #route(request: HttpRequest, path: string, decoded: string): Promise<HttpResponse | undefined> {
@@ -70,7 +87,10 @@ export class Router {
     const clean = cleanPath(path);
     if (gateway && clean === "/v3") return redirect(request, gatewayPrefix);
     if (clean !== path) return redirect(request, clean);
-    if (gateway && path.startsWith(gatewayPrefix)) return gateway.handle(request, decoded);
+    if (gateway && path.startsWith(gatewayPrefix)) {
+      if (asksForWebSocket(request)) return refusedWebSocket(request);
+      return gateway.handle(request, decoded);
+    }
     const handler = this.#handlers.get(decoded);
     return handler ? handler(request) : notFound();
   }
@@ -116,6 +136,17 @@ export class Router {
 function hostName(host: string): string {
   const match = /^(?:\[([^\]]*)\]|([^:]*)):[0-9]*$/.exec(host);
   return match ? (match[1] ?? match[2]!) : host;
+}
+
+/** The path by today's name of the gateway. */
+function newPath(path: string): string {
+  return path.startsWith(oldGatewayPrefix) ? path.replace(oldGatewayPrefix, gatewayPrefix) : path;
+}
+
+/** As gorilla/websocket refuses a handshake. */
+function refusedWebSocket(request: HttpRequest): HttpResponse {
+  const status = webSocketRefusal(request) ?? 400;
+  return plainError(status, statusTexts[status]!, ["Sec-Websocket-Version", "13"]);
 }
 
 /** To a clean path, as Go's mux does it. */

@@ -16,10 +16,41 @@ export interface UwsResponse {
   writeHeader(name: string, value: string): UwsResponse;
   end(body?: string | Uint8Array, closeConnection?: boolean): UwsResponse;
   endWithoutBody(reportedLength: number, closeConnection?: boolean): UwsResponse;
+  /** Sends a chunk; false when it has to wait for the client. */
+  write(chunk: string | Uint8Array): boolean;
+  /** `handler` returns whether it wrote what it wanted to. */
+  onWritable(handler: (offset: number) => boolean): UwsResponse;
   onAborted(handler: () => void): UwsResponse;
   /** The chunk is gone when the handler returns. */
   onData(handler: (chunk: ArrayBuffer, isLast: boolean) => void): UwsResponse;
   cork(write: () => void): UwsResponse;
+  upgrade<Data>(data: Data, key: string, protocol: string, extensions: string, context: UwsSocketContext): void;
+}
+
+/** Goes from an upgrade to the socket, and is looked at by nobody. */
+export type UwsSocketContext = object;
+
+export interface UwsWebSocket<Data> {
+  getUserData(): Data;
+  /** 0: kept until the client takes it; 1: sent; 2: dropped, for the limits. */
+  send(message: string | Uint8Array, isBinary?: boolean): number;
+  getBufferedAmount(): number;
+  /** Closes without a closing handshake; runs `close`. */
+  close(): void;
+}
+
+export interface UwsWebSocketBehavior<Data> {
+  readonly maxPayloadLength: number;
+  /** Seconds; 0: for ever. */
+  readonly idleTimeout: number;
+  /** Bytes kept for a slow client; 0: no limit. */
+  readonly maxBackpressure: number;
+  readonly sendPingsAutomatically: boolean;
+  upgrade?(response: UwsResponse, request: UwsRequest, context: UwsSocketContext): void;
+  open(socket: UwsWebSocket<Data>): void;
+  message(socket: UwsWebSocket<Data>, message: ArrayBuffer, isBinary: boolean): void;
+  drain(socket: UwsWebSocket<Data>): void;
+  close(socket: UwsWebSocket<Data>, code: number, message: ArrayBuffer): void;
 }
 
 /** A listening socket, or false when listening failed. */
@@ -27,6 +58,7 @@ export type UwsListenSocket = object | false;
 
 export interface UwsApp {
   any(pattern: string, handler: (response: UwsResponse, request: UwsRequest) => void): UwsApp;
+  ws<Data>(pattern: string, behavior: UwsWebSocketBehavior<Data>): UwsApp;
   listen(host: string, port: number, options: number, callback: (socket: UwsListenSocket) => void): UwsApp;
   listen_unix(callback: (socket: UwsListenSocket) => void, path: string): UwsApp;
   close(): UwsApp;
