@@ -60,6 +60,7 @@ const thread = await ApplyThread.start(
     quotaBackendBytes: 8 * 1024 ** 3,
     backendBatchLimit: 10_000,
     backendBatchIntervalMs: 100,
+    snapshotDir: "",
     maxLearners: 1,
     warningApplyDurationMs: 100,
     logLevel: "info",

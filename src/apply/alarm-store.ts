@@ -23,6 +23,11 @@ export class AlarmStore {
     this.#sort();
   }
 
+  /** Becomes what `other` is, as a snapshot has it. */
+  adopt(other: AlarmStore): void {
+    this.#alarms = other.#alarms;
+  }
+
   /** Of all types, in order of type and member. */
   get all(): readonly ActiveAlarm[] {
     return this.#alarms;

@@ -148,6 +148,14 @@ export class Applier {
     if (this.#busy) this.#long.cancel(callId);
   }
 
+  /** The backend holds another, later state: entries up to its consistent index are applied. */
+  restored(): void {
+    assert(this.#message === null, "apply: a snapshot while an entry is not done");
+    this.#appliedIndex = this.#backend.consistentIndex;
+    this.#appliedTerm = this.#backend.term;
+    this.#readAlarms();
+  }
+
   /** Goes on with the message in hand; true when it is done. */
   resume(): boolean {
     return this.#run();

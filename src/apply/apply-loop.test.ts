@@ -55,6 +55,7 @@ async function drive(toMainFull: { value: boolean } = { value: false }): Promise
   const failures: unknown[] = [];
   let turns: (() => void)[] = [];
   const loop = new ApplyLoop({
+    installer: { install: () => Promise.reject(new Error("no snapshot is expected")) },
     applier: rig.applier,
     reads: rig.reads,
     watches: rig.watches,

@@ -8,6 +8,7 @@ import type { Backend } from "../storage/backend/index.js";
 import type { MvccStore } from "../storage/mvcc/index.js";
 import type { Applier } from "./applier.js";
 import type { LeaseEvents } from "./lease-events.js";
+import type { InstallMark } from "./control.js";
 import {
   ApplyMessageKind,
   ApplyMessageReader,
@@ -17,6 +18,7 @@ import {
   type ReadsHeader,
 } from "./messages.js";
 import type { Reads } from "./reads.js";
+import type { SnapshotInstaller } from "./snapshot-installer.js";
 import type { Watches } from "./watch/index.js";
 
 /** Bytes received at a time: more when they have filled the buffer, up to the usual, and further for a longer message. */
@@ -49,6 +51,7 @@ export interface ApplyLoopOptions {
   readonly store: MvccStore;
   readonly backend: Backend;
   readonly leaseEvents: LeaseEvents;
+  readonly installer: Pick<SnapshotInstaller, "install">;
   readonly replies: ReplyBatchWriter;
   readonly fromMain: Inbox;
   readonly toMain: Outbox;
@@ -70,7 +73,9 @@ export class ApplyLoop {
   #inboxView = new DataView(this.#inbox.buffer);
   /** The applier has not done with a message: a long delete or transaction goes on in slices. */
   #suspended = false;
-  /** ENTRIES messages that came meanwhile, copied. */
+  /** A snapshot is being installed: no entry is applied meanwhile. */
+  #installing = false;
+  /** ENTRIES and INSTALL messages that came meanwhile, copied. */
   readonly #held: Uint8Array[] = [];
   #heldBytes = 0;
   #scheduled = false;
@@ -138,19 +143,20 @@ export class ApplyLoop {
     const isFarBehind = applier.appliedIndex - this.#progress.appliedIndex >= progressEntries;
     if (isFarBehind || this.#progressDue) this.#sendProgress();
     if (backend.isFull && !this.#full) this.#waitForRoom();
-    if (received > 0 || this.#suspended || this.#held.length > 0 || reads.hasWork || watches.hasWork) this.wake();
-    else if (!this.#full) this.#drained?.();
+    const mayApply = !this.#installing && (this.#suspended || this.#held.length > 0);
+    if (received > 0 || mayApply || reads.hasWork || watches.hasWork) this.wake();
+    else if (!this.#full || this.#installing) this.#drained?.();
   }
 
   /** Goes on with what a long write has suspended. */
   #resume(): void {
+    if (this.#installing) return;
     if (this.#suspended) this.#suspended = !this.#options.applier.resume();
     let done = 0;
-    while (!this.#suspended && done < this.#held.length) {
+    while (!this.#suspended && !this.#installing && done < this.#held.length) {
       const held = this.#held[done++]!;
       this.#heldBytes -= held.length;
-      this.#message.reset(held, 0);
-      this.#apply();
+      this.#take(this.#message.reset(held, 0));
     }
     this.#held.splice(0, done);
   }
@@ -188,17 +194,39 @@ export class ApplyLoop {
 
   #handle(inbox: Uint8Array, start: number, messageBytes: number): void {
     const message = this.#message;
-    if (message.reset(inbox, start) === ApplyMessageKind.Reads) {
+    const kind = message.reset(inbox, start);
+    if (kind === ApplyMessageKind.Reads) {
       message.readsHeader(this.#readsHeader);
       this.#options.reads.accept(this.#readsHeader, inbox, message.recordsStart, message.recordsEnd);
-    } else if (this.#suspended || this.#held.length > 0) {
+    } else if (this.#suspended || this.#installing || this.#held.length > 0) {
       this.#held.push(inbox.slice(start, start + messageBytes));
       this.#heldBytes += messageBytes;
     } else {
-      this.#apply();
+      this.#take(kind);
       // The applier goes on reading this buffer.
       if (this.#suspended && inbox === this.#inbox) this.#newInbox(Math.min(inbox.length, inboxBytesUsual));
     }
+  }
+
+  #take(kind: ApplyMessageKind): void {
+    if (kind === ApplyMessageKind.Install) this.#install(this.#message.installMark);
+    else this.#apply();
+  }
+
+  #install(mark: InstallMark): void {
+    const { installer, applier, reads, fatal } = this.#options;
+    this.#installing = true;
+    installer.install(mark).then(
+      () => {
+        this.#installing = false;
+        this.#progressDue = true;
+        reads.applied(applier.appliedIndex);
+        this.wake();
+      },
+      (error: unknown) => {
+        if (!this.#ended) fatal(error);
+      },
+    );
   }
 
   /** Applies the ENTRIES message that `#message` stands on. */

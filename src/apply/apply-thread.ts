@@ -8,7 +8,7 @@ import { MembershipStore } from "../membership/index.js";
 import type { Registry } from "../metrics/index.js";
 import { ReplyBatchWriter } from "../native/index.js";
 import { LmdbBackend, lmdbBackendDefaults, type Backend, type CommitReport } from "../storage/backend/index.js";
-import { MvccStore } from "../storage/mvcc/index.js";
+import { MvccStore, type MvccStoreOptions } from "../storage/mvcc/index.js";
 import { startRebuildThread } from "../storage/snap/index.js";
 import { AlarmStore } from "./alarm-store.js";
 import { Applier } from "./applier.js";
@@ -20,13 +20,16 @@ import { defragmentAtStart, Defragmenter } from "./defragmenter.js";
 import { LeaseEvents } from "./lease-events.js";
 import { ApplyMetrics } from "./metrics.js";
 import { defaultQuotaBytes } from "./quota.js";
+import { OneAtATime } from "./one-at-a-time.js";
 import { Reads } from "./reads.js";
 import { HeaderWriter } from "./response.js";
+import { installAtStart, SnapshotInstaller, type SnapshotInstallerOptions } from "./snapshot-installer.js";
 import { Watches } from "./watch/index.js";
 
 /** etcd's defaults, where nothing is said. */
 const progressIntervalMs = 600_000;
 const maxRequestBytes = 1_572_864;
+const leaseTtlMin = 2;
 /** gRPC's own share of a message. */
 const grpcOverheadBytes = 512 << 10;
 
@@ -88,13 +91,13 @@ export class ApplyThread {
     });
     const { clock, logger } = surroundings;
     const defragment = { backend, metrics, clock, logger, path: init.backendPath };
+    await installAtStart(init.mark, { backend, snapshotDir: init.snapshotDir, logger });
     await defragmentAtStart(init.bootstrapDefragBytes ?? 0, defragment);
-    const leases = new LeaseTable(backend, init.leaseTtlMin ?? 2);
+    const leases = new LeaseTable(backend, init.leaseTtlMin ?? leaseTtlMin);
     const store = await MvccStore.open({
       backend,
       keyLeases: leases,
-      yield: () => new Promise((resolve) => surroundings.schedule(resolve)),
-      crc32c: surroundings.crc32c,
+      ...mvccSurroundings(surroundings),
     });
     thread = new ApplyThread(init, surroundings, { backend, store, leases, metrics });
     return thread;
@@ -119,7 +122,9 @@ export class ApplyThread {
     const applier = new Applier({ ...shared, compactor, send: reply, warningApplyDurationMs, post });
     const { counts } = applier;
     const watches = newWatches(init, surroundings, shared, wake);
-    const defragmenter = new Defragmenter({ ...shared, compactor, path: init.backendPath, wake });
+    const rebuilds = new OneAtATime();
+    const defragmenter = new Defragmenter({ ...shared, compactor, rebuilds, path: init.backendPath, wake });
+    const installer = newInstaller(init, surroundings, { ...shared, applier, compactor, watches, rebuilds });
     const reads = new Reads({
       ...shared,
       watches,
@@ -144,6 +149,7 @@ export class ApplyThread {
       store,
       backend,
       leaseEvents,
+      installer,
       replies,
       fromMain,
       toMain,
@@ -261,6 +267,24 @@ function newCompactor(
     sleep: sleep ?? yieldNow,
     yield: yieldNow,
     logger: logger.named("mvcc"),
+  });
+}
+
+function mvccSurroundings({ schedule, crc32c }: ApplySurroundings): Pick<MvccStoreOptions, "yield" | "crc32c"> {
+  return { yield: () => new Promise((resolve) => schedule(resolve)), crc32c };
+}
+
+function newInstaller(
+  init: ApplyInit,
+  surroundings: ApplySurroundings,
+  parts: Omit<SnapshotInstallerOptions, "mvcc" | "leaseTtlMin" | "snapshotDir" | "post">,
+): SnapshotInstaller {
+  return new SnapshotInstaller({
+    ...parts,
+    mvcc: mvccSurroundings(surroundings),
+    leaseTtlMin: init.leaseTtlMin ?? leaseTtlMin,
+    snapshotDir: init.snapshotDir,
+    post: surroundings.post,
   });
 }
 

@@ -37,6 +37,7 @@ class Main {
       quotaBackendBytes: 0,
       backendBatchLimit: 10_000,
       backendBatchIntervalMs: 100,
+      snapshotDir: "",
       maxLearners: 1,
       warningApplyDurationMs: 100,
       logLevel: "info",

@@ -59,6 +59,8 @@ export class Compactor {
   #waiting: Waiting[] = [];
   #running = false;
   #stopped = false;
+  /** How often the store has become another: what was begun before is dropped. */
+  #epoch = 0;
   #holds = 0;
 
   constructor(options: CompactorOptions) {
@@ -102,6 +104,14 @@ export class Compactor {
     this.#start();
   }
 
+  /** The store has become another: what was scheduled there is what there is to do. */
+  restored(): void {
+    this.#epoch++;
+    this.#running = false;
+    this.#answer();
+    this.resume();
+  }
+
   /** Nothing more is done, and the backend not touched again. */
   stop(): void {
     this.#stopped = true;
@@ -128,44 +138,49 @@ export class Compactor {
 
   async #run(): Promise<void> {
     const { store } = this.#options;
-    await this.#turn();
-    while (!this.#stopped) {
+    const epoch = this.#epoch;
+    await this.#turn(epoch);
+    while (this.#mayRun(epoch)) {
       const compaction = store.beginCompaction();
       if (compaction === undefined) break;
-      await this.#compact(compaction);
+      await this.#compact(compaction, epoch);
     }
-    this.#running = false;
+    if (epoch === this.#epoch) this.#running = false;
+  }
+
+  #mayRun(epoch: number): boolean {
+    return !this.#stopped && epoch === this.#epoch;
   }
 
   /** Lets others run, until a slice may run; false: none may any more. */
-  async #turn(): Promise<boolean> {
+  async #turn(epoch: number): Promise<boolean> {
     do await this.#options.yield();
-    while (!this.#stopped && (this.#holds > 0 || this.#options.isBusy()));
-    return !this.#stopped;
+    while (this.#mayRun(epoch) && (this.#holds > 0 || this.#options.isBusy()));
+    return this.#mayRun(epoch);
   }
 
-  async #compact(compaction: Compaction): Promise<void> {
+  async #compact(compaction: Compaction, epoch: number): Promise<void> {
     const { backend, clock, metrics, store } = this.#options;
-    if (!(await this.#compactIndex(compaction))) return;
+    if (!(await this.#compactIndex(compaction, epoch))) return;
     const began = clock.now();
     // The scheduled revision is on the disk before anything is removed, and so is all that will be.
     await backend.flush();
-    if (!(await this.#removeRecords(compaction))) return;
+    if (!(await this.#removeRecords(compaction, epoch))) return;
     const hash = store.endCompaction(compaction);
     await backend.flush();
-    if (this.#stopped) return;
+    if (!this.#mayRun(epoch)) return;
     const milliseconds = clock.now() - began;
     metrics.compacted(milliseconds, compaction.removed, Math.floor(((clock.timeOrigin ?? 0) + clock.now()) / 1000));
     this.#log(compaction, hash, milliseconds);
     this.#answer();
   }
 
-  async #compactIndex(compaction: Compaction): Promise<boolean> {
+  async #compactIndex(compaction: Compaction, epoch: number): Promise<boolean> {
     const { clock, metrics } = this.#options;
     let milliseconds = 0;
     let more = true;
     while (more) {
-      if (!(await this.#turn())) return false;
+      if (!(await this.#turn(epoch))) return false;
       const began = clock.now();
       more = compaction.stepIndex();
       milliseconds += clock.now() - began;
@@ -174,11 +189,11 @@ export class Compactor {
     return true;
   }
 
-  async #removeRecords(compaction: Compaction): Promise<boolean> {
+  async #removeRecords(compaction: Compaction, epoch: number): Promise<boolean> {
     const { backend, clock, metrics, sleep } = this.#options;
     let milliseconds = 0;
     for (;;) {
-      if (!(await this.#turn())) return false;
+      if (!(await this.#turn(epoch))) return false;
       const began = clock.now();
       const step = compaction.stepRecords(this.#batchLimit);
       milliseconds += clock.now() - began;

@@ -21,6 +21,10 @@ export interface ApplyInit {
   quotaBackendBytes: number;
   backendBatchLimit: number;
   backendBatchIntervalMs: number;
+  /** Where snapshots of other members are. */
+  snapshotDir: string;
+  /** The log's newest mark: if it lies above the consistent index, its snapshot is still to be installed. */
+  mark?: InstallMark;
   /** bootstrap-defrag-threshold-megabytes, in bytes; 0 or nothing: never at start. */
   bootstrapDefragBytes?: number;
   maxLearners: number;
@@ -37,6 +41,12 @@ export interface ApplyInit {
   watchProgressNotifyIntervalMs?: number;
   /** Level of the worker's own log lines, which travel to main as "log". */
   logLevel: string;
+}
+
+/** A snapshot mark of the log: the state at the entry `index`, of `term`. */
+export interface InstallMark {
+  readonly index: number;
+  readonly term: number;
 }
 
 /** An alarm as stored: AlarmType 1 NOSPACE, 2 CORRUPT. */
@@ -100,6 +110,16 @@ export type FromApply =
   | { readonly type: "barrier"; readonly token: number }
   | { readonly type: "members"; readonly index: number; readonly members: readonly Member[] }
   | { readonly type: "alarms"; readonly index: number; readonly alarms: readonly ActiveAlarm[] }
+  /** The state is that of a snapshot, at the entry `index`; leases are told of as if they had changed one by one. */
+  | {
+      readonly type: "installed";
+      readonly index: number;
+      readonly members: readonly Member[];
+      readonly removedMembers: readonly bigint[];
+      readonly clusterVersion: string | null;
+      readonly downgrade: DowngradeInfo;
+      readonly alarms: readonly ActiveAlarm[];
+    }
   /** An applied request has found the quota exceeded: main should propose Alarm ACTIVATE NOSPACE for itself. */
   | { readonly type: "noSpace" }
   | {

@@ -10,6 +10,7 @@ import type { Clock } from "./clock.js";
 import type { Compactor } from "./compactor.js";
 import { bytesText, durationText } from "./log-text.js";
 import type { ApplyMetrics } from "./metrics.js";
+import type { OneAtATime } from "./one-at-a-time.js";
 
 /** Calls that may wait; each rewrites the whole file. */
 const waitingMax = 16;
@@ -27,6 +28,8 @@ export interface DefragmentOptions {
 
 export interface DefragmenterOptions extends DefragmentOptions {
   readonly compactor: Compactor;
+  /** Of this and the installation of snapshots. */
+  readonly rebuilds: OneAtATime;
   readonly replies: ReplyBatchWriter;
   /** There is an answer to send. */
   readonly wake: () => void;
@@ -50,12 +53,12 @@ export class Defragmenter {
   }
 
   async #run(): Promise<void> {
-    const { replies, wake, logger, compactor } = this.#options;
+    const { replies, wake, logger, compactor, rebuilds } = this.#options;
     this.#running = true;
     for (let callId = this.#waiting.shift(); callId !== undefined; callId = this.#waiting.shift()) {
       logger.info("starting defragment");
       try {
-        await compactor.withoutCompaction(() => defragment(this.#options));
+        await rebuilds.run(() => compactor.withoutCompaction(() => defragment(this.#options)));
         logger.info("finished defragment");
         replies.message(callId, ReplyKind.MessageAndEnd, noBytes);
       } catch (error) {

@@ -8,6 +8,8 @@
  *   READS    main → apply: calls that apply answers without the log
  *     u32 kind = 2, u32 recordsLength, f64 raftTerm, f64 minAppliedIndex, f64 commitIndex, u64 leaderId,
  *     call-batch records as they came (each a multiple of 8 bytes)
+ *   INSTALL  main → apply: entries before it come no more, the state is to be that of a received snapshot
+ *     u32 kind = 5, u32 0, f64 index, f64 term
  *   PROGRESS apply → main: the newest one counts, older ones may be lost
  *     u32 kind = 3, u32 0, then f64 each: appliedIndex, flushedIndex, revision, compactRevision,
  *     dbSize, dbSizeInUse
@@ -17,11 +19,12 @@
  */
 import { assert, type EntryBatch } from "../base/index.js";
 
-export const ApplyMessageKind = { Entries: 1, Reads: 2, Progress: 3, Leases: 4 } as const;
+export const ApplyMessageKind = { Entries: 1, Reads: 2, Progress: 3, Leases: 4, Install: 5 } as const;
 export type ApplyMessageKind = (typeof ApplyMessageKind)[keyof typeof ApplyMessageKind];
 
 const entriesHeaderBytes = 32;
 const readsHeaderBytes = 40;
+const installBytes = 24;
 export const progressMessageBytes = 56;
 const bufferBytesMin = 1 << 16;
 /** A writer's buffer goes back to this size after a larger message. */
@@ -82,6 +85,16 @@ export class ApplyMessageWriter {
     this.bytes.set(batch.bytes, at);
     this.#length = paddedTo8(at + batch.bytes.length);
     return this.#length;
+  }
+
+  /** The snapshot of the entry at `index`, of `term`, is to be installed. */
+  install(index: number, term: number): void {
+    this.#reserve(installBytes);
+    this.#view.setUint32(0, ApplyMessageKind.Install, true);
+    this.#view.setUint32(4, 0, true);
+    this.#view.setFloat64(8, index, true);
+    this.#view.setFloat64(16, term, true);
+    this.#length = installBytes;
   }
 
   /** Starts a READS message. */
@@ -186,6 +199,13 @@ export class ApplyMessageReader {
   /** Where entry i's data ends in `bytes`. */
   entryEnd(i: number): number {
     return this.#data + this.#view.getUint32(this.#ends + 4 * i, true);
+  }
+
+  // INSTALL
+
+  /** Of INSTALL: which snapshot. */
+  get installMark(): { readonly index: number; readonly term: number } {
+    return { index: this.#view.getFloat64(this.#start + 8, true), term: this.#view.getFloat64(this.#start + 16, true) };
   }
 
   // READS

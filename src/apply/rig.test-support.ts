@@ -26,6 +26,7 @@ import { ApplyMessageReader, ApplyMessageWriter, type ReadsHeader } from "./mess
 import { ApplyMetrics } from "./metrics.js";
 import { Reads } from "./reads.js";
 import { Defragmenter } from "./defragmenter.js";
+import { OneAtATime } from "./one-at-a-time.js";
 import { HeaderWriter } from "./response.js";
 import { Watches } from "./watch/index.js";
 
@@ -214,6 +215,7 @@ export class Rig {
       defragmenter: new Defragmenter({
         ...shared,
         compactor: this.compactor,
+        rebuilds: new OneAtATime(),
         path: "",
         wake: () => {},
         logger: silentLogger,

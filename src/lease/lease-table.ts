@@ -28,8 +28,8 @@ export interface LeaseObserver {
 export class LeaseTable {
   readonly #backend: Backend;
   readonly #ttlMin: number;
-  readonly #ids = new IdTable();
-  readonly #keys = new AttachedKeys(this.#ids);
+  #ids = new IdTable();
+  #keys = new AttachedKeys(this.#ids);
   #ttl = new Float64Array(0);
   #remainingTtl = new Float64Array(0);
   observer: LeaseObserver | undefined = undefined;
@@ -42,6 +42,18 @@ export class LeaseTable {
       const { low, high, ttl, remainingTtl } = readRecord(entry);
       this.#add(low, high, Math.max(ttl, ttlMin), remainingTtl);
     }
+  }
+
+  /** Becomes what `other` is, as a snapshot has it, and tells the observer what that changes. */
+  adopt(other: LeaseTable): void {
+    const { observer } = this;
+    const revoked = (low: number, high: number): void => observer?.revoked(low, high);
+    this.tellAll({ granted: revoked, revoked: () => {}, checkpointed: () => {} });
+    this.#ids = other.#ids;
+    this.#keys = other.#keys;
+    this.#ttl = other.#ttl;
+    this.#remainingTtl = other.#remainingTtl;
+    if (observer !== undefined) this.tellAll(observer);
   }
 
   get count(): number {

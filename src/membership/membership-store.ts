@@ -73,6 +73,23 @@ export class MembershipStore implements Membership {
     if (downgrade !== undefined) this.#loadDowngrade(downgrade);
   }
 
+  /** Becomes what `other` is, as a snapshot has it. */
+  adopt(other: MembershipStore): void {
+    this.members.clear();
+    for (const [id, member] of other.members) this.members.set(id, member);
+    this.removed.clear();
+    for (const id of other.removed) this.removed.add(id);
+    this.#confState = other.#confState;
+    this.#clusterVersion = other.#clusterVersion;
+    this.#storageVersion = other.#storageVersion;
+    this.#downgrade = other.#downgrade;
+  }
+
+  /** What one on another backend would be: `adopt` takes it. */
+  of(backend: Backend): MembershipStore {
+    return new MembershipStore({ ...this.#options, backend });
+  }
+
   /** null in a new backend. */
   get confState(): ConfState | null {
     return this.#confState;

@@ -112,6 +112,12 @@ export class ApplyClient {
     this.#send();
   }
 
+  /** The snapshot of that entry is to be installed. */
+  install(index: number, term: number): void {
+    this.#writer.install(index, term);
+    this.#send();
+  }
+
   /** Hands over reads: `records[0, length)` are call-batch records. */
   reads(header: ReadsHeader, records: Uint8Array, length: number): void {
     this.#writer.beginReads(header);

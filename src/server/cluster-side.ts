@@ -111,7 +111,7 @@ export class ClusterSide {
     return this.#options.node().status().progress;
   }
 
-  /** What there is to do at the start. */
+  /** What there is to do at the start, and when the state has become a snapshot's. */
   begin(): void {
     this.#options.peers.membersChanged(this.view.others);
     if (this.view.removed.has(this.#options.identity.memberId)) this.#options.removed();
@@ -168,6 +168,11 @@ export class ClusterSide {
         break;
       case "clusterVersion":
         this.view.version = event.version;
+        break;
+      case "installed":
+        this.view.installed(event);
+        this.begin();
+        this.downgrades.applied(event.downgrade);
         break;
       case "downgrade":
         this.view.downgrade = event.downgrade;

@@ -29,6 +29,15 @@ export class ClusterView implements Membership {
     this.setMembers(members);
   }
 
+  /** The state is a snapshot's. */
+  installed({ members, removedMembers, clusterVersion, downgrade }: ClusterState): void {
+    this.version = clusterVersion;
+    this.downgrade = downgrade;
+    this.removed.clear();
+    for (const id of removedMembers) this.removed.add(id);
+    this.#members = new Map(members.map((member) => [member.id, member]));
+  }
+
   get members(): ReadonlyMap<bigint, Member> {
     return this.#members;
   }

@@ -6,6 +6,8 @@
  *   <data-dir>/member/bootstrap   there from the first step of a bootstrap to its last: nothing has been
  *                                 acknowledged yet, so what it left may be made anew
  *   <data-dir>/member/db/         LMDB, and `pair`: the ID that the log it belongs to has in its metadata
+ *   <data-dir>/member/db.rebuild/ another database on its way to take that one's place
+ *   <data-dir>/member/snap/       snapshots received from other members, until they are installed
  *   <wal-dir> or member/wal/      log segments
  *
  * Anything else that already holds data is refused with what to do about it; it is never bootstrapped over.
@@ -40,6 +42,7 @@ export class DataDirError extends Error {
 export interface MemberPaths {
   readonly memberDir: string;
   readonly dbDir: string;
+  readonly snapDir: string;
   readonly walDir: string;
   readonly lockFile: string;
   readonly bootstrapMark: string;
@@ -51,6 +54,7 @@ export function memberPaths(dataDir: string, walDir: string): MemberPaths {
   return {
     memberDir,
     dbDir: join(memberDir, "db"),
+    snapDir: join(memberDir, "snap"),
     walDir: walDir === "" ? join(memberDir, "wal") : walDir,
     lockFile: join(memberDir, "lock"),
     bootstrapMark: join(memberDir, "bootstrap"),

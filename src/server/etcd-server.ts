@@ -6,7 +6,6 @@ import { statfs } from "node:fs/promises";
 import { SeededPrng, type Logger } from "../base/index.js";
 import type { Config } from "../config/index.js";
 import { memberIdText } from "../membership/index.js";
-import type { Message } from "../raft/index.js";
 import { SnapshotClient } from "../storage/snap/index.js";
 import type { WalStats } from "../storage/wal/index.js";
 import type { ApplyClient } from "./apply-client.js";
@@ -14,6 +13,8 @@ import { DiskSpace } from "./disk-space.js";
 import { MemberCore } from "./member-core.js";
 import { noPeers } from "./peers.js";
 import { Replies } from "./replies.js";
+import { NoPeers, sendSnapshot, type PeerTransport } from "./peer-snapshots.js";
+import { removeOldSnapshots, SnapshotReceiver } from "./snapshot-receiver.js";
 import { openStorage, type FatalHandler, type OpenedStorage } from "./storage.js";
 
 /** What the server needs of its surroundings. */
@@ -26,6 +27,8 @@ export interface ServerSurroundings {
   readonly dataDirHeld: () => void;
   /** The member cannot go on: log and end the process. */
   readonly fatal: FatalHandler;
+  /** The way to other members; without it there are none. */
+  readonly transport?: PeerTransport;
   /** More calls may be taken again, after `blocked` was true. */
   readonly unblocked: () => void;
   /** Leader, alarms or cluster version have changed. */
@@ -42,6 +45,7 @@ interface ServerParts {
   readonly surroundings: ServerSurroundings;
   readonly storage: OpenedStorage;
   readonly core: MemberCore;
+  readonly snapshots: SnapshotClient;
   readonly replies: Replies;
   readonly space: DiskSpace;
   /** From now on the core hears of nothing any more. */
@@ -57,6 +61,8 @@ export class EtcdServer {
   readonly core: MemberCore;
   /** The store as a file, for Maintenance.Snapshot. */
   readonly snapshots: SnapshotClient;
+  /** Takes snapshots from other members. */
+  readonly snapshotReceiver: SnapshotReceiver;
   readonly #storage: OpenedStorage;
   readonly #logger: Logger;
   readonly #ticker: NodeJS.Timeout;
@@ -75,19 +81,24 @@ export class EtcdServer {
       durable: (token) => core?.onDurable(token),
       progress: () => core?.onProgress(),
       leases: (view, start) => core?.leases.events(view, start),
-      event: (event) => core?.onApplyEvent(event),
+      event: (event) => {
+        core?.onApplyEvent(event);
+        if (event.type === "installed") void removeOldSnapshots(storage.dataDir.paths.snapDir, event.index);
+      },
       space: (low) => space.log(low),
     });
     const replies = new Replies();
-    core = makeCore(surroundings, storage, replies);
+    const snapshots = makeSnapshots(surroundings, storage);
+    core = makeCore(surroundings, storage, snapshots, replies);
+    void removeOldSnapshots(storage.dataDir.paths.snapDir, storage.ready.consistentIndex);
     core.begin();
     const detach = (): void => {
       core = null;
     };
-    return new EtcdServer({ surroundings, storage, core, replies, space, detach });
+    return new EtcdServer({ surroundings, storage, core, snapshots, replies, space, detach });
   }
 
-  private constructor({ surroundings, storage, core, replies, space, detach }: ServerParts) {
+  private constructor({ surroundings, storage, core, snapshots, replies, space, detach }: ServerParts) {
     this.config = surroundings.config;
     this.memberId = storage.identity.memberId;
     this.clusterId = storage.identity.clusterId;
@@ -96,11 +107,11 @@ export class EtcdServer {
     this.#logger = surroundings.logger;
     this.core = core;
     this.#detach = detach;
-    this.snapshots = new SnapshotClient({
-      directory: storage.dataDir.paths.dbDir,
-      flush: () => storage.apply.flush(),
+    this.snapshots = snapshots;
+    this.snapshotReceiver = new SnapshotReceiver({
+      directory: storage.dataDir.paths.snapDir,
+      step: (message) => core.receiveSnapshot(message),
       logger: surroundings.logger,
-      fatal: surroundings.fatal,
     });
     this.#ticker = setInterval(() => core.tick(), this.config.heartbeatInterval);
     this.#spaceTimer = setInterval(() => void space.look(), spaceIntervalMs);
@@ -152,8 +163,18 @@ async function freeBytes(path: string): Promise<number> {
   return bavail * bsize;
 }
 
-function makeCore(surroundings: ServerSurroundings, storage: OpenedStorage, replies: Replies): MemberCore {
+function makeSnapshots({ logger, fatal }: ServerSurroundings, { dataDir, apply }: OpenedStorage): SnapshotClient {
+  return new SnapshotClient({ directory: dataDir.paths.dbDir, flush: () => apply.flush(), logger, fatal });
+}
+
+function makeCore(
+  surroundings: ServerSurroundings,
+  storage: OpenedStorage,
+  snapshots: SnapshotClient,
+  replies: Replies,
+): MemberCore {
   const { config, logger, unblocked, stateChanged, removed } = surroundings;
+  const transport = surroundings.transport ?? new NoPeers(logger);
   const { identity, wal, apply, log, ready } = storage;
   const startMs = Date.now();
   return new MemberCore(
@@ -164,8 +185,9 @@ function makeCore(surroundings: ServerSurroundings, storage: OpenedStorage, repl
       apply,
       replies,
       logger,
-      transport: { send: (messages) => warnOfMessages(messages, logger) },
+      transport,
       peers: noPeers,
+      sendSnapshot: (message) => sendSnapshot(message, { openFile: () => snapshots.openFile(), transport, logger }),
       prng: new SeededPrng(Number(identity.memberId & 0xffff_ffffn) * 2 ** 20 + (startMs % 2 ** 20)),
       nowMs: () => performance.now(),
       startMs,
@@ -176,9 +198,4 @@ function makeCore(surroundings: ServerSurroundings, storage: OpenedStorage, repl
     },
     { log, ready },
   );
-}
-
-/** A cluster of one has nobody to send to; the transport between members comes with clusters. */
-function warnOfMessages(messages: readonly Message[], logger: Logger): void {
-  for (const { to, type } of messages) logger.warn("message without a peer", { to: memberIdText(to), type });
 }

@@ -48,3 +48,49 @@ test("nothing is compacted twice", () => {
   const log = truncation(1000);
   assert.equal(log.next(1100, node(1095))?.compactIndex, 1094);
 });
+
+const one = confState(1n);
+const two = confState(1n, 2n);
+
+test("a snapshot for a follower is the newest flushed state with the configuration at it", () => {
+  const truncation = new LogTruncation(
+    { snapshotCount: 100, catchupEntries: 30, logBytesMax: 1000 },
+    { index: 10, confState: one },
+  );
+  const log = { termOf: (index: number) => (index > 500 ? 0 : 3) };
+  assert.equal(truncation.snapshotAt(0, log), null);
+  assert.equal(truncation.snapshotAt(9, log), null, "behind the mark");
+  assert.equal(truncation.snapshotAt(501, log), null, "not in the log");
+  truncation.confChanged(40, two);
+  assert.equal(truncation.snapshotAt(39, log)!.confState, one);
+  const { index, term, confState } = truncation.snapshotAt(40, log)!;
+  assert.deepEqual([index, term, confState], [40, 3, two]);
+});
+
+test("an installed snapshot is where the log begins; configurations that it holds come too late", () => {
+  const truncation = new LogTruncation(
+    { snapshotCount: 100, catchupEntries: 30, logBytesMax: 1000 },
+    { index: 10, confState: one },
+  );
+  const log = { termOf: () => 4, firstIndex: 1001 };
+  truncation.installed({ index: 1000, confState: two });
+  truncation.confChanged(50, one);
+  assert.equal(truncation.next(1000, log), null);
+  assert.deepEqual(truncation.next(1100, log)!.mark, { index: 1100, term: 4, confState: two });
+});
+
+test("while a snapshot is being sent, memory keeps what its receiver needs next, within its bound", () => {
+  const truncation = new LogTruncation(
+    { snapshotCount: 10, catchupEntries: 3, logBytesMax: 1000 },
+    { index: 0, confState: one },
+  );
+  const log = { termOf: () => 1, firstIndex: 1 };
+  truncation.appended(600);
+  assert.deepEqual(
+    [truncation.next(10, log, true)!.compactIndex, truncation.next(20, log, false)!.compactIndex],
+    [0, 17],
+  );
+  truncation.appended(600);
+  truncation.appended(600);
+  assert.equal(truncation.next(30, log, true)!.compactIndex, 30);
+});

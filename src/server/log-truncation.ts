@@ -6,7 +6,9 @@
  * Thread: main. Invariant: a mark never lies above what LMDB has flushed.
  */
 import { EntryType, type EntryBatch } from "../base/index.js";
-import type { ConfState, RawNode } from "../raft/index.js";
+import type { ConfState, RawNode, Snapshot } from "../raft/index.js";
+
+const noData = new Uint8Array(0);
 
 /** What to cut. */
 export interface Cut {
@@ -41,20 +43,41 @@ export class LogTruncation {
     this.#bytes += bytes;
   }
 
-  /** The conf change at `index` has been applied. */
+  /** The conf change at `index` has been applied; one that a snapshot holds has been overtaken by it. */
   confChanged(index: number, confState: ConfState): void {
-    this.#confStates.push({ index, confState });
+    if (index > this.#markIndex) this.#confStates.push({ index, confState });
   }
 
-  /** What to cut now that LMDB has flushed up to `flushedIndex`; null: nothing. */
-  next(flushedIndex: number, node: Pick<RawNode, "termOf" | "firstIndex">): Cut | null {
+  /** The log begins anew behind a snapshot from another member. */
+  installed(snapshot: { readonly index: number; readonly confState: ConfState }): void {
+    this.#markIndex = snapshot.index;
+    this.#confStates.splice(0, Infinity, snapshot);
+    this.#bytes = 0;
+  }
+
+  /**
+   * The newest state on the disk, as a snapshot for a follower: what is sent is at least as new. null: there is none,
+   * or the log cannot go on from it.
+   */
+  snapshotAt(flushedIndex: number, node: Pick<RawNode, "termOf">): Snapshot | null {
+    const term = node.termOf(flushedIndex);
+    if (flushedIndex === 0 || term === 0 || flushedIndex < this.#markIndex) return null;
+    const { confState } = this.#confStates.findLast(({ index }) => index <= flushedIndex)!;
+    return { index: flushedIndex, term, confState, data: noData };
+  }
+
+  /**
+   * What to cut now that LMDB has flushed up to `flushedIndex`; null: nothing. While a snapshot is being sent, memory
+   * keeps what its receiver will ask for next, as far as bytes allow.
+   */
+  next(flushedIndex: number, node: Pick<RawNode, "termOf" | "firstIndex">, isSending = false): Cut | null {
     if (flushedIndex <= this.#markIndex) return null;
     const overBytes = this.#bytes > this.#options.logBytesMax;
     if (flushedIndex - this.#markIndex < this.#options.snapshotCount && !overBytes) return null;
     while (this.#confStates.length > 1 && this.#confStates[1]!.index <= flushedIndex) this.#confStates.shift();
     this.#markIndex = flushedIndex;
-    this.#bytes = 0;
-    const kept = overBytes ? 0 : this.#options.catchupEntries;
+    if (!isSending || overBytes) this.#bytes = 0;
+    const kept = overBytes ? 0 : isSending ? Infinity : this.#options.catchupEntries;
     return {
       mark: { index: flushedIndex, term: node.termOf(flushedIndex), confState: this.#confStates[0]!.confState },
       compactIndex: Math.max(flushedIndex - kept, node.firstIndex - 1),

@@ -15,12 +15,11 @@ import type { ApplyEvent } from "./apply-client.js";
 import type { AutoCompaction } from "./auto-compaction.js";
 import type { ClusterSide } from "./cluster-side.js";
 import type { LeaseKeeper } from "./lease-keeper.js";
-import { LogTruncation } from "./log-truncation.js";
 import { anonymous, type Identity } from "./proposal-builder.js";
 import { Proposals } from "./proposals.js";
 import type { Publisher } from "./publisher.js";
-import { RaftLoop } from "./raft-loop.js";
-import { confChangeOf, makeRawNode } from "./raft-node.js";
+import type { RaftLoop } from "./raft-loop.js";
+import { confChangeOf, makeRaftLoop } from "./raft-node.js";
 import { makeAutoCompaction, makeCluster, makeLeases, makePublisher, type CoreDoings } from "./member-parts.js";
 import type { MemberCounters, MemberState, MemberSurroundings } from "./member-surroundings.js";
 import { QuotaCheck } from "./quota-check.js";
@@ -32,8 +31,6 @@ import { RequestIdGenerator } from "./request-id.js";
 const applyGapMax = 5000;
 /** Bytes of calls that wait for a leader or a read index; above it no more calls are taken. */
 const waitingBytesMax = 64 << 20;
-/** The log in memory, in bytes, at which it is cut early. */
-const logBytesMax = 256 << 20;
 
 /** etcdserverpb.AlarmType. */
 const alarmNoSpace = 1;
@@ -57,7 +54,7 @@ export class MemberCore {
   #leaderChanges = 0;
 
   constructor(surroundings: MemberSurroundings, state: MemberState) {
-    const { config, identity, logger } = surroundings;
+    const { config, identity } = surroundings;
     const { ready, log } = state;
     this.#surroundings = surroundings;
     this.#alarms = ready.alarms;
@@ -83,30 +80,15 @@ export class MemberCore {
         if (callId !== 0) surroundings.replies.error(callId, new ErrTimeout());
       },
     });
-    const hardState = log.hardState ?? { term: 0, vote: none, commit: 0 };
-    this.#loop = new RaftLoop(
-      {
-        id: identity.memberId,
-        node: makeRawNode(surroundings, state),
-        wal: surroundings.wal,
-        apply: surroundings.apply,
-        transport: surroundings.transport,
-        waiters: this.#proposals.waiters,
-        ids,
-        truncation: new LogTruncation(
-          { snapshotCount: config.snapshotCount, catchupEntries: config.snapshotCatchupEntries, logBytesMax },
-          log.mark,
-        ),
-        hooks: {
-          softState: (state) => this.#onSoftState(state),
-          readState: ({ index, context }) =>
-            this.#reads.confirmed(contextNumber(context), index, this.#surroundings.nowMs()),
-        },
-        logger: logger.named("raft"),
-        nowMs: surroundings.nowMs,
+    this.#loop = makeRaftLoop(surroundings, state, {
+      waiters: this.#proposals.waiters,
+      ids,
+      hooks: {
+        softState: (state) => this.#onSoftState(state),
+        readState: ({ index, context }) =>
+          this.#reads.confirmed(contextNumber(context), index, this.#surroundings.nowMs()),
       },
-      { ...hardState, commit: Math.max(hardState.commit, ready.consistentIndex) },
-    );
+    });
     this.#publisher = makePublisher(surroundings, doings, ready.clusterVersion);
     this.#autoCompaction = makeAutoCompaction(surroundings, doings);
   }
@@ -214,6 +196,12 @@ export class MemberCore {
   /** Hands call-batch records to apply, which answers from what it has. */
   readSerializable(records: Uint8Array, length: number): void {
     this.#handReads(0, records, length);
+  }
+
+  /** Takes a snapshot's message, whose file is here; false: the file is not needed. */
+  receiveSnapshot(message: Message): boolean {
+    this.receive(message);
+    return message.snapshot?.index === this.#loop.installIndex;
   }
 
   /** Takes a message from another member. */
@@ -371,10 +359,23 @@ export class MemberCore {
         this.#alarms = event.alarms;
         this.#surroundings.stateChanged();
         break;
+      case "installed":
+        this.#installed(event);
+        break;
       case "noSpace":
         this.#publisher.raiseNoSpace();
         break;
     }
     this.#surroundings.replies.flush();
+  }
+
+  /** The state is a snapshot's, as if all that led to it had been applied at once. */
+  #installed(event: Extract<ApplyEvent, { type: "installed" }>): void {
+    this.#alarms = event.alarms;
+    this.cluster.applied(event);
+    this.#surroundings.stateChanged();
+    if (event.clusterVersion !== null) this.#publisher.clusterVersionSet(event.clusterVersion);
+    this.#publisher.membersChanged(event.members);
+    this.#loop.applied();
   }
 }

@@ -5,6 +5,7 @@ import type { ApplyProgress, ReadsHeader } from "../apply/index.js";
 import type { Logger, Prng } from "../base/index.js";
 import type { Config } from "../config/index.js";
 import type { EtcdError } from "../errors/index.js";
+import type { Message } from "../raft/index.js";
 import type { ApplyReady } from "./apply-client.js";
 import type { MemberIdentity, ReplayedLog } from "./bootstrap.js";
 import type { Peers } from "./peers.js";
@@ -27,6 +28,8 @@ export interface ErrorSink {
 
 /** How much Raft puts into one message, leaves unacknowledged with one follower, and hands to apply at a time. */
 export interface RaftLimits {
+  /** The log keeps what a follower needs next so long after it has got a snapshot. */
+  readonly snapshotGraceMs?: number;
   readonly maxSizePerMessage: number;
   readonly maxInflightMessages: number;
   readonly maxApplyingSize: number;
@@ -40,6 +43,8 @@ export interface MemberSurroundings {
   readonly apply: MemberApply;
   readonly transport: Transport;
   readonly peers: Peers;
+  /** See `SnapshotSenderOptions`. */
+  readonly sendSnapshot: (message: Message) => Promise<void>;
   readonly replies: ErrorSink;
   readonly logger: Logger;
   readonly prng: Prng;

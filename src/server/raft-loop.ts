@@ -7,7 +7,17 @@
  * Invariants: storage work is done in the order Raft gave it; its responses are delivered in that order.
  */
 import { assert, EntryType, type EntryBatch, type Logger } from "../base/index.js";
-import { none, type ConfState, type Message, type RawNode, type ReadState, type SoftState } from "../raft/index.js";
+import {
+  MessageType,
+  none,
+  type ConfState,
+  type HardState,
+  type Message,
+  type RawNode,
+  type ReadState,
+  type Snapshot,
+  type SoftState,
+} from "../raft/index.js";
 import { isConfChange, type LogTruncation } from "./log-truncation.js";
 import { ownSequenceOf } from "./request-header.js";
 import type { RequestIdGenerator } from "./request-id.js";
@@ -19,8 +29,15 @@ const pendingBytesMax = 64 << 20;
 /** What goes to the log as one. */
 interface LogWork {
   readonly batches: readonly EntryBatch[];
-  readonly hardState: { readonly term: number; readonly vote: bigint; readonly commit: number } | null;
+  readonly hardState: HardState | null;
   readonly token: number;
+}
+
+/** The state at entry `index`, of `term`, stands for the log up to there. */
+interface SnapshotMark {
+  readonly index: number;
+  readonly term: number;
+  readonly confState: ConfState;
 }
 
 /** The log on disk, as this loop uses it (storage/wal's Wal). */
@@ -28,7 +45,9 @@ export interface LogWriter {
   append(work: LogWork): void;
   /** May write at once, on this thread; true: all is durable up to the token, and nothing else tells of it. */
   appendHere?(work: LogWork): boolean;
-  appendSnapshotMark(mark: { index: number; term: number; confState: ConfState }, token: number): void;
+  appendSnapshotMark(mark: SnapshotMark, token: number): void;
+  /** Notes that a snapshot is to be installed: all earlier entries are void. */
+  appendInstall(mark: SnapshotMark, hardState: HardState, token: number): void;
   release(index: number): void;
 }
 
@@ -37,11 +56,23 @@ export interface Applier {
   readonly blocked: boolean;
   readonly progress: { readonly appliedIndex: number; readonly flushedIndex: number };
   entries(batch: EntryBatch, callIds: Uint32Array, raftTerm: number): void;
+  /** The snapshot of that entry, whose file is here, is to take the place of the state. Entries behind it may follow. */
+  install(index: number, term: number): void;
 }
 
-/** Carries messages to other members; what it cannot carry it drops, and says so by `MemberCore.unreachable`. */
+/**
+ * Carries messages to other members; what it cannot carry it drops, and says so by `MemberCore.unreachable`. Snapshots
+ * go another way.
+ */
 export interface Transport {
   send(messages: readonly Message[]): void;
+}
+
+/** Takes the messages that carry a snapshot, and reports to Raft what has become of them. */
+export interface SnapshotOutlet {
+  send(message: Message): void;
+  /** Followers that are sent one will need what is in the log behind it. */
+  readonly underWay: boolean;
 }
 
 /** What the loop tells the server. */
@@ -65,6 +96,7 @@ export interface RaftLoopOptions {
   readonly wal: LogWriter;
   readonly apply: Applier;
   readonly transport: Transport;
+  readonly snapshots: SnapshotOutlet;
   readonly waiters: Waiters;
   readonly ids: RequestIdGenerator;
   readonly truncation: LogTruncation;
@@ -78,6 +110,8 @@ export class RaftLoop {
   readonly #node: RawNode;
   readonly #appends: Outstanding[] = [];
   readonly #applies: Outstanding[] = [];
+  /** Snapshots to install once their mark is durable. */
+  readonly #installs: { readonly until: number; readonly index: number; readonly term: number }[] = [];
   /** Indexes of conf changes that are with apply, whose outcome Raft must hear of first. */
   readonly #confChanges: number[] = [];
   /** Everything up to the conf change that came back last has been applied, whether apply has said so yet or not. */
@@ -90,6 +124,7 @@ export class RaftLoop {
   /** Commit index that the WAL does not have yet; it goes with the next append. */
   #commitUnwritten = false;
   #pendingBytes = 0;
+  #installIndex = 0;
   #pumping = false;
 
   constructor(options: RaftLoopOptions, hardState: { term: number; vote: bigint; commit: number }) {
@@ -105,6 +140,10 @@ export class RaftLoop {
   }
   get term(): number {
     return this.#term;
+  }
+  /** Index of the last snapshot that was, or is to be, installed. */
+  get installIndex(): number {
+    return this.#installIndex;
   }
   get node(): RawNode {
     return this.#node;
@@ -132,7 +171,7 @@ export class RaftLoop {
       const ready = this.#node.ready();
       if (ready.softState !== null) this.#options.hooks.softState(ready.softState);
       if (ready.hardState !== null) this.#commit(ready.hardState.commit);
-      if (ready.messages.length > 0) this.#options.transport.send(ready.messages);
+      if (ready.messages.length > 0) this.#send(ready.messages);
       if (ready.append !== null) this.#append(ready.append);
       if (ready.apply !== null) this.#apply(ready.apply);
       for (const state of ready.readStates) this.#options.hooks.readState(state);
@@ -143,6 +182,11 @@ export class RaftLoop {
   /** The WAL has made everything up to `token` durable. */
   durable(token: number): void {
     this.#durableToken = token;
+    // The log no longer has what the snapshot holds: the installation is repeated, should it be cut short.
+    while (this.#installs.length > 0 && this.#installs[0]!.until <= token) {
+      const { index, term } = this.#installs.shift()!;
+      this.#options.apply.install(index, term);
+    }
     let done = 0;
     while (done < this.#appends.length && this.#appends[done]!.until <= token) this.#deliver(this.#appends[done++]!);
     this.#appends.splice(0, done);
@@ -189,13 +233,13 @@ export class RaftLoop {
 
   /** Commit alone need not be durable (figure 2), so it waits for the next append and costs no fsync of its own. */
   #append(message: Message): void {
-    assert(message.snapshot === null, "a snapshot to install, but no peer to send one");
     const voteChanged = message.term !== 0 && (message.term !== this.#term || message.vote !== this.#vote);
     if (voteChanged) {
       this.#term = message.term;
       this.#vote = message.vote;
     }
     if (message.commit > this.#commitIndex) this.#commit(message.commit);
+    if (message.snapshot !== null) this.#install(message.snapshot);
     if (message.entries.length === 0 && !voteChanged && message.responses.length === 0) return;
     for (const batch of message.entries) {
       this.#pendingBytes += batch.bytes.length;
@@ -207,12 +251,16 @@ export class RaftLoop {
   }
 
   #write(batches: readonly EntryBatch[]): void {
-    this.#commitUnwritten = false;
-    const hardState = { term: this.#term, vote: this.#vote, commit: this.#commitIndex };
-    const work = { batches, hardState, token: ++this.#token };
+    const work = { batches, hardState: this.#hardState(), token: ++this.#token };
     const { wal } = this.#options;
     if (wal.appendHere === undefined || !this.#mayWait(batches)) wal.append(work);
     else if (wal.appendHere(work)) this.#durableToken = work.token;
+  }
+
+  /** The hard state, to be written now. */
+  #hardState(): HardState {
+    this.#commitUnwritten = false;
+    return { term: this.#term, vote: this.#vote, commit: this.#commitIndex };
   }
 
   /**
@@ -223,6 +271,23 @@ export class RaftLoop {
     const { voters, learners, votersOutgoing } = this.#node.confState;
     const isLone = voters.length === 1 && learners.length === 0 && votersOutgoing.length === 0;
     return isLone && batches.length === 1 && batches[0]!.count === 1;
+  }
+
+  /** Its file is durable. Raft counts on the snapshot, and tells the leader, as soon as its mark is durable too. */
+  #install(snapshot: Snapshot): void {
+    const { index, term, confState } = snapshot;
+    this.#commit(index);
+    this.#options.wal.appendInstall({ index, term, confState }, this.#hardState(), ++this.#token);
+    this.#options.truncation.installed({ index, confState });
+    this.#installIndex = index;
+    this.#installs.push({ until: this.#token, index, term });
+  }
+
+  #send(messages: readonly Message[]): void {
+    const { transport, snapshots } = this.#options;
+    if (messages.every(({ type }) => type !== MessageType.Snap)) return transport.send(messages);
+    transport.send(messages.filter(({ type }) => type !== MessageType.Snap));
+    for (const message of messages) if (message.type === MessageType.Snap) snapshots.send(message);
   }
 
   #apply(message: Message): void {
@@ -251,13 +316,13 @@ export class RaftLoop {
   #deliver({ responses }: Outstanding): void {
     for (const response of responses) {
       if (response.to === this.#options.id) this.#node.stepStorageResponse(response);
-      else this.#options.transport.send([response]);
+      else this.#send([response]);
     }
   }
 
   /** Drops what LMDB holds durably from the log in memory and on disk. */
   #truncate(flushedIndex: number): void {
-    const cut = this.#options.truncation.next(flushedIndex, this.#node);
+    const cut = this.#options.truncation.next(flushedIndex, this.#node, this.#options.snapshots.underWay);
     if (cut === null) return;
     this.#options.wal.appendSnapshotMark(cut.mark, ++this.#token);
     this.#options.wal.release(cut.mark.index);

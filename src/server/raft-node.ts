@@ -1,16 +1,58 @@
 /**
  * How a member sets Raft up: etcd's settings, and the state that its disk holds.
  */
-import { ConfChangeTransition, none, RawNode, type ConfChangeType, type ConfChangeV2 } from "../raft/index.js";
+import {
+  ConfChangeTransition,
+  none,
+  RawNode,
+  type ConfChangeType,
+  type ConfChangeV2,
+  type Snapshot,
+} from "../raft/index.js";
 import type { ApplyEvent } from "./apply-client.js";
+import { LogTruncation } from "./log-truncation.js";
 import type { MemberState, MemberSurroundings, RaftLimits } from "./member-surroundings.js";
+import { RaftLoop, type RaftLoopOptions } from "./raft-loop.js";
+import { SnapshotSender } from "./snapshot-sender.js";
 
 /** etcd's limits, save one: a round trip to apply takes milliseconds, and etcd's own would throttle what is under way. */
 const raftLimits: RaftLimits = { maxSizePerMessage: 1 << 20, maxInflightMessages: 512, maxApplyingSize: 64 << 20 };
 
-export function makeRawNode(
+/** The log in memory, in bytes, at which it is cut early. */
+const logBytesMax = 256 << 20;
+
+/** The Ready loop with all that it needs. */
+export function makeRaftLoop(
+  surroundings: MemberSurroundings,
+  state: MemberState,
+  parts: Pick<RaftLoopOptions, "waiters" | "ids" | "hooks">,
+): RaftLoop {
+  const { config, identity, logger, apply, sendSnapshot, nowMs, limits } = surroundings;
+  const { log, ready } = state;
+  const truncation = new LogTruncation(
+    { snapshotCount: config.snapshotCount, catchupEntries: config.snapshotCatchupEntries, logBytesMax },
+    log.mark,
+  );
+  const node: RawNode = makeRawNode(surroundings, state, () =>
+    truncation.snapshotAt(apply.progress.flushedIndex, node),
+  );
+  const report = (id: bigint, delivered: boolean): void => {
+    node.reportSnapshot(id, delivered);
+    loop.pump();
+  };
+  const snapshots = new SnapshotSender({ sendSnapshot, report, graceMs: limits?.snapshotGraceMs, nowMs, logger });
+  const hardState = log.hardState ?? { term: 0, vote: none, commit: 0 };
+  const loop: RaftLoop = new RaftLoop(
+    { ...surroundings, ...parts, id: identity.memberId, node, truncation, snapshots, logger: logger.named("raft") },
+    { ...hardState, commit: Math.max(hardState.commit, ready.consistentIndex) },
+  );
+  return loop;
+}
+
+function makeRawNode(
   { config, identity, logger, prng, limits = raftLimits }: MemberSurroundings,
   { log, ready }: MemberState,
+  snapshot: () => Snapshot | null,
 ): RawNode {
   return new RawNode({
     id: identity.memberId,
@@ -23,7 +65,7 @@ export function makeRawNode(
     asyncStorageWrites: true,
     prng,
     logger: logger.named("raft"),
-    snapshot: () => null,
+    snapshot,
     initialState: {
       hardState: log.hardState,
       confState: ready.confState ?? log.mark.confState,

@@ -3,6 +3,7 @@
  * Thread: main, at start.
  */
 import { randomBytes } from "node:crypto";
+import type { InstallMark } from "../apply/index.js";
 import { minimumTtl } from "../lease/index.js";
 import { memberIdText } from "../membership/index.js";
 import { Wal, type WalOptions } from "../storage/wal/index.js";
@@ -128,7 +129,7 @@ async function reopen(
   checkPairId(dataDir.paths, pairId);
   const log = new ReplayedLog();
   await wal.replay(log);
-  const { client: apply, ready } = await startApply(surroundings, hooks, dataDir, identity);
+  const { client: apply, ready } = await startApply(surroundings, hooks, dataDir, identity, log.mark);
   checkHalvesFit(dataDir, log, ready);
   logger.info("restarted local member", {
     ...identityFields(identity),
@@ -166,6 +167,7 @@ function startApply(
   hooks: StorageHooks,
   { paths }: HeldDataDir,
   { memberId, clusterId }: MemberIdentity,
+  mark?: InstallMark,
 ): Promise<{ client: ApplyClient; ready: ApplyReady }> {
   return ApplyClient.start(
     {
@@ -176,6 +178,8 @@ function startApply(
       quotaBackendBytes: config.quotaBackendBytes,
       backendBatchLimit: config.backendBatchLimit,
       backendBatchIntervalMs: config.backendBatchInterval,
+      snapshotDir: paths.snapDir,
+      ...(mark === undefined ? {} : { mark }),
       bootstrapDefragBytes: config.bootstrapDefragThresholdMegabytes * 2 ** 20,
       maxLearners: config.maxLearners,
       leaseTtlMin: minimumTtl(config),

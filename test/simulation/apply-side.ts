@@ -45,6 +45,11 @@ export class ApplySide implements MemberApply {
     this.#send();
   }
 
+  install(index: number, term: number): void {
+    this.#writer.install(index, term);
+    this.#send();
+  }
+
   reads(header: ReadsHeader, records: Uint8Array, length: number): void {
     this.#writer.beginReads(header);
     this.#writer.appendRead(records, 0, length);

@@ -1,6 +1,6 @@
 /** Draws a scenario from a seed: how large, which faults how often, what the clients do. */
 import { Chance } from "./chance.js";
-import type { FaultPoint } from "./log-door.js";
+import { faultPoints } from "./log-door.js";
 import { fairWeather, type Weather } from "./network.js";
 import { leader, operationKinds, type Fault, type Operation, type OperationKind, type Scenario } from "./scenario.js";
 
@@ -20,7 +20,6 @@ export const longRun: Length = { durationMs: 3_600_000, operations: 20_000, faul
 /** Until then a cluster comes up; clients wait so long. */
 const quietMs = 1500;
 
-const points: readonly FaultPoint[] = ["beforeWrite", "beforeSync", "afterSync", "beforeFlush", "afterFlush"];
 const sizes = [1, 1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7] as const;
 const drawnFaults = [
   "crash",
@@ -116,12 +115,13 @@ class Drawing {
       heartbeatMs: 100 * this.#pace,
       electionMs: 1000 * this.#pace,
       preVote: !chance.oneIn(4),
-      snapshotCount: this.#members > 1 ? 100_000 : chance.pick([10, 50, 200, 100_000]),
-      catchupEntries: chance.pick([1, 10, 5000]),
+      snapshotCount: chance.pick([3, 10, 10, 50, 100_000]),
+      catchupEntries: chance.pick([1, 1, 10, 5000]),
       limits: {
         maxSizePerMessage: chance.pick([1, 60, 300, 1 << 20]),
         maxInflightMessages: chance.pick([1, 3, 512]),
         maxApplyingSize: chance.pick([200, 64 << 20]),
+        snapshotGraceMs: chance.pick([0, 0, 30_000]),
       },
       durationMs: this.#length.durationMs * this.#pace,
       weather: this.#weather(chance.oneIn(3)),
@@ -167,7 +167,7 @@ class Drawing {
       case "crash":
         return { kind: "crash", atMs, member, downMs, point: null, count: 1 };
       case "pointCrash":
-        return { kind: "crash", atMs, member, downMs, point: chance.pick(points), count: 1 + chance.below(4) };
+        return { kind: "crash", atMs, member, downMs, point: chance.pick(faultPoints), count: 1 + chance.below(4) };
       case "blackout":
         return { kind: "blackout", atMs, downMs };
       case "stop":

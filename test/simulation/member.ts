@@ -53,7 +53,9 @@ export class SimulatedMember implements CheckedMember {
   readonly clock = new MemberClock();
   readonly manner: DiskManner & { flushMs: number } = { ...goodManner };
   disk = new LogDisk();
-  backend = new MemoryBackend({ flushAtOnce: false });
+  backend = this.#newBackend();
+  /** Snapshots of other members that are whole on its disk, by path. */
+  readonly snapshots = new Map<string, MemoryBackend>();
   /** Its first entries are durable. */
   bootstrapped = false;
   process: MemberProcess | null = null;
@@ -113,7 +115,15 @@ export class SimulatedMember implements CheckedMember {
   /** A new data folder. */
   wipe(): void {
     this.disk = new LogDisk();
-    this.backend = new MemoryBackend({ flushAtOnce: false });
+    this.backend = this.#newBackend();
+  }
+
+  #newBackend(): MemoryBackend {
+    const openSnapshot = (file: string): MemoryBackend => {
+      const found = this.snapshots.get(file);
+      return found ?? this.world.fail("a mark's snapshot is on the disk", `${this.name} has no ${file}`);
+    };
+    return new MemoryBackend({ flushAtOnce: false, openSnapshot });
   }
 
   started(): void {

@@ -5,12 +5,17 @@
  * against a proposal that comes twice.
  */
 import { MessageType, type Message } from "../../src/raft/index.js";
+import type { MemoryBackend } from "../../src/storage/backend/index.js";
 import type { SimulatedMember } from "./member.js";
 import type { World } from "./world.js";
 
 /** Messages to a member that is down wait for it now and then, as in a peer's queue while it reconnects. */
 const heldMs = 100;
 const heldTimes = 8;
+
+/** A snapshot takes so many times as long as a message, and is given up after so long. */
+const snapshotTimes = 20;
+const snapshotLostMs = 10_000;
 
 /** How messages fare at present. */
 export interface Weather {
@@ -35,6 +40,7 @@ export class Network {
   /** When the last message of a link arrives. */
   readonly #arrivals = new Map<string, number>();
   sent = 0;
+  snapshots = 0;
   lost = 0;
 
   constructor(world: World) {
@@ -85,6 +91,33 @@ export class Network {
 
   #isCut(from: SimulatedMember, to: SimulatedMember): boolean {
     return (this.#cuts.get(`${from.name}>${to.name}`) ?? 0) > this.#world.timeline.now;
+  }
+
+  /** Sends a message with a snapshot's file; `ended` hears whether the other has both, maybe more than once. */
+  sendSnapshot(
+    from: SimulatedMember,
+    message: Message,
+    file: MemoryBackend,
+    ended: (delivered: boolean) => void,
+  ): void {
+    const { netChance, timeline, trace } = this.#world;
+    const to = this.#world.memberOf(message.to);
+    const sentAt = timeline.now;
+    this.sent++;
+    const isCut = (): boolean => to === undefined || !to.up || this.#isCut(from, to);
+    timeline.after(netChance.around(snapshotTimes * this.weather.delayMs), () => {
+      if (to === undefined || isCut() || netChance.oneIn(this.weather.lossOneIn)) {
+        if (to !== undefined) this.#lose(from, to, message);
+        timeline.after(netChance.around(snapshotTimes * this.weather.delayMs), () => ended(false));
+        return;
+      }
+      trace?.message(from, to, message, sentAt, true);
+      this.snapshots++;
+      to.process!.receiveSnapshot(message, file, () =>
+        timeline.after(netChance.around(this.weather.delayMs), () => ended(!isCut())),
+      );
+    });
+    timeline.after(snapshotLostMs, () => ended(false));
   }
 
   #lose(from: SimulatedMember, to: SimulatedMember, message: Message): void {

@@ -2,10 +2,11 @@
  * One run of one member: the real core, log, apply thread and store, on simulated threads, disk and network.
  * It ends by a crash, a stop, or because it must not go on; the member's disk then holds what it left.
  */
-import { ApplyThread, type ApplyInit, type FromApply } from "../../src/apply/index.js";
+import { ApplyThread, type ApplyInit, type FromApply, type InstallMark } from "../../src/apply/index.js";
 import { silentLogger, type EntryBatch } from "../../src/base/index.js";
 import type { EtcdError } from "../../src/errors/index.js";
 import { Registry } from "../../src/metrics/index.js";
+import { parseConfState } from "../../src/membership/index.js";
 import { crc32c } from "../../src/native/index.js";
 import type { Message } from "../../src/raft/index.js";
 import {
@@ -18,11 +19,13 @@ import {
   type ConfChangeOutcome,
   type LeaderAnswer,
 } from "../../src/server/index.js";
-import type { Backend } from "../../src/storage/backend/index.js";
+import { Bucket, metaKey, type Backend, type MemoryBackend } from "../../src/storage/backend/index.js";
+import { snapshotPath } from "../../src/storage/snap/index.js";
 import { Wal, type WalAppend } from "../../src/storage/wal/index.js";
 import { ApplySide } from "./apply-side.js";
 import { callRecord, parseReplies, type Reply } from "./calls.js";
 import { logDoors } from "./log-door.js";
+import { observeInstall } from "./install-steps.js";
 import { SimulatedMailbox } from "./mailbox.js";
 import type { SimulatedMember } from "./member.js";
 import { simulatedPeers } from "./peers.js";
@@ -137,11 +140,11 @@ export class MemberProcess {
       this.#wal = await Wal.open(this.#walOptions(), this.#doors());
       member.recovered();
       await this.#wal.replay(log);
-      ready = await this.#startApply();
+      ready = await this.#startApply(log.mark);
       member.checkHalvesFit(log, ready.consistentIndex);
     } else {
       member.wipe();
-      ready = await this.#startApply();
+      ready = await this.#startApply({ index: 0, term: 0 });
       await this.#createLog(log);
       member.bootstrapped = true;
     }
@@ -195,7 +198,7 @@ export class MemberProcess {
   }
 
   /** Starts the apply thread on the member's backend. */
-  async #startApply(): Promise<Ready> {
+  async #startApply(mark: InstallMark): Promise<Ready> {
     const { member } = this;
     const { world } = member;
     let ready: Ready | null = null;
@@ -212,21 +215,24 @@ export class MemberProcess {
     const toMain = new SimulatedMailbox(this.main, world.threadChance, apply.received);
     apply.toMain = toMain;
     this.#apply = apply;
-    this.#applyThread = await ApplyThread.start(this.#applyInit(), {
-      post,
-      fromMain: toApply,
-      toMain,
-      reply: (bytes, length) => this.#replied(parseReplies(bytes, length)),
-      crc32c,
-      schedule: (run) => this.applier.run(world.threadChance.around(member.applyTurnMs), run),
-      sleep: (milliseconds) => new Promise((resolve) => this.applier.run(milliseconds, resolve)),
-      after: (milliseconds, run) => this.applier.run(milliseconds, run),
-      prng: world.raftChance.prng,
-      clock: { now: this.#nowMs },
-      registry: new Registry(),
-      logger: silentLogger,
-      openBackend: ({ onCommit }) => this.#openBackend(onCommit),
-    });
+    this.#applyThread = await ApplyThread.start(
+      { ...this.#applyInit(), mark },
+      {
+        post,
+        fromMain: toApply,
+        toMain,
+        reply: (bytes, length) => this.#replied(parseReplies(bytes, length)),
+        crc32c,
+        schedule: (run) => this.applier.run(world.threadChance.around(member.applyTurnMs), run),
+        sleep: (milliseconds) => new Promise((resolve) => this.applier.run(milliseconds, resolve)),
+        after: (milliseconds, run) => this.applier.run(milliseconds, run),
+        prng: world.raftChance.prng,
+        clock: { now: this.#nowMs },
+        registry: new Registry(),
+        logger: silentLogger,
+        openBackend: ({ onCommit }) => this.#openBackend(onCommit),
+      },
+    );
     this.#applyThread.wake();
     if (ready === null) throw new Error("apply did not tell that it is ready");
     return ready;
@@ -237,6 +243,7 @@ export class MemberProcess {
     return {
       ...identity,
       backendPath: "",
+      snapshotDir: "",
       methods,
       toApply: 0,
       toMain: 0,
@@ -266,6 +273,7 @@ export class MemberProcess {
       const report = { changes: 1, bytes: 1, seconds: 0.01, flushedIndex: backend.flushedIndex };
       this.applier.run(world.diskChance.around(3), () => onCommit(report));
     };
+    observeInstall(member, backend, this.applier);
     observeState(backend, (index, term, digest) => {
       world.checker.applied(member, index, term, digest);
       if (scheduled) return;
@@ -310,11 +318,13 @@ export class MemberProcess {
             wal.append(work);
           },
           appendSnapshotMark: (mark, token) => void wal.appendSnapshotMark(mark, token),
+          appendInstall: (mark, hardState, token) => void wal.appendInstall(mark, hardState, token),
           release: (index) => wal.release(index),
         },
         apply: this.#apply!,
         transport: { send: (messages) => this.#send(messages) },
         peers: simulatedPeers(this),
+        sendSnapshot: (message) => this.#sendSnapshot(message),
         replies: {
           error: (callId, error) => void this.#errors.push({ callId, error }),
           flush: () => this.#flushErrors(),
@@ -358,6 +368,34 @@ export class MemberProcess {
       member.world.checker.sent(member, message);
       member.world.network.send(member, message);
     }
+  }
+
+  /** Sends what the store's disk holds now, as EtcdServer does. */
+  #sendSnapshot(message: Message): Promise<void> {
+    const { member } = this;
+    const file = member.backend.crashed();
+    const confState = parseConfState(file.get(Bucket.Meta, metaKey.confState)!);
+    const snapshot = { ...message.snapshot!, index: file.consistentIndex, term: file.term, confState };
+    const sent = { ...message, snapshot };
+    member.world.checker.sent(member, sent);
+    return new Promise((resolve, reject) => {
+      member.world.network.sendSnapshot(member, sent, file, (delivered) =>
+        this.main.run(0, () => (delivered ? resolve() : reject(new Error("not delivered")))),
+      );
+    });
+  }
+
+  /** A message with a snapshot's file arrives: it is taken once the file is on the disk. `stored` hears of that. */
+  receiveSnapshot(message: Message, file: MemoryBackend, stored: () => void): void {
+    const { member } = this;
+    const { manner, world } = member;
+    this.#flusher.run(10 * manner.syncMs * (0.5 + world.diskChance.fraction()), () => {
+      member.snapshots.set(snapshotPath("", message.snapshot!.index), file);
+      member.faultPoint("snapshotStored");
+      if (!this.#flusher.alive) return;
+      stored();
+      this.deliver(message);
+    });
   }
 
   /** A message from another member arrives. */

@@ -60,6 +60,8 @@ export class World {
   readonly #byId = new Map<bigint, SimulatedMember>();
   crashes = 0;
   refusals = 0;
+  /** Snapshots that have become a member's state. */
+  installs = 0;
   #failure: SimulationFailure | null = null;
   #undecided = 0;
 
@@ -146,6 +148,8 @@ export class World {
       changes: this.operator.done,
       refusedChanges: this.operator.refused,
       messages: network.sent,
+      snapshots: network.snapshots,
+      installs: this.installs,
       lost: network.lost,
       crashes,
       refusals,

@@ -116,6 +116,16 @@ export interface Backend {
    * resolves. Rejects, with nothing changed, when there is no room for the copy or it fails. One at a time.
    */
   defragment(): Promise<void>;
+  /**
+   * Builds what a snapshot file holds beside this backend, which goes on; the answer is only to be read, and to be
+   * given to `finishInstall`. Rejects, with nothing changed, when the file is not there or damaged.
+   */
+  beginInstall(file: string): Promise<Backend>;
+  /**
+   * Becomes what `fresh` is, on the disk as well; what was ended and is not flushed is dropped. No entry may be open or
+   * be ended until it resolves. `adopt` is called at the very moment, before anybody else sees it.
+   */
+  finishInstall(fresh: Backend, adopt: () => void): Promise<void>;
   /** Flushes what has been ended, drops what has not, and closes. No call may follow. */
   close(): Promise<void>;
 }

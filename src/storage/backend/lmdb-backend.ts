@@ -23,7 +23,7 @@ import { buckets, metaKey, type SmallBucket } from "./bucket.js";
 import { LmdbCommitter, type Flushed } from "./lmdb-committer.js";
 import type { LmdbBackendOptions } from "./lmdb-options.js";
 import { LmdbStores, type RevisionKey } from "./lmdb-stores.js";
-import { RebuildError, type Rebuild } from "./rebuild.js";
+import { Rebuilding } from "./rebuilding.js";
 import { SegmentQueue } from "./segment-queue.js";
 import { SmallOverlay } from "./small-overlay.js";
 import { decodeUint64, encodeUint64 } from "./uint64.js";
@@ -54,8 +54,7 @@ export class LmdbBackend implements Backend {
   /** The interval ended, or `commit` was called, while an entry was open. */
   #commitWanted = false;
   #timer: NodeJS.Timeout | undefined;
-  #rebuild: Rebuild | undefined;
-  #onRebuildEnded: (() => void) | undefined;
+  readonly #rebuilding: Rebuilding;
   readonly #waiters = new Waiters();
   #sizes: BackendSizes | undefined;
   /** There has been a transaction since. */
@@ -89,6 +88,7 @@ export class LmdbBackend implements Backend {
       onFlushed: (flushed) => this.#flushedSegments(flushed),
       onError: (error) => this.#fail(error),
     });
+    this.#rebuilding = new Rebuilding(options, this.#committer, (error) => this.#fail(error));
     this.#consistentIndex = this.#flushedIndex = this.#readMetaNumber(metaKey.consistentIndex);
     this.#term = this.#readMetaNumber(metaKey.term);
     this.#noteLastRecord();
@@ -324,33 +324,21 @@ export class LmdbBackend implements Backend {
   }
 
   async defragment(): Promise<void> {
-    const rebuild = this.#startRebuild();
-    try {
-      await rebuild.copy();
-      await this.#committer.halt();
-      await rebuild.finish();
-      this.#swap();
-    } catch (error) {
-      if (error instanceof RebuildError && error.isFatal) this.#fail(error);
-      throw error;
-    } finally {
-      if (this.#waiters.failure === undefined) this.#committer.resume(this.#stores.env);
-      await this.#endRebuild();
-    }
+    await this.#rebuilding.defragment(this.sizes().inUse, () => this.#swap());
   }
 
-  #startRebuild(): Rebuild {
-    const { directory, quotaBytes, startRebuild } = this.#options;
-    assert(startRebuild !== undefined, "backend: opened without a way to rebuild it");
-    assert(this.#rebuild === undefined, "backend: a second rebuild at a time");
-    this.#rebuild = startRebuild({ directory, quotaBytes, bytesInUse: this.sizes().inUse });
-    return this.#rebuild;
+  async beginInstall(file: string): Promise<Backend> {
+    const directory = await this.#rebuilding.build(file);
+    return LmdbBackend.open({ ...this.#options, directory });
   }
 
-  async #endRebuild(): Promise<void> {
-    await this.#rebuild?.end();
-    this.#rebuild = undefined;
-    this.#onRebuildEnded?.();
+  finishInstall(fresh: Backend, adopt: () => void): Promise<void> {
+    assert(!this.#entryOpen, "backend: a snapshot within an entry");
+    assert(fresh instanceof LmdbBackend, "backend: not one of its own kind");
+    return this.#rebuilding.replace(() => {
+      this.#takeOver(fresh);
+      adopt();
+    });
   }
 
   /** Goes over to the environment that is now in the directory; no transaction is under way. */
@@ -359,21 +347,30 @@ export class LmdbBackend implements Backend {
     const stores = LmdbStores.reopen(this.#options);
     // Instructions that wait for their transaction name the buckets by number.
     for (const bucket of buckets) {
-      assert(
-        stores.dbiOf(bucket) === former.dbiOf(bucket),
-        "backend: a bucket has another number in a rebuilt environment",
-      );
+      assert(stores.dbiOf(bucket) === former.dbiOf(bucket), "backend: a bucket has another number when rebuilt");
     }
     this.#stores = stores;
     this.#sizes = undefined;
+    this.#committer.env = stores.env;
     former.close();
   }
 
+  /** Likewise, and to what it holds. */
+  #takeOver(fresh: LmdbBackend): void {
+    this.#swap();
+    fresh.#stores.close();
+    this.#flushedNumber = this.#queue.drop();
+    this.#overlay.drop(this.#flushedNumber);
+    this.#commitWanted = false;
+    this.#consistentIndex = this.#flushedIndex = fresh.#consistentIndex;
+    this.#term = fresh.#term;
+    this.#lastMain = fresh.#lastMain;
+    this.#lastSub = fresh.#lastSub;
+    this.#waiters.wake();
+  }
+
   async close(): Promise<void> {
-    if (this.#rebuild !== undefined) {
-      this.#rebuild.cancel();
-      await new Promise<void>((resolve) => (this.#onRebuildEnded = resolve));
-    }
+    await this.#rebuilding.cancel();
     await this.flush();
     clearTimeout(this.#timer);
     this.#stores.close();

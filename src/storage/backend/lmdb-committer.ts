@@ -25,7 +25,8 @@ export interface Flushed {
 }
 
 export class LmdbCommitter {
-  #env: LmdbEnv;
+  /** Another one may take its place while no transaction is under way, if the buckets have the same numbers there. */
+  env: LmdbEnv;
   readonly #queue: SegmentQueue;
   readonly #changesMax: number;
   readonly #onFlushed: (flushed: Flushed) => void;
@@ -43,7 +44,7 @@ export class LmdbCommitter {
     onFlushed: (flushed: Flushed) => void;
     onError: (error: Error) => void;
   }) {
-    this.#env = fields.env;
+    this.env = fields.env;
     this.#queue = fields.queue;
     this.#changesMax = fields.changesMax;
     this.#onFlushed = fields.onFlushed;
@@ -62,7 +63,7 @@ export class LmdbCommitter {
     }
     this.#writing = count;
     this.#startedNs = process.hrtime.bigint();
-    this.#env.startWriting(this.#queue.at(0).address, this.#onStatus);
+    this.env.startWriting(this.#queue.at(0).address, this.#onStatus);
   }
 
   /** Starts no further transaction; resolves when the one under way is flushed, and never when that fails. */
@@ -72,9 +73,8 @@ export class LmdbCommitter {
     return new Promise((resolve) => (this.#onHalted = resolve));
   }
 
-  /** Goes on, with another environment perhaps: one in which the buckets have the same numbers. */
-  resume(env: LmdbEnv): void {
-    this.#env = env;
+  /** Goes on. */
+  resume(): void {
     this.#halted = false;
     this.start();
   }
@@ -82,7 +82,7 @@ export class LmdbCommitter {
   readonly #onStatus = (status: number): void => {
     if (status === WriteStatus.Visible || this.#failed) return;
     if (status !== WriteStatus.Done) this.#fail(describeStatus(status));
-    else this.#env.sync(this.#onSync);
+    else this.env.sync(this.#onSync);
   };
 
   readonly #onSync = (error?: Error): void => {

@@ -46,6 +46,7 @@ function copyOf(contents: SmallContents): SmallContents {
 export class MemoryBackend implements Backend {
   /** When false, `commit` and `flush` wait for a call of `flushNow`, as a disk would let them wait. */
   readonly #flushAtOnce: boolean;
+  readonly #openSnapshot: ((file: string) => MemoryBackend) | undefined;
   #records: StoredRecord[] = [];
   #small: SmallContents = new Map(smallBuckets.map((bucket) => [bucket, new Map()]));
   #consistentIndex = 0;
@@ -65,14 +66,20 @@ export class MemoryBackend implements Backend {
   #recordTombstone = false;
   #block = new Uint8Array(0);
 
-  constructor(options: { flushAtOnce: boolean } = { flushAtOnce: true }) {
+  /** `openSnapshot` finds what a snapshot's file holds. */
+  constructor(
+    options: { flushAtOnce: boolean; openSnapshot?: ((file: string) => MemoryBackend) | undefined } = {
+      flushAtOnce: true,
+    },
+  ) {
     this.#flushAtOnce = options.flushAtOnce;
+    this.#openSnapshot = options.openSnapshot;
     this.#ended = this.#flushed = this.#snapshot();
   }
 
   /** What a restart finds after a crash now. */
   crashed(): MemoryBackend {
-    const backend = new MemoryBackend({ flushAtOnce: this.#flushAtOnce });
+    const backend = new MemoryBackend({ flushAtOnce: this.#flushAtOnce, openSnapshot: this.#openSnapshot });
     const { records, removals } = this.#flushed;
     backend.#records = this.#records
       .slice(0, records)
@@ -267,6 +274,25 @@ export class MemoryBackend implements Backend {
   /** There are no free pages in memory. */
   async defragment(): Promise<void> {
     await this.flush();
+  }
+
+  async beginInstall(file: string): Promise<Backend> {
+    assert(this.#openSnapshot !== undefined, "backend: a snapshot without a disk");
+    return this.#openSnapshot(file).crashed();
+  }
+
+  async finishInstall(fresh: Backend, adopt: () => void): Promise<void> {
+    assert(!this.#entryOpen, "backend: a snapshot within an entry");
+    assert(fresh instanceof MemoryBackend, "backend: not one of its own kind");
+    this.#records = fresh.#records;
+    this.#small = fresh.#small;
+    this.#consistentIndex = fresh.#consistentIndex;
+    this.#term = fresh.#term;
+    this.#bytes = fresh.#bytes;
+    this.#removals++;
+    this.#ended = this.#snapshot();
+    this.flushNow();
+    adopt();
   }
 
   async close(): Promise<void> {

@@ -61,6 +61,12 @@ export class SegmentQueue {
     return this.#firstNumber - 1;
   }
 
+  /** Drops all segments; none may be with LMDB. Returns the number of the last one. */
+  drop(): number {
+    this.#filling = false;
+    return this.release(this.#segments.length);
+  }
+
   /** Memory held. */
   get bytes(): number {
     let sum = 0;

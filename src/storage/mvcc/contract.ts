@@ -61,6 +61,8 @@ export interface Revisions {
   readonly currentRevision: number;
   readonly compactRevision: number;
   readonly visibleRevision: number;
+  /** How often the store has become another: what was begun before must begin anew. */
+  readonly epoch: number;
   checkRevision(revision: number): RevisionStatus;
 }
 

@@ -13,7 +13,7 @@ const keysPerSlice = 4_000;
 
 /**
  * Hashes what the store holds at `revision` (0: now), in slices. Puts may go on meanwhile; when a compaction is
- * scheduled meanwhile it begins anew, as if it had been asked after that.
+ * scheduled, or a snapshot installed, meanwhile it begins anew, as if it had been asked after that.
  */
 export async function hashKv(
   revisions: Revisions,
@@ -22,8 +22,8 @@ export async function hashKv(
   revision: number,
 ): Promise<HashResult> {
   for (;;) {
-    const { compactRevision } = revisions;
-    const isStale = (): boolean => revisions.compactRevision !== compactRevision;
+    const { compactRevision, epoch } = revisions;
+    const isStale = (): boolean => revisions.compactRevision !== compactRevision || revisions.epoch !== epoch;
     const result = await tryHash(revisions, index, options, revision, isStale);
     if (result !== undefined) return result;
   }

@@ -18,10 +18,18 @@ export { KeyIndexScan };
 
 export class KeyIndex {
   /* For cursors and scans only. */
-  readonly arena = new KeyArena();
-  readonly records = new GenerationTable();
-  readonly tree = new KeyTree(this.arena, this.records);
+  arena: KeyArena = new KeyArena();
+  records: GenerationTable = new GenerationTable();
+  tree: KeyTree = new KeyTree(this.arena, this.records);
   #liveKeys = 0;
+
+  /** Becomes what `other` is, which must not be used any more. Cursors must be paused; scans must begin anew. */
+  adopt(other: KeyIndex): void {
+    this.arena = other.arena;
+    this.records = other.records;
+    this.tree = other.tree;
+    this.#liveKeys = other.#liveKeys;
+  }
 
   /* Results of the last get, put or tombstone. */
   get modMain(): number {

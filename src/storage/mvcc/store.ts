@@ -66,6 +66,7 @@ export class MvccStore implements Revisions {
   /** In order of revision; the first one may be under way. */
   readonly #compactions: ScheduledCompaction[] = [];
   #inTxn = false;
+  #epoch = 0;
 
   /** Hashes made by compactions; HashKV answers from them first. */
   readonly compactionHashes = new CompactionHashes();
@@ -84,6 +85,19 @@ export class MvccStore implements Revisions {
     const lastMain = await restoreIndex(store.#index, options);
     store.#restoreRevisions(lastMain);
     return store;
+  }
+
+  /**
+   * Becomes what `other` is: the same history, further on, as a snapshot of it has it. The backend has gone over to
+   * it. Ranges under way go on, unless what they read is compacted there; compactions and hashes begin anew.
+   */
+  adopt(other: MvccStore): void {
+    assert(!this.#inTxn, "mvcc: a snapshot within a write transaction");
+    this.#index.adopt(other.#index);
+    this.#currentRevision = other.#currentRevision;
+    this.#compactRevision = other.#compactRevision;
+    this.#compactions.splice(0, Infinity, ...other.#compactions);
+    this.#epoch++;
   }
 
   /** The last record may have been compacted away, so the compactions' revisions count as well. */
@@ -115,6 +129,9 @@ export class MvccStore implements Revisions {
   /** Compactions that are scheduled and not finished; after a restart, one that was interrupted. */
   get pendingCompactions(): readonly ScheduledCompaction[] {
     return this.#compactions;
+  }
+  get epoch(): number {
+    return this.#epoch;
   }
   /** Keys that live now. */
   get liveKeys(): number {
@@ -307,7 +324,11 @@ export class MvccStore implements Revisions {
    * etcd's Hash, of all buckets as they are at the call. No compaction may remove records until it resolves, and
    * everything removed before must be flushed.
    */
-  hash(): Promise<number> {
-    return hashStore(this.#backend, this.#options, this.#currentRevision);
+  async hash(): Promise<number> {
+    for (;;) {
+      const epoch = this.#epoch;
+      const hash = await hashStore(this.#backend, this.#options, this.#currentRevision);
+      if (epoch === this.#epoch) return hash;
+    }
   }
 }

@@ -6,5 +6,8 @@
  * Invariants: a snapshot is the store at one commit, pinned for a bounded time; its memory is bounded by windows that
  * the client takes; nothing else waits for it. The store in use is whole until another takes its place by one rename.
  */
-export { startRebuildThread } from "./rebuild-client.js";
+export { checkOnThread, startRebuildThread } from "./rebuild-client.js";
+export { SnapshotFileError, snapshotIndexOf, snapshotPath, type SnapshotPosition } from "./snapshot-file.js";
+export { OutgoingSnapshot } from "./outgoing-snapshot.js";
+export { type SnapshotState } from "./messages.js";
 export { SnapshotClient, type SnapshotClientOptions } from "./snapshot-client.js";

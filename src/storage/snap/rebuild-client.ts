@@ -1,14 +1,27 @@
 /**
- * The apply thread's side of the rebuild thread, which lives as long as one rebuild: rebuilds are rare, and a thread's
- * heap goes with it. Thread: apply.
+ * The other side of the rebuild thread, which lives as long as one rebuild: rebuilds are rare, and a thread's heap goes
+ * with it. Thread: apply; main has snapshot files checked.
  */
 import { Worker } from "node:worker_threads";
 import { threadFile } from "../../base/index.js";
 import { RebuildError, type Rebuild, type StartRebuild } from "../backend/index.js";
 import type { FromRebuild, RebuildInit, ToRebuild } from "./rebuild-messages.js";
+import { SnapshotFileError, type SnapshotPosition } from "./snapshot-file.js";
 
 /** Starts the thread. */
 export const startRebuildThread: StartRebuild = (init) => new RebuildClient(init);
+
+/** Checks a snapshot's file on a thread of its own; rejects with SnapshotFileError when it cannot be installed. */
+export async function checkOnThread(file: string, position: SnapshotPosition): Promise<void> {
+  const client = new RebuildClient({ directory: "", quotaBytes: 0, bytesInUse: 0 });
+  try {
+    await client.check(file, position);
+  } catch (error) {
+    throw new SnapshotFileError((error as Error).message);
+  } finally {
+    await client.end();
+  }
+}
 
 class RebuildClient implements Rebuild {
   readonly #worker: Worker;
@@ -40,6 +53,10 @@ class RebuildClient implements Rebuild {
 
   build(file: string): Promise<void> {
     return this.#ask({ type: "build", file });
+  }
+
+  check(file: string, position: SnapshotPosition): Promise<void> {
+    return this.#ask({ type: "check", file, position });
   }
 
   replace(): Promise<void> {

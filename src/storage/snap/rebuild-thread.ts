@@ -5,8 +5,10 @@
  * takes the other's place by one rename. The former one stays open here until the end, so that the apply thread does
  * not have to unmap it and its pages are not freed on that thread.
  */
-import { statfsSync } from "node:fs";
+import { statfsSync, statSync } from "node:fs";
+import { BoltFile } from "../../bolt/index.js";
 import {
+  buckets,
   EnvironmentCopy,
   EnvironmentWriter,
   PinnedReader,
@@ -14,8 +16,10 @@ import {
   RebuildError,
   removeRebuild,
   replaceEnvironment,
+  type Bucket,
 } from "../backend/index.js";
 import type { FromRebuild, RebuildInit, ToRebuild } from "./rebuild-messages.js";
+import { checkSnapshotFile, entriesOf } from "./snapshot-file.js";
 
 /** Left free beside the copy: below it the member would refuse writes. */
 const freeBytesMin = 320 << 20;
@@ -24,8 +28,10 @@ const turnMs = 5;
 /** After a write transaction the disk is left alone for so many times as long as it took, so much at most. */
 const restShare = 2;
 const restMsMax = 100;
+/** A write transaction of what a file holds. */
+const transactionBytes = 2 << 20;
 
-/** Moments at which a crash must leave a whole environment; in order. */
+/** Moments at which a crash must leave a whole environment; in order. A build has no "copied". */
 export type RebuildPoint = "started" | "copied" | "flushed" | "replaced" | "ended";
 
 export interface RebuildSurroundings {
@@ -75,8 +81,10 @@ export class RebuildThread {
         return this.#copyMost();
       case "finish":
         return this.#finishCopy();
+      case "check":
+        return checkSnapshotFile(message.file, message.position);
       case "build":
-        throw new Error(`cannot build from ${message.file}`);
+        return this.#build(message.file);
       case "replace":
         return this.#replace();
       case "end":
@@ -103,6 +111,34 @@ export class RebuildThread {
     this.#replace();
   }
 
+  /** Builds what a snapshot's file holds, which was checked when it came. */
+  async #build(path: string): Promise<void> {
+    const into = this.#newEnvironment(statSync(path).size);
+    const file = BoltFile.open(path);
+    this.#turnEnds = performance.now() + turnMs;
+    try {
+      for (const bucket of buckets) await this.#buildBucket(file, bucket, into);
+    } finally {
+      file.close();
+    }
+    await into.flush();
+    this.#at("flushed");
+  }
+
+  async #buildBucket(file: BoltFile, bucket: Bucket, into: EnvironmentWriter): Promise<void> {
+    for (const { key, value } of entriesOf(file, bucket)) {
+      into.put(bucket, key, value, true);
+      if (into.bytes >= transactionBytes) await this.#flushed(into);
+      else if (performance.now() >= this.#turnEnds) await this.#rest(0);
+    }
+  }
+
+  async #flushed(into: EnvironmentWriter): Promise<void> {
+    const began = performance.now();
+    await into.flush();
+    await this.#rest(Math.min(restMsMax, performance.now() - began));
+  }
+
   #replace(): void {
     this.#openFormer();
     this.#checkCancelled();
@@ -115,7 +151,7 @@ export class RebuildThread {
   #end(): void {
     this.#writer?.close();
     void this.#former?.close();
-    removeRebuild(this.#init.directory);
+    if (this.#writer !== null) removeRebuild(this.#init.directory);
     this.#at("ended");
   }
 

@@ -8,7 +8,8 @@
  */
 import { Worker } from "node:worker_threads";
 import { threadFile, type Logger } from "../../base/index.js";
-import type { FromSnapshots, SnapshotInit, ToSnapshots } from "./messages.js";
+import type { FromSnapshots, SnapshotInit, SnapshotState, ToSnapshots } from "./messages.js";
+import { OutgoingSnapshot } from "./outgoing-snapshot.js";
 
 /** Snapshots under way at a time; each holds a read transaction and at most two windows. */
 const jobsMax = 4;
@@ -22,17 +23,52 @@ export interface SnapshotClientOptions {
   readonly fatal: (message: string, fields: Readonly<Record<string, unknown>>) => void;
 }
 
+/** A file that was asked for; `outgoing`: once it is open. */
+interface OpenFile {
+  readonly resolve: (file: OutgoingSnapshot) => void;
+  readonly reject: (error: Error) => void;
+  outgoing: OutgoingSnapshot | null;
+}
+
 export class SnapshotClient {
   readonly #options: SnapshotClientOptions;
   /** Jobs under way; false: gone before the thread heard of it. */
   readonly #jobs = new Set<number>();
   readonly #jobOfCall = new Map<number, number>();
+  /** Files for other members, by job. */
+  readonly #files = new Map<number, OpenFile>();
   #nextJob = 1;
   #worker: Worker | null = null;
   #stopping = false;
 
   constructor(options: SnapshotClientOptions) {
     this.#options = options;
+  }
+
+  /** Opens the store as it is now as a file for another member; whoever asks bounds their number. */
+  openFile(): Promise<OutgoingSnapshot> {
+    const job = this.#nextJob++;
+    return new Promise((resolve, reject) => {
+      this.#files.set(job, { resolve, reject, outgoing: null });
+      this.#options.flush().then(() => {
+        if (this.#stopping) return this.#fileEnded(job, "the member is stopping");
+        this.#worker ??= this.#startWorker();
+        this.#post({ type: "file", job });
+      }, reject);
+    });
+  }
+
+  #fileOpened(job: number, state: SnapshotState): void {
+    const file = this.#files.get(job)!;
+    file.outgoing = new OutgoingSnapshot(state, (type) => this.#post({ type, job }));
+    file.resolve(file.outgoing);
+  }
+
+  #fileEnded(job: number, error: string | null): void {
+    const file = this.#files.get(job);
+    this.#files.delete(job);
+    file?.outgoing?.end(error);
+    if (file?.outgoing === null) file.reject(new Error(error ?? "the snapshot thread has ended it"));
   }
 
   /** Sends a snapshot as the answer of a call. False: too many are under way. */
@@ -89,14 +125,29 @@ export class SnapshotClient {
     for (const [callId, other] of this.#jobOfCall) if (other === job) this.#jobOfCall.delete(callId);
   }
 
+  #onMessage(message: FromSnapshots): void {
+    switch (message.type) {
+      case "ended":
+        this.#ended(message.job);
+        this.#fileEnded(message.job, message.error);
+        break;
+      case "opened":
+        this.#fileOpened(message.job, message.state);
+        break;
+      case "piece":
+        this.#files.get(message.job)?.outgoing?.take(message.bytes);
+        break;
+      case "log":
+        this.#options.logger[message.level](message.message, message.fields);
+        break;
+    }
+  }
+
   #startWorker(): Worker {
-    const { directory, logger, fatal } = this.#options;
+    const { directory, fatal } = this.#options;
     const workerData: SnapshotInit = { directory };
     const worker = new Worker(threadFile("storage/snap/snapshot.worker.js"), { workerData, name: "snapshot" });
-    worker.on("message", (message: FromSnapshots) => {
-      if (message.type === "ended") this.#ended(message.job);
-      else logger[message.level](message.message, message.fields);
-    });
+    worker.on("message", (message: FromSnapshots) => this.#onMessage(message));
     worker.on("error", (error: Error) =>
       fatal("the snapshot thread failed", { error: error.message, stack: error.stack }),
     );

@@ -9,6 +9,7 @@ import { ReplyBatchWriter } from "../../native/index.js";
 import type { BoltLayout } from "../../bolt/index.js";
 import type { PinnedRead, PinnedReader } from "../backend/index.js";
 import type { FromSnapshots, ToSnapshots } from "./messages.js";
+import { SnapshotFileWriter } from "./snapshot-file-writer.js";
 import { SnapshotWriter } from "./snapshot-writer.js";
 
 /** Other jobs and messages get their turn after so long. */
@@ -48,7 +49,8 @@ interface OpenReader {
 
 class Job {
   readonly id: number;
-  readonly callId: number;
+  /** null: the file goes to main. */
+  readonly callId: number | null;
   readonly began = performance.now();
   readonly replies = new ReplyBatchWriter();
   cancelled = false;
@@ -56,7 +58,7 @@ class Job {
   writable = true;
   wake: () => void = () => {};
 
-  constructor(id: number, callId: number) {
+  constructor(id: number, callId: number | null) {
     this.id = id;
     this.callId = callId;
   }
@@ -79,6 +81,7 @@ export class SnapshotThread {
       return true;
     }
     if (message.type === "start") this.#start(new Job(message.job, message.callId));
+    else if (message.type === "file") this.#start(new Job(message.job, null));
     else this.#tell(message);
     return false;
   }
@@ -93,10 +96,10 @@ export class SnapshotThread {
 
   #start(job: Job): void {
     this.#jobs.set(job.id, job);
-    const running = this.#run(job).finally(() => {
+    const running = this.#run(job).then((error) => {
       this.#running.delete(running);
       this.#jobs.delete(job.id);
-      this.#surroundings.post({ type: "ended", job: job.id });
+      this.#surroundings.post({ type: "ended", job: job.id, error });
     });
     this.#running.add(running);
   }
@@ -124,19 +127,24 @@ export class SnapshotThread {
     if (open.retired && open.jobs === 0) void open.reader.close();
   }
 
-  async #run(job: Job): Promise<void> {
+  /** Resolves to what went wrong, if anybody is left to be told. */
+  async #run(job: Job): Promise<string | null> {
     const open = this.#currentReader();
     open.jobs++;
     const read = open.reader.pin();
     try {
-      await this.#send(job, read);
+      if (job.callId === null) await this.#sendFile(job, read);
+      else await this.#send(job, job.callId, read);
+      return null;
     } catch (error) {
       if (!(error instanceof JobEnded)) throw error;
-      if (error.reason === null) return;
+      if (error.reason === null) return null;
       this.#log("warn", "ended a database snapshot", { error: error.reason });
+      if (job.callId === null) return error.reason;
       job.replies.clear();
       job.replies.status(job.callId, unavailable, `etcdserver: ${error.reason}`);
       this.#flush(job);
+      return error.reason;
     } finally {
       read.release();
       open.jobs--;
@@ -144,9 +152,9 @@ export class SnapshotThread {
     }
   }
 
-  async #send(job: Job, read: PinnedRead): Promise<void> {
-    const writer = new SnapshotWriter(read, job.callId);
-    const layout = await this.#size(job, writer);
+  async #send(job: Job, callId: number, read: PinnedRead): Promise<void> {
+    const writer = new SnapshotWriter(read, callId);
+    const layout = await this.#size(job, writer.size());
     const about = { "total-bytes": layout.fileBytes, size: humanSize(layout.fileBytes) };
     const version = { "storage-version": writer.version };
     this.#log("info", "sending database snapshot to client", { ...about, ...version });
@@ -163,8 +171,26 @@ export class SnapshotThread {
     this.#log("info", "successfully sent database snapshot to client", { ...about, took, ...version });
   }
 
-  async #size(job: Job, writer: SnapshotWriter): Promise<BoltLayout> {
-    const steps = writer.size();
+  /** Hands the file to main in pieces, each once the one before has been taken. */
+  async #sendFile(job: Job, read: PinnedRead): Promise<void> {
+    const file = new SnapshotFileWriter(read);
+    const layout = await this.#size(job, file.size());
+    this.#surroundings.post({ type: "opened", job: job.id, state: file.stateOf(layout) });
+    let turnEnds = performance.now() + turnMs;
+    for (const piece of file.write(layout)) {
+      if (piece === null && performance.now() < turnEnds) continue;
+      if (piece === null) await this.#pause(job);
+      else {
+        await this.#taken(job);
+        job.writable = false;
+        this.#surroundings.post({ type: "piece", job: job.id, bytes: piece });
+      }
+      turnEnds = performance.now() + turnMs;
+    }
+    await this.#taken(job);
+  }
+
+  async #size(job: Job, steps: Generator<undefined, BoltLayout>): Promise<BoltLayout> {
     let turnEnds = performance.now() + turnMs;
     for (;;) {
       const step = steps.next();

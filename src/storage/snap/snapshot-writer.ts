@@ -7,7 +7,8 @@ import { createHash } from "node:crypto";
 import { PageOutput, sizeBuckets, writeBuckets, type BoltLayout, type BucketSource } from "../../bolt/index.js";
 import { ReplyKind, type ReplyBatchWriter } from "../../native/index.js";
 import { writeVarint } from "../../proto/index.js";
-import { Bucket, buckets, metaKey, type PinnedRead } from "../backend/index.js";
+import { Bucket, metaKey, type PinnedRead } from "../backend/index.js";
+import { bucketSources } from "./snapshot-file-writer.js";
 
 /** As etcd's: clients show progress by them. */
 const blobBytes = 32 << 10;
@@ -19,8 +20,6 @@ const blobTag = 0x1a;
 const versionTag = 0x22;
 const fieldBytesMax = 32;
 
-const encoder = new TextEncoder();
-
 export class SnapshotWriter {
   readonly #sources: readonly BucketSource[];
   readonly #callId: number;
@@ -31,7 +30,7 @@ export class SnapshotWriter {
 
   constructor(read: PinnedRead, callId: number) {
     this.#callId = callId;
-    this.#sources = buckets.map((name) => ({ name: encoder.encode(name), open: () => read.open(name) }));
+    this.#sources = bucketSources(read);
     this.#version = read.get(Bucket.Meta, metaKey.storageVersion) ?? new Uint8Array(0);
   }
 

@@ -1,0 +1,61 @@
+/**
+ * The door for snapshots between members. Out: Raft's message goes with the store as it is now, as a bbolt file, and
+ * its metadata become those of the file, as etcd merges them. In: `SnapshotReceiver`. How both travel is the
+ * transport's business. Thread: main.
+ */
+import type { Logger } from "../base/index.js";
+import { memberIdText, parseConfState } from "../membership/index.js";
+import type { Message } from "../raft/index.js";
+import type { OutgoingSnapshot } from "../storage/snap/index.js";
+import type { Transport } from "./raft-loop.js";
+
+/** The way to other members. */
+export interface PeerTransport extends Transport {
+  /** Resolves when the other member has kept the file and taken the message; rejects when it has not. */
+  sendSnapshot(message: Message, file: OutgoingSnapshot): Promise<void>;
+}
+
+export interface PeerSnapshotsOptions {
+  readonly openFile: () => Promise<OutgoingSnapshot>;
+  readonly transport: PeerTransport;
+  readonly logger: Logger;
+}
+
+/** Sends the message with the present state. Rejects when the other member does not get both. */
+export async function sendSnapshot(
+  message: Message,
+  { openFile, transport, logger }: PeerSnapshotsOptions,
+): Promise<void> {
+  const file = await openFile();
+  try {
+    const { index, term, confState, fileBytes } = file.state;
+    if (index < message.snapshot!.index) throw new Error(`the store stands at entry ${index} only`);
+    const about = { "snapshot-index": index, "remote-peer-id": memberIdText(message.to), bytes: fileBytes };
+    logger.info("sending database snapshot", about);
+    const { data } = message.snapshot!;
+    const snapshot = { index, term, confState: parseConfState(confState), data };
+    await transport.sendSnapshot({ ...message, snapshot }, file);
+    logger.info("sent database snapshot", about);
+  } finally {
+    file.drop();
+  }
+}
+
+/** A cluster of one has nobody to send to. */
+export class NoPeers implements PeerTransport {
+  readonly #logger: Logger;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  send(messages: readonly Message[]): void {
+    for (const { to, type } of messages) {
+      this.#logger.warn("message without a peer", { to: memberIdText(to), type });
+    }
+  }
+
+  sendSnapshot(message: Message): Promise<void> {
+    return Promise.reject(new Error(`no way to member ${memberIdText(message.to)}`));
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * The store at one commit as a bbolt file for another member, in pieces. What the file says of itself (index, term,
+ * configuration) is of the same commit, so whoever installs it stands exactly there.
+ */
+import { PageOutput, sizeBuckets, writeBuckets, type BoltLayout, type BucketSource } from "../../bolt/index.js";
+import { Bucket, buckets, decodeUint64, metaKey, type PinnedRead } from "../backend/index.js";
+import type { SnapshotState } from "./messages.js";
+
+/** Bytes of a piece. */
+export const pieceBytes = 512 << 10;
+
+const encoder = new TextEncoder();
+const noBytes = new Uint8Array(0);
+
+/** All buckets of a pinned store, for a file. */
+export function bucketSources(read: PinnedRead): BucketSource[] {
+  return buckets.map((name) => ({ name: encoder.encode(name), open: () => read.open(name) }));
+}
+
+export class SnapshotFileWriter {
+  readonly #read: PinnedRead;
+  readonly #sources: readonly BucketSource[];
+
+  constructor(read: PinnedRead) {
+    this.#read = read;
+    this.#sources = bucketSources(read);
+  }
+
+  /** The sizing pass; it must end before the rest. */
+  size(): Generator<undefined, BoltLayout> {
+    return sizeBuckets(this.#sources);
+  }
+
+  stateOf(layout: BoltLayout): SnapshotState {
+    const meta = (key: Uint8Array): Uint8Array | undefined => this.#read.get(Bucket.Meta, key);
+    const number = (key: Uint8Array): number => decodeUint64(meta(key) ?? new Uint8Array(8));
+    return {
+      fileBytes: layout.fileBytes,
+      index: number(metaKey.consistentIndex),
+      term: number(metaKey.term),
+      confState: meta(metaKey.confState) ?? noBytes,
+    };
+  }
+
+  /** A step yields the next piece, the receiver's own, or null: nothing is complete yet. */
+  *write(layout: BoltLayout): Generator<Uint8Array<ArrayBuffer> | null, void> {
+    const output = new PageOutput();
+    for (const _ of writeBuckets(this.#sources, layout, output, pieceBytes)) {
+      if (output.length < pieceBytes) yield null;
+      else yield* pieces(output, false);
+    }
+    yield* pieces(output, true);
+  }
+}
+
+/** Whole pieces of what was written, and at the end the rest. */
+function* pieces(output: PageOutput, isEnd: boolean): Generator<Uint8Array<ArrayBuffer>, void> {
+  let from = 0;
+  for (; output.length - from >= pieceBytes; from += pieceBytes) yield output.bytes.slice(from, from + pieceBytes);
+  if (isEnd && from < output.length) yield output.bytes.slice(from, output.length);
+  output.drop(isEnd ? output.length : from);
+}
