@@ -1,6 +1,7 @@
 /** Small pieces that every folder may use: assertions, the entry batch, logger and clock interfaces. */
 export { addonFile, addonName, addonPlatform, packageRoot } from "./addon-file.js";
 export { assert, AssertionError, unreachable } from "./assert.js";
+export { ByteSlab } from "./byte-slab.js";
 export { EntryBatch, EntryType } from "./entry-batch.js";
 export { nameThread } from "./name-thread.js";
 export {

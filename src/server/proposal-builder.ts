@@ -4,7 +4,7 @@
  *
  * Thread: main. The buffer is reused; `take` copies the batch out of it once.
  */
-import { assert, EntryBatch, EntryType } from "../base/index.js";
+import { assert, ByteSlab, EntryBatch, EntryType } from "../base/index.js";
 import { sizeVarint } from "../proto/index.js";
 import { requestIdVarintBytesMax, type RequestIdGenerator } from "./request-id.js";
 
@@ -21,6 +21,13 @@ const identityBytesMax = 1 + 5 + 1 + 10;
 const bytesMin = 1 << 14;
 const bytesKept = 1 << 20;
 const countMin = 64;
+
+/** Batches of few entries share their types, which are all the same. */
+const fewNormal = Array.from({ length: countMin }, (_, count) => new Uint8Array(count).fill(EntryType.Normal));
+
+function normalTypes(count: number): Uint8Array {
+  return fewNormal[count] ?? new Uint8Array(count).fill(EntryType.Normal);
+}
 
 /** Who sends a request, as its entry says; nobody until auth is enabled. */
 export interface Identity {
@@ -43,6 +50,8 @@ export interface TakenProposals {
 export class ProposalBuilder {
   readonly #ids: RequestIdGenerator;
   readonly #requestBytesMax: number;
+  /** The log keeps thousands of batches; at a moderate load each is one short request. */
+  readonly #kept = new ByteSlab();
   #bytes = new Uint8Array(bytesMin);
   #ends = new Uint32Array(countMin);
   #callIds = new Uint32Array(countMin);
@@ -93,9 +102,9 @@ export class ProposalBuilder {
       batch: new EntryBatch({
         term: 0,
         firstIndex: 0,
-        types: new Uint8Array(this.#count).fill(EntryType.Normal),
+        types: normalTypes(this.#count),
         ends: this.#ends.slice(0, this.#count),
-        bytes: this.#bytes.slice(0, this.#length),
+        bytes: this.#kept.copy(this.#bytes, this.#length),
       }),
       firstSequence: this.#firstSequence,
       callIds: this.#callIds.slice(0, this.#count),
