@@ -168,6 +168,7 @@ export class ClusterSide {
         break;
       case "clusterVersion":
         this.view.version = event.version;
+        this.versions.decided();
         break;
       case "installed":
         this.view.installed(event);

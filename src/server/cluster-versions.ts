@@ -90,6 +90,11 @@ export class ClusterVersions {
     });
   }
 
+  /** The cluster has a version, maybe the one that the look under way has proposed. */
+  decided(): void {
+    this.#end(this.#look);
+  }
+
   #end(look: number): void {
     if (look === this.#look) this.#lookEndsMs = Number.NEGATIVE_INFINITY;
   }
@@ -112,15 +117,16 @@ export class ClusterVersions {
     if (others.length === 0) done(versions);
   }
 
+  /** A look that proposes a version lasts until that is applied, so that nothing is proposed twice. */
   #decide(look: number, versions: Versions): void {
     if (look !== this.#look) return;
-    this.#end(look);
     const { leads, logger, propose, view } = this.#options;
-    if (!leads()) return;
-    const next = nextVersion(view, versions);
+    const next = leads() ? nextVersion(view, versions) : null;
+    if (next === null) return this.#end(look);
     if (next === "invalid downgrade") {
+      this.#end(look);
       logger.error("Failed to monitor cluster version", { error: "invalid downgrade target" });
-    } else if (next !== null) {
+    } else {
       const to = clusterVersionText(next);
       if (view.version === null) {
         logger.info("setting up initial cluster version using v3 API", { "cluster-version": to });

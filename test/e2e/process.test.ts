@@ -15,8 +15,10 @@ import {
   HttpClient,
   Member,
   ourCommand,
+  readStatus,
   temporaryFolder,
   type MemberOptions,
+  waitForStorageVersion,
 } from "../support/index.js";
 import { Load } from "./crash-load.js";
 
@@ -68,6 +70,23 @@ const refusal = async (member: Member): Promise<{ code: number | null; log: stri
 
 const isServing = (member: Member): boolean =>
   member.log.some((line) => line.includes("ready to serve client requests"));
+
+/** The entry that a member's first put is. */
+const firstPutIndex = async (command: readonly string[]): Promise<unknown> => {
+  const options = await newOptions(command);
+  const member = await Member.start(options);
+  await member.ready();
+  await waitForStorageVersion(options.clientPort);
+  await put(options.clientPort, "k");
+  const { raftIndex } = await readStatus(options.clientPort);
+  await member.stop();
+  return raftIndex;
+};
+
+test("a new member's first entries are as many as a real etcd's", { skip }, async () => {
+  assert.ok(cache.kind === "ready");
+  assert.equal(await firstPutIndex(ours), await firstPutIndex([cache.binaries.etcd]));
+});
 
 interface FlagCase {
   readonly name: string;
