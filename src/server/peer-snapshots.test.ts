@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { silentLogger } from "../base/index.js";
 import { formatConfState } from "../membership/index.js";
+import { encodeLease } from "../proto/index.js";
 import { MessageType, type Message } from "../raft/index.js";
 import {
   encodeUint64,
@@ -45,7 +46,8 @@ function fill(backend: Backend, from: number, to: number, bytes: number): void {
     backend.recordBlock.set([0x0a, 1, 107, 0x2a, 0x80 | (bytes & 127), bytes >> 7], at);
     backend.recordBlock.set(value, at + 6);
     backend.endRecord(at + 6 + bytes);
-    if (index % 100 === 0) backend.put("lease", encodeUint64(index), value.subarray(0, 20));
+    if (index % 100 === 0)
+      backend.put("lease", encodeUint64(index), encodeLease({ ID: BigInt(index), TTL: 60 }));
     backend.endEntry(index, 3, index === from ? formatConfState(confState) : undefined);
   }
 }

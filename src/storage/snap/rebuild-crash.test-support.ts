@@ -6,6 +6,8 @@ import { RebuildThread } from "./rebuild-thread.js";
 
 export const crashEntries = 2000;
 export const crashEntryBytes = 2000;
+/** What is there before a snapshot is installed. */
+export const oldEntries = 100;
 
 /** Entry `index`: a record or two, a change of a small bucket. */
 export function applyEntry(backend: Backend, index: number, bytes: number): void {
@@ -20,8 +22,8 @@ export function applyEntry(backend: Backend, index: number, bytes: number): void
   backend.endEntry(index, 1);
 }
 
-/** The process of a crash test: writes, rebuilds, and ends by SIGKILL at a point. */
-async function crash(point: string, directory: string): Promise<void> {
+/** The process of a crash test: writes, defragments (or installs `file`), and ends by SIGKILL at a point. */
+async function crash(point: string, directory: string, file: string | undefined): Promise<void> {
   const backend = LmdbBackend.open({
     ...lmdbBackendDefaults,
     directory,
@@ -48,12 +50,14 @@ async function crash(point: string, directory: string): Promise<void> {
       };
     },
   });
-  for (let index = 1; index <= crashEntries; index++) applyEntry(backend, index, crashEntryBytes);
+  const entries = file === undefined ? crashEntries : oldEntries;
+  for (let index = 1; index <= entries; index++) applyEntry(backend, index, crashEntryBytes);
   await backend.flush();
   process.stdout.write("flushed\n");
-  await backend.defragment();
+  if (file === undefined) await backend.defragment();
+  else await backend.finishInstall(await backend.beginInstall(file), () => {});
   assert.fail(`never came to ${point}`);
 }
 
-const [, program, point, directory] = process.argv;
-if (import.meta.url === pathToFileURL(program!).href) await crash(point!, directory!);
+const [, program, point, directory, file] = process.argv;
+if (import.meta.url === pathToFileURL(program!).href) await crash(point!, directory!, file);

@@ -1,9 +1,9 @@
 /** A store rebuilt beside the one in use: nothing is lost, whatever is written, read or killed meanwhile. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import {
@@ -17,8 +17,9 @@ import {
 } from "../backend/index.js";
 import { startRebuildThread } from "./rebuild-client.js";
 import type { FromRebuild } from "./rebuild-messages.js";
-import { applyEntry, crashEntries, crashEntryBytes } from "./rebuild-crash.test-support.js";
+import { applyEntry, crashEntries, crashEntryBytes, oldEntries } from "./rebuild-crash.test-support.js";
 import { RebuildThread } from "./rebuild-thread.js";
+import { SnapshotFileWriter } from "./snapshot-file-writer.js";
 
 function folderOf(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), "etcd-ts-rebuild-"));
@@ -159,13 +160,18 @@ test("without room for the copy nothing is touched", async (t) => {
 
 const points = ["started", "copied", "flushed", "replaced", "ended"] as const;
 
+/** Runs the program of a crash test to its end. */
+function runToCrash(...args: string[]): void {
+  const program = fileURLToPath(new URL("./rebuild-crash.test-support.js", import.meta.url));
+  const { signal, stdout, stderr } = spawnSync(process.execPath, [program, ...args], { env: {} });
+  assert.equal(signal, "SIGKILL", stderr.toString());
+  assert.equal(stdout.toString(), "flushed\n");
+}
+
 for (const point of points) {
   test(`killed when it has ${point}, one whole store is there`, (t) => {
     const directory = folderOf(t);
-    const program = fileURLToPath(new URL("./rebuild-crash.test-support.js", import.meta.url));
-    const { signal, stdout, stderr } = spawnSync(process.execPath, [program, point, directory], { env: {} });
-    assert.equal(signal, "SIGKILL", stderr.toString());
-    assert.equal(stdout.toString(), "flushed\n");
+    runToCrash(point, directory);
     const backend = openIn(directory);
     assert.equal(existsSync(`${directory}.rebuild`), false);
     assert.equal(backend.consistentIndex, crashEntries);
@@ -173,3 +179,48 @@ for (const point of points) {
     return backend.close();
   });
 }
+
+/** A file of a store with all entries. */
+async function snapshotIn(folder: string): Promise<string> {
+  const source = openIn(join(folder, "source"));
+  for (let index = 1; index <= crashEntries; index++) applyEntry(source, index, crashEntryBytes);
+  await source.flush();
+  const reader = new PinnedReader(join(folder, "source"));
+  const read = reader.pin();
+  const writer = new SnapshotFileWriter(read);
+  const layout = finish(writer.size());
+  const pieces = [...writer.write(layout)].filter((piece) => piece !== null);
+  read.release();
+  await reader.close();
+  await source.close();
+  const file = join(folder, "snapshot");
+  writeFileSync(file, Buffer.concat(pieces));
+  return file;
+}
+
+function finish<T>(steps: Generator<unknown, T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+test("killed at each step of an installation, the old store is there whole, or the new one", async (t) => {
+  const file = await snapshotIn(dirname(folderOf(t)));
+  const expected = contentsOf(twinOf(crashEntries, crashEntryBytes));
+  for (const point of ["started", "flushed", "replaced", "ended"]) {
+    const directory = folderOf(t);
+    runToCrash(point, directory, file);
+    const backend = openIn(directory);
+    assert.equal(existsSync(`${directory}.rebuild`), false);
+    const isNew = point === "replaced" || point === "ended";
+    assert.equal(backend.consistentIndex, isNew ? crashEntries : oldEntries, point);
+    if (!isNew) {
+      assert.deepEqual(contentsOf(backend), contentsOf(twinOf(oldEntries, crashEntryBytes)));
+      // As the next start does.
+      await backend.finishInstall(await backend.beginInstall(file), () => {});
+    }
+    assert.deepEqual(contentsOf(backend), expected, point);
+    await backend.close();
+  }
+});

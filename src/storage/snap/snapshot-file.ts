@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { BoltFile, checkBolt } from "../../bolt/index.js";
-import { KeyValueDescriptor, validate } from "../../proto/index.js";
+import { AlarmMemberDescriptor, KeyValueDescriptor, LeaseDescriptor, validate } from "../../proto/index.js";
 import { Bucket, buckets, decodeUint64, metaKey, RevisionKeyReader } from "../backend/index.js";
 
 /** Longer keys of small buckets cannot be stored. */
@@ -73,9 +73,37 @@ function checkRecords(file: BoltFile): void {
 }
 
 function checkSmall(file: BoltFile, bucket: Bucket): void {
-  for (const { key } of entriesOf(file, bucket)) {
-    if (key.length > 0 && key.length <= smallKeyBytesMax) continue;
-    throw new SnapshotFileError(`the bucket ${bucket} has a key of ${key.length} bytes`);
+  for (const { key, value } of entriesOf(file, bucket)) {
+    if (key.length === 0 || key.length > smallKeyBytesMax) {
+      throw new SnapshotFileError(`the bucket ${bucket} has a key of ${key.length} bytes`);
+    }
+    const fault = faultOf(bucket, key, value);
+    if (fault !== undefined) throw new SnapshotFileError(`an entry of the bucket ${bucket} is damaged: ${fault}`);
+  }
+}
+
+/** What is wrong with an entry, as far as its form goes: once Raft counts on the snapshot, it must be readable. */
+function faultOf(bucket: Bucket, key: Uint8Array, value: Uint8Array): string | undefined {
+  switch (bucket) {
+    case Bucket.Lease:
+      return key.length === 8 ? validate(LeaseDescriptor, value, 0, value.length) : "no lease ID";
+    case Bucket.Alarm:
+      return validate(AlarmMemberDescriptor, key, 0, key.length);
+    case Bucket.Members:
+      return jsonFault(value);
+    case Bucket.Meta:
+      return Buffer.compare(key, metaKey.confState) === 0 ? jsonFault(value) : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function jsonFault(value: Uint8Array): string | undefined {
+  try {
+    const parsed: unknown = JSON.parse(Buffer.from(value).toString());
+    return typeof parsed === "object" && parsed !== null ? undefined : "no JSON object";
+  } catch (error) {
+    return (error as Error).message;
   }
 }
 
