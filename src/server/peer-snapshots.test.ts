@@ -46,8 +46,7 @@ function fill(backend: Backend, from: number, to: number, bytes: number): void {
     backend.recordBlock.set([0x0a, 1, 107, 0x2a, 0x80 | (bytes & 127), bytes >> 7], at);
     backend.recordBlock.set(value, at + 6);
     backend.endRecord(at + 6 + bytes);
-    if (index % 100 === 0)
-      backend.put("lease", encodeUint64(index), encodeLease({ ID: BigInt(index), TTL: 60 }));
+    if (index % 100 === 0) backend.put("lease", encodeUint64(index), encodeLease({ ID: BigInt(index), TTL: 60 }));
     backend.endEntry(index, 3, index === from ? formatConfState(confState) : undefined);
   }
 }

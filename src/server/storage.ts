@@ -3,9 +3,11 @@
  * Thread: main, at start.
  */
 import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import type { InstallMark } from "../apply/index.js";
 import { minimumTtl } from "../lease/index.js";
 import { memberIdText } from "../membership/index.js";
+import { snapshotPath } from "../storage/snap/index.js";
 import { Wal, type WalOptions } from "../storage/wal/index.js";
 import { ApplyClient, type ApplyEvent, type ApplyReady } from "./apply-client.js";
 import {
@@ -129,7 +131,7 @@ async function reopen(
   checkPairId(dataDir.paths, pairId);
   const log = new ReplayedLog();
   await wal.replay(log);
-  const { client: apply, ready } = await startApply(surroundings, hooks, dataDir, identity, log.mark);
+  const { client: apply, ready } = await startApply(surroundings, hooks, dataDir, identity, installable(dataDir, log));
   checkHalvesFit(dataDir, log, ready);
   logger.info("restarted local member", {
     ...identityFields(identity),
@@ -157,9 +159,15 @@ function checkHalvesFit({ paths }: HeldDataDir, log: ReplayedLog, ready: ApplyRe
   if (ready.consistentIndex < log.mark.index) {
     throw new DataDirError(
       `the log in ${paths.walDir} begins after entry ${log.mark.index}, but ${paths.dbDir} holds entries only up to ` +
-        `${ready.consistentIndex}: they do not belong together. Nothing was changed.`,
+        `${ready.consistentIndex}, and the snapshot ${snapshotPath(paths.snapDir, log.mark.index)} is not there: ` +
+        `they do not belong together. Nothing was changed.`,
     );
   }
+}
+
+/** The log's mark, if there is a snapshot of it, whose installation may have been cut short. */
+function installable({ paths }: HeldDataDir, { mark }: ReplayedLog): InstallMark | undefined {
+  return existsSync(snapshotPath(paths.snapDir, mark.index)) ? mark : undefined;
 }
 
 function startApply(

@@ -1,6 +1,6 @@
 /**
  * Maintenance.Snapshot: etcd's own tools take our snapshot, a real etcd restored from it holds the same, our reader
- * takes theirs, and clients that do not read cost neither memory nor puts.
+ * takes theirs, their file becomes our store, and clients that do not read cost neither memory nor puts.
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -9,6 +9,11 @@ import http2 from "node:http2";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { BoltError, BoltFile, checkBolt } from "../../src/bolt/index.js";
+import { LeaseTable } from "../../src/lease/index.js";
+import { crc32c } from "../../src/native/index.js";
+import { LmdbBackend, lmdbBackendDefaults } from "../../src/storage/backend/index.js";
+import { MvccStore } from "../../src/storage/mvcc/index.js";
+import { checkOnThread, SnapshotFileError, startRebuildThread } from "../../src/storage/snap/index.js";
 import {
   decodeMessage,
   encodeMessage,
@@ -156,6 +161,50 @@ describe("etcd's tools and ours", { skip }, () => {
     assert.deepEqual(metaKeys(mine), metaKeys(bolt));
     bolt.close();
     mine.close();
+  });
+
+  test("a real etcd's file, received from a member, becomes our store, and HashKV is equal", async () => {
+    const { port } = pair.etcd.member;
+    await call(port, "Lease/LeaseGrant", "LeaseGrant", { ID: "77", TTL: "600" });
+    await call(port, "KV/Put", "Put", { key: base64("leased"), value: base64("x"), lease: "77" });
+    const file = join(folder.path, "received.db");
+    await etcdctl(port, "snapshot", "save", file);
+    // A member sends the database alone.
+    truncateSync(file, statSync(file).size - 32);
+    const answer = await hashKv(port);
+    const bolt = BoltFile.open(file);
+    const meta = new Map(
+      [...bolt.entries(bolt.bucket("meta")!)].map(({ key, value }) => [Buffer.from(key).toString(), value]),
+    );
+    bolt.close();
+    const numberOf = (name: string): number => Number(Buffer.from(meta.get(name)!).readBigUInt64BE());
+    const position = { index: numberOf("consistent_index"), term: numberOf("term") };
+    await checkOnThread(file, position);
+    await assert.rejects(checkOnThread(file, { ...position, index: position.index + 1 }), SnapshotFileError);
+
+    const backend = LmdbBackend.open({
+      ...lmdbBackendDefaults,
+      directory: join(folder.path, "installed"),
+      onFatal: (error) => assert.fail(error),
+      startRebuild: startRebuildThread,
+    });
+    const mvcc = { yield: () => new Promise<void>((resolve) => setImmediate(resolve)), crc32c };
+    const fresh = await backend.beginInstall(file);
+    const leases = new LeaseTable(fresh, 1);
+    const store = await MvccStore.open({ ...mvcc, backend: fresh, keyLeases: leases });
+    const before = await store.hashKv(0);
+    await backend.finishInstall(fresh, () => {});
+    const reopened = await MvccStore.open({ ...mvcc, backend });
+    for (const { hash, currentRevision } of [before, await reopened.hashKv(0)]) {
+      assert.equal(String(hash), String(answer["hash"]));
+      assert.equal(String(currentRevision), (answer["header"] as JsonObject)["revision"]);
+    }
+    assert.deepEqual(
+      leases.keysOf(77, 0).map((key) => Buffer.from(key).toString()),
+      ["leased"],
+    );
+    assert.equal(backend.consistentIndex, position.index);
+    await backend.close();
   });
 
   test("a file cut short is refused by etcdutl and by us", async () => {
