@@ -125,7 +125,6 @@ class ClientApi implements Api {
   }
 
   stateChanged(): void {
-    this.#dispatcher?.leaderChanged();
     if (this.#server !== null) this.#http?.setState(stateOf(this.#server));
   }
 

@@ -6,7 +6,7 @@
 export { BootstrapError, encodeLogMetadata, firstEntries, ReplayedLog, type MemberIdentity } from "./bootstrap.js";
 export { DataDirError, pairIdBytes } from "./data-dir.js";
 export { EtcdServer, type ServerSurroundings } from "./etcd-server.js";
-export type { ConfChangeOutcome } from "./conf-changes.js";
+export type { ConfChangeDone, ConfChangeOutcome } from "./conf-changes.js";
 export { MemberCore } from "./member-core.js";
 export {
   type ErrorSink,

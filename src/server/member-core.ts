@@ -8,7 +8,7 @@
  *
  * Thread: main. No I/O, timer or clock of its own.
  */
-import type { ActiveAlarm } from "../apply/index.js";
+import { LeaseCallWriter, LeaseOp, type ActiveAlarm } from "../apply/index.js";
 import { ErrRequestTooLarge, ErrTimeout, ErrTooManyRequests, type EtcdError } from "../errors/index.js";
 import { none, Role, type Message, type SoftState, type StepResult } from "../raft/index.js";
 import type { ApplyEvent } from "./apply-client.js";
@@ -186,6 +186,13 @@ export class MemberCore {
    */
   newLeaseId(): bigint {
     return BigInt.asUintN(63, this.#ids.idOf(this.#ids.peek()));
+  }
+
+  /** Ends a call with a response that begins with a header; `fields` are its others. */
+  answerWithHeader(callId: number, fields: Uint8Array): void {
+    const writer = new LeaseCallWriter();
+    writer.add(callId, LeaseOp.Head, 0, 0, 0, 0, fields);
+    this.#handReads(0, writer.bytes, writer.length);
   }
 
   /** Takes a read, the whole call-batch record `bytes[start, end)`, which is answered after a ReadIndex. */

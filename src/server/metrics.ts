@@ -45,6 +45,8 @@ function addRaftMetrics(to: Registry, server: EtcdServer): void {
   const hasLeader = to.gauge("etcd_server_has_leader");
   const isLeader = to.gauge("etcd_server_is_leader");
   to.gauge("etcd_server_is_learner");
+  const promoted = to.counter("etcd_server_learner_promote_successes");
+  const notPromoted = to.counterVector("etcd_server_learner_promote_failures");
   to.counter("etcd_server_heartbeat_send_failures_total");
   const leaderChanges = to.counter("etcd_server_leader_changes_seen_total");
   const committed = to.gauge("etcd_server_proposals_committed_total");
@@ -63,6 +65,9 @@ function addRaftMetrics(to: Registry, server: EtcdServer): void {
     pending.set(counters.proposalsPending);
     failed.value = counters.proposalsFailed;
     slowReads.value = counters.slowReads;
+    const { promotions } = server.core.cluster.reconfiguration;
+    promoted.value = promotions.succeeded;
+    for (const [reason, count] of promotions.failed) notPromoted.with({ Reason: reason }).value = count;
     failedReads.value = counters.failedReads;
   });
 }

@@ -44,14 +44,17 @@ export async function sendSnapshot(
 /** A cluster of one has nobody to send to. */
 export class NoPeers implements PeerTransport {
   readonly #logger: Logger;
+  readonly #warned = new Set<bigint>();
 
   constructor(logger: Logger) {
     this.#logger = logger;
   }
 
   send(messages: readonly Message[]): void {
-    for (const { to, type } of messages) {
-      this.#logger.warn("message without a peer", { to: memberIdText(to), type });
+    for (const { to } of messages) {
+      if (this.#warned.has(to)) continue;
+      this.#warned.add(to);
+      this.#logger.warn("messages without a peer: this version does not reach other members", { to: memberIdText(to) });
     }
   }
 

@@ -62,6 +62,9 @@ const refused = (error: EtcdError): ConfChangeOutcome => ({ members: null, error
 export class Reconfiguration {
   readonly #options: ReconfigurationOptions;
 
+  /** Promotions decided here, as the leader; failed ones by their reason. */
+  readonly promotions = { succeeded: 0, failed: new Map<string, number>() };
+
   constructor(options: ReconfigurationOptions) {
     this.#options = options;
   }
@@ -89,8 +92,12 @@ export class Reconfiguration {
     return this.#options.configure({ type: ConfChangeType.RemoveNode, nodeId: id, context: new Uint8Array(0) }, done);
   }
 
-  /** Gives a member other peer URLs; as in etcd they are taken as they are. */
+  /**
+   * Gives a member other peer URLs, which are stored as they are. What is no URL is refused: etcd takes it, and then
+   * every member but the one it is about ends by a panic.
+   */
   update(id: bigint, peerURLs: readonly string[], done: ConfChangeDone): GiveUp {
+    if (parsePeerUrls(peerURLs) === null) return this.#refuse(done, new ErrMemberBadUrls());
     const context = formatMember({ id, name: "", peerURLs, clientURLs: [], isLearner: false });
     return this.#options.configure({ type: ConfChangeType.UpdateNode, nodeId: id, context }, done);
   }
@@ -116,7 +123,11 @@ export class Reconfiguration {
   }
 
   /** A promotion at the leader; `notLeader` when it turns out that this member does not lead. */
-  promoteHere(id: bigint, done: ConfChangeDone, notLeader: () => void): GiveUp {
+  promoteHere(id: bigint, answer: ConfChangeDone, notLeader: () => void): GiveUp {
+    const done: ConfChangeDone = (outcome) => {
+      this.#count(outcome.error);
+      answer(outcome);
+    };
     let giveUp: GiveUp | null = nothingToGiveUp;
     this.#options.barriers.applied((late) => {
       if (giveUp === null) return;
@@ -129,6 +140,12 @@ export class Reconfiguration {
       giveUp?.();
       giveUp = null;
     };
+  }
+
+  #count(error: EtcdError | null): void {
+    const { failed } = this.promotions;
+    if (error === null) this.promotions.succeeded++;
+    else failed.set(error.message, (failed.get(error.message) ?? 0) + 1);
   }
 
   #promote(id: bigint, matches: ReadonlyMap<bigint, number>, done: ConfChangeDone): GiveUp {

@@ -5,8 +5,6 @@
 
 /** Service → methods. */
 export const notThereYet: Readonly<Record<string, readonly string[]>> = {
-  "etcdserverpb.Cluster": ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
-  "etcdserverpb.Maintenance": ["MoveLeader", "Downgrade"],
   "etcdserverpb.Auth": [
     "AuthEnable",
     "AuthDisable",
@@ -35,8 +33,7 @@ export const notThereYetPaths: readonly string[] = [
   "/v3/watch",
   // The gateway has no streams yet.
   "/v3/lease/keepalive",
-  ...["add", "remove", "update", "promote"].map((name) => `/v3/cluster/member/${name}`),
-  ...["snapshot", "transfer-leadership", "downgrade"].map((name) => `/v3/maintenance/${name}`),
+  "/v3/maintenance/snapshot",
   ...["enable", "disable", "status", "authenticate"].map((name) => `/v3/auth/${name}`),
   ...["add", "get", "list", "delete", "changepw", "grant", "revoke"].map((name) => `/v3/auth/user/${name}`),
   ...["add", "get", "list", "delete", "grant", "revoke"].map((name) => `/v3/auth/role/${name}`),

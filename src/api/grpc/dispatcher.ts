@@ -9,6 +9,7 @@ import {
   ErrNoLeader,
   ErrNoSpace,
   ErrNotCapable,
+  ErrNotSupportedForLearner,
   ErrTooManyRequests,
   EtcdError,
   GrpcCode,
@@ -20,6 +21,7 @@ import {
   CompactionRequestDescriptor,
   decodeAlarmRequest,
   decodeMemberListRequest,
+  decodeRangeRequest,
   DefragmentRequestDescriptor,
   HashKVRequestDescriptor,
   HashRequestDescriptor,
@@ -28,12 +30,14 @@ import {
   LeaseRevokeRequestDescriptor,
   LeaseTimeToLiveRequestDescriptor,
   MemberListRequestDescriptor,
+  RangeRequestDescriptor,
   SnapshotRequestDescriptor,
   StatusRequestDescriptor,
   validate,
   type MessageDescriptor,
 } from "../../proto/index.js";
 import type { EtcdServer } from "../../server/index.js";
+import { clusterRequests, ClusterService, type ClusterMethod } from "./cluster-service.js";
 import { Connections } from "./connections.js";
 import { HealthService } from "./health.js";
 import { LeaseService } from "./lease-service.js";
@@ -62,6 +66,9 @@ export interface CallSource {
   drain(into: Uint8Array): number;
 }
 
+/** A call's ID and message `bytes[start, end)`. */
+type CallMessage = [callId: number, bytes: Uint8Array, start: number, end: number];
+
 /** Batches taken in one go before other events of this thread get their turn. */
 const batchesInARow = 4;
 
@@ -73,6 +80,7 @@ export class Dispatcher {
   readonly #validator: KvValidator;
   readonly #health: HealthService;
   readonly #leases: LeaseService;
+  readonly #cluster: ClusterService;
   readonly #connections = new Connections();
   readonly #leaderStreams: LeaderStreams;
   readonly #handlers: readonly (() => void)[];
@@ -87,7 +95,7 @@ export class Dispatcher {
     this.#source = source;
     this.#buffer = new Uint8Array(Math.max(1 << 20, messageBytesMax + (1 << 16)));
     this.#validator = new KvValidator({ txnOpsMax: server.config.maxTxnOps });
-    this.#health = new HealthService(server.replies, () => server.core.leader !== 0n);
+    this.#health = new HealthService(server.replies);
     this.#leaderStreams = new LeaderStreams({
       electionTimeoutMs: server.config.electionTimeout,
       hasLeader: () => server.core.leader !== 0n,
@@ -95,6 +103,7 @@ export class Dispatcher {
       after: (milliseconds, run) => void setTimeout(run, milliseconds).unref(),
     });
     this.#leases = new LeaseService(server);
+    this.#cluster = new ClusterService(server);
     const table: Readonly<Record<ServedPath, () => void>> = {
       "/etcdserverpb.KV/Range": () => this.#range(),
       "/etcdserverpb.KV/Put": () => this.#put(),
@@ -113,7 +122,13 @@ export class Dispatcher {
       "/etcdserverpb.Maintenance/HashKV": () => this.#localCall(HashKVRequestDescriptor),
       "/etcdserverpb.Maintenance/Snapshot": () => this.#snapshot(),
       "/etcdserverpb.Maintenance/Defragment": () => this.#localCall(DefragmentRequestDescriptor),
+      "/etcdserverpb.Maintenance/MoveLeader": () => this.#clusterCall("moveLeader"),
+      "/etcdserverpb.Maintenance/Downgrade": () => this.#clusterCall("downgrade"),
       "/etcdserverpb.Cluster/MemberList": () => this.#memberList(),
+      "/etcdserverpb.Cluster/MemberAdd": () => this.#clusterCall("memberAdd"),
+      "/etcdserverpb.Cluster/MemberRemove": () => this.#clusterCall("memberRemove"),
+      "/etcdserverpb.Cluster/MemberUpdate": () => this.#clusterCall("memberUpdate"),
+      "/etcdserverpb.Cluster/MemberPromote": () => this.#clusterCall("memberPromote"),
       "/etcdserverpb.Watch/Watch": () => this.#watch(),
       "/grpc.health.v1.Health/Check": () => this.#health.check(...this.#message()),
       "/grpc.health.v1.Health/List": () => this.#health.list(this.#reader.callId),
@@ -131,11 +146,6 @@ export class Dispatcher {
       this.#scheduled = false;
       this.wake();
     });
-  }
-
-  /** A leader has come or gone. */
-  leaderChanged(): void {
-    this.#health.changed();
   }
 
   /** False: there was nothing to take, or the server takes nothing for now. */
@@ -158,17 +168,30 @@ export class Dispatcher {
   #call(): void {
     const { method, flags } = this.#reader;
     if (this.#server.core.clusterVersion === null) return this.#fail(new ErrNotCapable());
+    if (this.#server.core.cluster.view.local?.isLearner === true && !this.#isForLearners(method))
+      return this.#fail(new ErrNotSupportedForLearner());
     if ((flags & CallFlag.BadClientApiVersion) !== 0) return this.#fail(new ErrInvalidClientApiVersion());
     if ((flags & CallFlag.RequireLeader) !== 0 && this.#server.core.leader === 0n) return this.#fail(new ErrNoLeader());
     this.#handlers[method]!();
+  }
+
+  /** A learner answers what it can without the others, and hands out its data. */
+  #isForLearners(method: number): boolean {
+    const { path } = servedMethods[method]!;
+    if (path === "/etcdserverpb.Maintenance/Status" || path === "/etcdserverpb.Maintenance/Snapshot") return true;
+    if (path !== "/etcdserverpb.KV/Range") return false;
+    const { bytes, messageStart, messageEnd } = this.#reader;
+    // What cannot be parsed is said to be so.
+    if (validate(RangeRequestDescriptor, bytes, messageStart, messageEnd) !== undefined) return true;
+    return decodeRangeRequest(bytes, messageStart, messageEnd).serializable;
   }
 
   #other(): void {
     const reader = this.#reader;
     switch (reader.kind) {
       case CallKind.Cancel:
-        this.#health.cancel(reader.callId);
         this.#leases.cancel(reader.callId);
+        this.#cluster.cancel(reader.callId);
         this.#server.snapshots.cancel(reader.callId);
         this.#leaderStreams.delete(reader.callId);
         // A long read of that call need not go on.
@@ -212,7 +235,7 @@ export class Dispatcher {
     this.#server.replies.error(this.#reader.callId, error);
   }
 
-  #message(): [number, Uint8Array, number, number] {
+  #message(): CallMessage {
     const { callId, bytes, messageStart, messageEnd } = this.#reader;
     return [callId, bytes, messageStart, messageEnd];
   }
@@ -321,6 +344,10 @@ export class Dispatcher {
     const { bytes, messageStart, messageEnd } = this.#reader;
     if (decodeMemberListRequest(bytes, messageStart, messageEnd).linearizable) this.#readLinearizable();
     else this.#readLocal();
+  }
+
+  #clusterCall(name: ClusterMethod): void {
+    if (this.#parses(clusterRequests[name])) this.#cluster[name](...this.#message());
   }
 
   #localCall(request: MessageDescriptor): void {

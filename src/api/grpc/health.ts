@@ -1,5 +1,6 @@
 /**
- * grpc.health.v1: one service, "", serving while a leader is known.
+ * grpc.health.v1: one service, "". As in etcd it serves as soon as calls are taken, whether there is a leader or not:
+ * who wants to know that asks GET /health.
  * Thread: main.
  */
 import { EtcdError, GrpcCode } from "../../errors/index.js";
@@ -13,17 +14,13 @@ import {
 import { unmarshalMessageError, unmarshalRequestError } from "../../errors/index.js";
 import type { Replies } from "../../server/index.js";
 
-const status = { serving: 1, notServing: 2, serviceUnknown: 3 } as const;
+const status = { serving: 1, serviceUnknown: 3 } as const;
 
 export class HealthService {
   readonly #replies: Replies;
-  readonly #isServing: () => boolean;
-  /** Open Watch calls: the service asked for, and the status sent last. */
-  readonly #watches = new Map<number, { readonly service: string; sent: number }>();
 
-  constructor(replies: Replies, isServing: () => boolean) {
+  constructor(replies: Replies) {
     this.#replies = replies;
-    this.#isServing = isServing;
   }
 
   check(callId: number, bytes: Uint8Array, start: number, end: number): void {
@@ -31,43 +28,25 @@ export class HealthService {
     if (text !== undefined) return this.#replies.error(callId, unmarshalRequestError(text));
     const { service } = decodeHealthCheckRequest(bytes, start, end);
     if (service !== "") return this.#replies.error(callId, new EtcdError(GrpcCode.NotFound, "unknown service"));
-    this.#replies.answer(callId, encodeHealthCheckResponse({ status: this.#statusOf("") }));
+    this.#replies.answer(callId, encodeHealthCheckResponse({ status: statusOf("") }));
   }
 
   list(callId: number): void {
     this.#replies.answer(
       callId,
-      encodeHealthListResponse({ statuses: [{ key: "", value: { status: this.#statusOf("") } }] }),
+      encodeHealthListResponse({ statuses: [{ key: "", value: { status: statusOf("") } }] }),
     );
   }
 
   watch(callId: number, bytes: Uint8Array, start: number, end: number): void {
     const text = validate(HealthCheckRequestDescriptor, bytes, start, end);
     if (text !== undefined) return this.#replies.error(callId, unmarshalMessageError(text));
-    const watch = { service: decodeHealthCheckRequest(bytes, start, end).service, sent: 0 };
-    this.#watches.set(callId, watch);
-    this.#send(callId, watch);
+    // Nothing changes later, so the stream gets this one message and stays open.
+    const { service } = decodeHealthCheckRequest(bytes, start, end);
+    this.#replies.message(callId, encodeHealthCheckResponse({ status: statusOf(service) }));
   }
+}
 
-  /** The client has gone. */
-  cancel(callId: number): void {
-    this.#watches.delete(callId);
-  }
-
-  /** The leader is known, or is no longer. */
-  changed(): void {
-    for (const [callId, watch] of this.#watches) this.#send(callId, watch);
-  }
-
-  #send(callId: number, watch: { readonly service: string; sent: number }): void {
-    const now = this.#statusOf(watch.service);
-    if (now === watch.sent) return;
-    watch.sent = now;
-    this.#replies.message(callId, encodeHealthCheckResponse({ status: now }));
-  }
-
-  #statusOf(service: string): number {
-    if (service !== "") return status.serviceUnknown;
-    return this.#isServing() ? status.serving : status.notServing;
-  }
+function statusOf(service: string): number {
+  return service === "" ? status.serving : status.serviceUnknown;
 }
