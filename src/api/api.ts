@@ -11,10 +11,10 @@ import { addProcessMetrics, ProcessMetrics, registry } from "../metrics/index.js
 import { serverVersionText } from "../membership/index.js";
 import { drainOverheadBytes, Mailbox, setGatewayMailbox, startEdge, type Edge } from "../native/index.js";
 import type { EtcdServer } from "../server/index.js";
-import { addGrpcMetrics } from "./grpc/metrics.js";
+import { GrpcMetrics } from "./grpc/metrics.js";
 import { Dispatcher } from "./grpc/dispatcher.js";
 import { methodKind, servedMethods } from "./grpc/methods.js";
-import { HttpThread, unknownState, type HttpWorkerData, type ServerState } from "./http/index.js";
+import { type GatewayCounts, HttpThread, unknownState, type HttpWorkerData, type ServerState } from "./http/index.js";
 
 /** gRPC's own share of a message beyond --max-request-bytes (etcd's grpcOverheadBytes). */
 const grpcOverheadBytes = 512 << 10;
@@ -60,6 +60,7 @@ class ClientApi implements Api {
   #processMetrics: ProcessMetrics | null = null;
   #dispatcher: Dispatcher | null = null;
   #server: EtcdServer | null = null;
+  #grpcMetrics: GrpcMetrics | null = null;
   #http: HttpThread | null = null;
   #httpStart: Promise<HttpThread> | null = null;
 
@@ -95,7 +96,7 @@ class ClientApi implements Api {
     rmSync(this.#socketPath, { force: true });
     this.#httpStart = HttpThread.start({
       data: this.#httpData(),
-      metricsTexts: () => this.#metricsTexts(),
+      metricsTexts: (counts) => this.#metricsTexts(counts),
       logger: this.#logger,
       onFailure: (error) => fatal("the HTTP thread failed", { error: error.message, stack: error.stack }),
     });
@@ -107,7 +108,7 @@ class ClientApi implements Api {
   async serve(server: EtcdServer): Promise<void> {
     this.#server = server;
     this.#dispatcher = new Dispatcher(server, this.#edge, this.#messageBytesMax + drainOverheadBytes);
-    addGrpcMetrics(this.#edge);
+    this.#grpcMetrics = new GrpcMetrics(this.#edge, { hasTimes: this.#config.metrics === "extensive" });
     addProcessMetrics(registry);
     this.#http = await this.#httpStart;
     this.#http?.setState(stateOf(server));
@@ -118,6 +119,7 @@ class ClientApi implements Api {
         address: `${url.hostname}:${url.port}`,
       });
     }
+    for (const { text } of this.#config.listenMetricsUrls) this.#logger.info("serving metrics", { address: text });
   }
 
   wake(): void {
@@ -149,7 +151,8 @@ class ClientApi implements Api {
     const config = this.#config;
     return {
       socketPath: this.#sharesPort ? this.#socketPath : undefined,
-      listeners: config.listenClientHttpUrls.map(({ hostname, port }) => ({ host: hostname, port })),
+      listeners: config.listenClientHttpUrls.map(addressOf),
+      metricsListeners: config.listenMetricsUrls.map(addressOf),
       reusePort: config.socketReusePort,
       mailboxHandle: this.#gateway.handle,
       served: this.methodPaths,
@@ -157,13 +160,15 @@ class ClientApi implements Api {
       corsOrigins: config.cors,
       hostWhitelist: config.hostWhitelist,
       serverVersion: serverVersionText,
+      logsDebug: config.logLevel === "debug",
       messageBytesMax: this.#messageBytesMax,
       requestTimeoutMs: 5000 + 2 * config.electionTimeout,
       state: unknownState,
     };
   }
 
-  async #metricsTexts(): Promise<readonly string[]> {
+  async #metricsTexts(counts: GatewayCounts): Promise<readonly string[]> {
+    if (this.#grpcMetrics !== null) this.#grpcMetrics.gateway = counts;
     const apply = (await this.#server?.applyMetrics()) ?? "";
     return [registry.text(), apply, (await this.#processMetrics?.text()) ?? ""];
   }
@@ -175,6 +180,7 @@ function stateOf(server: EtcdServer): ServerState {
   return {
     ...unknownState,
     hasLeader: server.core.leader !== 0n,
+    isLearner: server.core.cluster.view.local?.isLearner === true,
     alarms: server.core.alarms.map(({ alarm }) => alarm),
     clusterVersion,
     storageVersion: clusterVersion === undefined ? undefined : storageVersion,

@@ -19,6 +19,31 @@ const gateDefaults: Readonly<Record<string, boolean>> = {
   PriorityRequest: false,
 };
 
+/** Gates that are no longer on trial; all others are ALPHA. */
+const betaGates: ReadonlySet<string> = new Set(["AllBeta", "FastLeaseKeepAlive", "TxnModeWriteWithSharedBuffer"]);
+
+/** One gate as metrics tell of it. */
+export interface FeatureGate {
+  readonly name: string;
+  readonly stage: "ALPHA" | "BETA";
+  readonly isOn: boolean;
+}
+
+/** Every gate, with those of the option's value switched. */
+export function featureGateStates(value: string): FeatureGate[] {
+  const changed = new Map(
+    value
+      .split(",")
+      .filter((pair) => pair !== "")
+      .map(readGate),
+  );
+  return Object.entries(gateDefaults).map(([name, byDefault]) => ({
+    name,
+    stage: betaGates.has(name) ? "BETA" : "ALPHA",
+    isOn: changed.get(name) ?? byDefault,
+  }));
+}
+
 function readGate(pair: string): readonly [string, boolean] {
   const at = pair.indexOf("=");
   if (at < 0) throw new OptionValueError(`missing bool value for ${pair.trim()}`);

@@ -434,7 +434,6 @@ export const options = {
   // Monitoring, logging, tracing
   "listen-metrics-urls": urls({
     section: "monitoring",
-    notYet: true,
     default: [],
     help: "Further URLs for /metrics and the health checks.",
   }),

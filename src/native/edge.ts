@@ -97,7 +97,8 @@ const [perMethod, totals] = native.edgeCounterCounts();
 
 /**
  * Where `counters` puts what. A method's numbers start at its index times `perMethod`, the totals after the
- * last method. `ended + code` counts the calls that ended with that gRPC status.
+ * last method. `ended + code` counts the calls that ended with that gRPC status, `handling + i` those that took up to
+ * `edgeHandlingBounds[i]` seconds and longer than the bound before.
  */
 export const edgeCounters = {
   perMethod,
@@ -106,8 +107,13 @@ export const edgeCounters = {
   messagesReceived: 1,
   messagesSent: 2,
   ended: 3,
+  handling: 20,
+  handlingMicroseconds: 32,
   total: { bytesReceived: 0, bytesSent: 1, connections: 2, calls: 3 },
 } as const;
+
+/** Upper bounds, in seconds, of the counts of how long calls took; one more count is for what took longer. */
+export const edgeHandlingBounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;
 
 /** Bytes that a drain buffer needs beyond the largest message: the record's header, metadata and padding. */
 export const drainOverheadBytes = 256 << 10;

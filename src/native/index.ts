@@ -21,6 +21,7 @@ export {
   MethodKind,
   drainOverheadBytes,
   edgeCounters,
+  edgeHandlingBounds,
   gatewaySubmit,
   replyBatch,
   setGatewayMailbox,

@@ -1,6 +1,7 @@
 /**
  * The server's metrics on main, filled in when they are read: what they count is counted where it happens.
  */
+import { featureGateStates } from "../config/index.js";
 import { registry, type Registry } from "../metrics/index.js";
 import { memberIdText, serverVersionText } from "../membership/index.js";
 import { none } from "../raft/index.js";
@@ -31,6 +32,10 @@ function addConstants(to: Registry, server: EtcdServer): void {
   to.gaugeVector("etcd_server_id")
     .with({ server_id: memberIdText(server.memberId) })
     .set(1);
+  const features = to.gaugeVector("etcd_server_feature_enabled");
+  for (const { name, stage, isOn } of featureGateStates(server.config.featureGates)) {
+    features.with({ name, stage }).set(isOn ? 1 : 0);
+  }
   const quota = server.config.quotaBackendBytes;
   to.gauge("etcd_server_quota_backend_bytes").set(quota === 0 ? quotaBytesDefault : Math.max(quota, 0));
   const version = to.gaugeVector("etcd_cluster_version");
@@ -44,7 +49,7 @@ function addConstants(to: Registry, server: EtcdServer): void {
 function addRaftMetrics(to: Registry, server: EtcdServer): void {
   const hasLeader = to.gauge("etcd_server_has_leader");
   const isLeader = to.gauge("etcd_server_is_leader");
-  to.gauge("etcd_server_is_learner");
+  const isLearner = to.gauge("etcd_server_is_learner");
   const promoted = to.counter("etcd_server_learner_promote_successes");
   const notPromoted = to.counterVector("etcd_server_learner_promote_failures");
   to.counter("etcd_server_heartbeat_send_failures_total");
@@ -59,6 +64,7 @@ function addRaftMetrics(to: Registry, server: EtcdServer): void {
     const counters = server.core.counters;
     hasLeader.set(server.core.leader === none ? 0 : 1);
     isLeader.set(server.core.isLeader ? 1 : 0);
+    isLearner.set(server.core.cluster.view.local?.isLearner === true ? 1 : 0);
     leaderChanges.value = counters.leaderChanges;
     committed.set(server.core.commitIndex);
     applied.set(server.applied.appliedIndex);

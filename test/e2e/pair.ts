@@ -40,7 +40,12 @@ export interface PairMember {
   readonly endpoint: string;
 }
 
-const startMember = async (name: "etcd" | "ours", command: readonly string[], dataDir: string): Promise<PairMember> => {
+const startMember = async (
+  name: "etcd" | "ours",
+  command: readonly string[],
+  dataDir: string,
+  flags: readonly string[],
+): Promise<PairMember> => {
   const [clientPort = 0, peerPort = 0] = await freePorts(2);
   const member = await Member.start({
     command,
@@ -49,19 +54,21 @@ const startMember = async (name: "etcd" | "ours", command: readonly string[], da
     peerPort,
     advertisePeerUrl: "http://127.0.0.1:7",
     advertiseClientUrl: "http://127.0.0.1:9",
+    flags,
   });
   await waitForStorageVersion(clientPort);
   return { name, member, endpoint: `127.0.0.1:${clientPort}` };
 };
 
-/** Starts both; `stop` ends them and removes their folders. */
+/** Starts both with the same further flags; `stop` ends them and removes their folders. */
 export const startPair = async (
   etcd: string,
   ours: readonly string[],
+  flags: readonly string[] = [],
 ): Promise<{ etcd: PairMember; ours: PairMember; stop: () => Promise<void> }> => {
   const folder = await temporaryFolder();
-  const one = await startMember("etcd", [etcd], join(folder.path, "etcd"));
-  const two = await startMember("ours", ours, join(folder.path, "ours"));
+  const one = await startMember("etcd", [etcd], join(folder.path, "etcd"), flags);
+  const two = await startMember("ours", ours, join(folder.path, "ours"), flags);
   const stop = async (): Promise<void> => {
     await one.member.kill();
     await two.member.kill();

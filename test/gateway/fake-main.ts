@@ -65,6 +65,8 @@ export class FakeMain {
       data: {
         socketPath,
         listeners: [{ host: "127.0.0.1", port: 0 }],
+        metricsListeners: [{ host: "127.0.0.1", port: 0 }],
+        logsDebug: false,
         reusePort: false,
         mailboxHandle: mailbox.handle,
         served: servedPaths,

@@ -19,26 +19,34 @@ import { FakeMain } from "./fake-main.js";
 
 const cache = await etcdBinaries();
 const needsEtcd = { skip: cache.kind === "ready" ? false : cache.reason };
-const state = { hasLeader: true, alarms: [], clusterVersion: "3.7.0", storageVersion: "3.7.0" };
+const state = { hasLeader: true, isLearner: false, alarms: [], clusterVersion: "3.7.0", storageVersion: "3.7.0" };
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let etcd: Member;
 let main: FakeMain;
-let clients: { theirs: HttpClient; ours: HttpClient; ownPort: HttpClient };
+let clients: {
+  theirs: HttpClient;
+  ours: HttpClient;
+  ownPort: HttpClient;
+  theirProbes: HttpClient;
+  ourProbes: HttpClient;
+};
 
 before(async () => {
   if (cache.kind !== "ready") return;
   folder = await temporaryFolder();
-  const [clientPort, peerPort] = (await freePorts(2)) as [number, number];
+  const [clientPort, peerPort, probePort] = (await freePorts(3)) as [number, number, number];
   etcd = await Member.start({
     command: [cache.binaries.etcd],
     dataDir: join(folder.path, "etcd"),
     clientPort,
     peerPort,
+    flags: [`--listen-metrics-urls=http://127.0.0.1:${probePort}`],
   });
   main = await FakeMain.start({ socketPath: join(folder.path, "http.sock"), etcdPort: clientPort, state });
   const [theirs, ours, ownPort] = [clientPort, main.port, main.http.ports[0]!].map((port) => new HttpClient(port));
-  clients = { theirs: theirs!, ours: ours!, ownPort: ownPort! };
+  const [theirProbes, ourProbes] = [new HttpClient(probePort), new HttpClient(main.http.ports[1]!)];
+  clients = { theirs: theirs!, ours: ours!, ownPort: ownPort!, theirProbes, ourProbes };
   await clients.theirs.send(post("/v3/kv/put", { key: "YQ==", value: "Yg==" }));
   await clients.theirs.send(post("/v3/kv/put", { key: "YWI=", value: "_-8=" }));
 });
@@ -241,6 +249,73 @@ test("an RPC that is not there yet says so through the same path", needsEtcd, as
   );
   const malformed = await clients.ours.send(post("/v3/lease/grant", "{"));
   assert.equal(malformed.status, 400);
+});
+
+/** Lines that say "ok" come in any order from etcd. */
+function sortedLines(reply: HttpReply): object {
+  const { body, ...rest } = essence(reply) as { body: string };
+  return { ...rest, body: body.split("\n").toSorted() };
+}
+
+const probes: readonly HttpRequest[] = [
+  ...["/livez", "/readyz", "/livez/serializable_read", "/readyz/linearizable_read", "/readyz/data_corruption"].flatMap(
+    (path) => ["GET", "POST", "HEAD", "OPTIONS"].map((method) => plain(method, path)),
+  ),
+  ...[
+    "/readyz/serializable_read",
+    "/readyz/non_learner",
+    "/readyz?verbose",
+    "/readyz?verbose=false&exclude=non_learner",
+    "/readyz?exclude=non_learner&exclude=nothing&exclude=&verbose",
+    "/livez?verbose&exclude=serializable_read",
+    "/livez?exclude=%22&verbose",
+    "/readyz/non_learner?verbose&exclude=non_learner",
+    "/readyz/nothing",
+    "/livez/linearizable_read",
+    "/livez/",
+    "/livez//",
+    "/readyz/../livez",
+    "/health",
+    "/health?serializable=true",
+    "/version",
+    "/v3/kv/range",
+    "/config/local/log",
+    "/v2/keys",
+    "/debug/requests",
+    "/",
+    "/%zz",
+  ].map((path) => plain("GET", path)),
+];
+
+test("the health checks are etcd's, on the client's port and on that of --listen-metrics-urls", needsEtcd, async () => {
+  const { theirs, ours, theirProbes, ourProbes } = clients;
+  for (const request of probes) {
+    const label = `${request.method} ${request.path}`;
+    assert.deepEqual(sortedLines(await ours.send(request)), sortedLines(await theirs.send(request)), label);
+    const [expected, actual] = [await theirProbes.send(request), await ourProbes.send(request)];
+    assert.deepEqual(sortedLines(actual), sortedLines(expected), `${label}, metrics port`);
+  }
+  const scrape = await ourProbes.send(plain("GET", "/metrics"));
+  assert.match(scrape.body.toString(), /^etcd_server_healthcheck\{name="non_learner",type="readyz"\} 1$/m);
+  assert.match(
+    scrape.body.toString(),
+    /^etcd_server_healthchecks_total\{name="serializable_read",status="success",type="livez"\} \d+$/m,
+  );
+});
+
+test("a check that fails is named", needsEtcd, async (t) => {
+  t.after(() => main.http.setState(state));
+  main.http.setState({ ...state, alarms: [2], isLearner: true });
+  const failing =
+    "[-]data_corruption failed: alarm activated: CORRUPT\n[+]serializable_read ok\n[+]linearizable_read ok\n" +
+    "[-]non_learner failed: not supported for learner\n\n";
+  let reply = await clients.ours.send(plain("GET", "/readyz"));
+  for (let tries = 0; tries < 1000 && reply.status !== 503; tries++) {
+    reply = await clients.ours.send(plain("GET", "/readyz"));
+  }
+  assert.deepEqual([reply.status, reply.body.toString()], [503, failing]);
+  const some = await clients.ours.send(plain("GET", "/readyz?exclude=data_corruption&exclude=non_learner"));
+  assert.deepEqual([some.status, some.body.toString()], [200, "ok\n"]);
 });
 
 test("health and version follow what main tells", needsEtcd, async (t) => {

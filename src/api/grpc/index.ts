@@ -4,5 +4,5 @@
  */
 export { Dispatcher } from "./dispatcher.js";
 export { methodKind, servedMethods } from "./methods.js";
-export { addGrpcMetrics } from "./metrics.js";
+export { GrpcMetrics } from "./metrics.js";
 export { KvValidator } from "./validate-kv.js";

@@ -7,7 +7,7 @@
  */
 import { assert } from "../../base/index.js";
 import { ErrStopped, ErrTooManyRequests, EtcdError, GrpcCode } from "../../errors/index.js";
-import { CallKind, callHeaderBytes, gatewayCallBit, MetadataTag, ReplyKind } from "../../native/index.js";
+import { CallFlag, CallKind, callHeaderBytes, gatewayCallBit, MetadataTag, ReplyKind } from "../../native/index.js";
 
 /** Takes a batch of call records to main; false when main's queue is full. */
 export type Submit = (bytes: Uint8Array, length: number) => boolean | void;
@@ -19,6 +19,8 @@ export interface Call {
   readonly flags: number;
   readonly metadata: readonly { readonly tag: number; readonly value: Uint8Array }[];
   readonly message: Uint8Array;
+  /** Its messages come later, by `StreamCall.send`. */
+  readonly clientStreams?: boolean;
 }
 
 /** A call that waits for its end. */
@@ -51,7 +53,11 @@ export interface StreamCall {
 
 interface Waiting {
   readonly method: number;
-  readonly isStream: boolean;
+  readonly sinceMs: number;
+  /** A further message of the client's is waited for. */
+  receives: boolean;
+  /** The member's own probes are no calls of clients. */
+  readonly counter: CallCounter | undefined;
   message(bytes: Uint8Array, asks: boolean): void;
   end(error: EtcdError | undefined): void;
 }
@@ -61,7 +67,7 @@ export interface CallCounter {
   started(method: number, isStream: boolean, version: string | undefined): void;
   received(method: number, bytes: number): void;
   sent(method: number, bytes: number): void;
-  ended(method: number, code: GrpcCode): void;
+  ended(method: number, code: GrpcCode, seconds: number): void;
 }
 
 /** No ID reaches this: all ones stand for "no call" elsewhere. */
@@ -97,9 +103,7 @@ export class CallClient {
     let settle: { resolve(message: Uint8Array): void; reject(error: EtcdError): void } | undefined;
     const reply = new Promise<Uint8Array>((resolve, reject) => (settle = { resolve, reject }));
     let answer = nothing;
-    const id = this.#begin(call, {
-      method: call.method,
-      isStream: false,
+    const id = this.#begin(call, false, {
       message: (bytes) => (answer = bytes.slice()),
       end: (error) => (error === undefined ? settle?.resolve(answer) : settle?.reject(error)),
     });
@@ -112,9 +116,7 @@ export class CallClient {
    */
   open(call: Call, listener: StreamListener): StreamCall {
     const { method } = call;
-    const id = this.#begin(call, {
-      method,
-      isStream: true,
+    const id = this.#begin(call, true, {
       message: (bytes, asks) => listener.message(bytes, asks),
       end: (error) => listener.end(error),
     });
@@ -124,10 +126,13 @@ export class CallClient {
     return {
       id,
       send: (message) => {
-        this.#counter?.received(method, message.length);
+        this.#waiting.get(id)?.counter?.received(method, message.length);
         tell(CallKind.Message, message);
       },
-      halfClose: () => tell(CallKind.HalfClose),
+      halfClose: () => {
+        this.#receivesNoMore(id);
+        tell(CallKind.HalfClose);
+      },
       writable: () => tell(CallKind.Writable),
       cancel: (error) => this.cancel(id, error),
     };
@@ -153,24 +158,35 @@ export class CallClient {
     for (const id of this.#waiting.keys()) this.cancel(id, new ErrStopped());
   }
 
-  #begin(call: Call, waiting: Waiting): number {
+  #begin(call: Call, isStream: boolean, hears: Pick<Waiting, "message" | "end">): number {
     if (this.#closed) throw new ErrStopped();
     if (this.#waiting.size >= this.#callsMax) throw new ErrTooManyRequests();
     const id = this.#nextId();
-    this.#waiting.set(id, waiting);
-    this.#counter?.started(call.method, waiting.isStream, versionOf(call));
-    if (!waiting.isStream || call.message.length > 0) this.#counter?.received(call.method, call.message.length);
+    const { method, clientStreams: receives = false } = call;
+    const counter = (call.flags & CallFlag.Root) === 0 ? this.#counter : undefined;
+    this.#waiting.set(id, { ...hears, method, sinceMs: performance.now(), receives, counter });
+    counter?.started(method, isStream, versionOf(call));
+    if (!receives) counter?.received(method, call.message.length);
     this.#append(id, CallKind.Call, call);
     return id;
   }
 
   /** Forgets a waiting call, which ends with `code`. */
   #take(id: number, code: GrpcCode): Waiting | undefined {
+    this.#receivesNoMore(id);
     const waiting = this.#waiting.get(id);
     if (waiting === undefined) return undefined;
     this.#waiting.delete(id);
-    this.#counter?.ended(waiting.method, code);
+    waiting.counter?.ended(waiting.method, code, (performance.now() - waiting.sinceMs) / 1000);
     return waiting;
+  }
+
+  /** Go's middleware counts the end of a client's messages as one more. */
+  #receivesNoMore(id: number): void {
+    const waiting = this.#waiting.get(id);
+    if (waiting?.receives !== true) return;
+    waiting.receives = false;
+    waiting.counter?.received(waiting.method, 0);
   }
 
   #settle(bytes: Uint8Array, view: DataView, at: number): void {
@@ -181,7 +197,7 @@ export class CallClient {
     if (!waiting) return;
     const messageEnd = at + 16 + view.getUint32(at + 12, true);
     if (kind !== ReplyKind.End) {
-      this.#counter?.sent(waiting.method, messageEnd - at - 16);
+      waiting.counter?.sent(waiting.method, messageEnd - at - 16);
       waiting.message(bytes.subarray(at + 16, messageEnd), kind === ReplyKind.Message && code === 1);
     }
     if (kind === ReplyKind.Message) return;

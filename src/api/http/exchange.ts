@@ -46,6 +46,14 @@ export interface HttpResponse {
 /** Answers a request; undefined when the client has gone away and nobody waits. */
 export type Handler = (request: HttpRequest) => HttpResponse | undefined | Promise<HttpResponse | undefined>;
 
+/** What the server's requests are given to. */
+export interface HttpHandlers {
+  handle(request: HttpRequest): ReturnType<Handler>;
+  bodyOf(request: Pick<HttpRequest, "method" | "path">): BodyUse;
+  /** Whether a WebSocket may be opened with this request. */
+  takesWebSocket(request: HttpRequest): boolean;
+}
+
 export const textType = ["Content-Type", "text/plain; charset=utf-8"] as const;
 export const jsonType = ["Content-Type", "application/json"] as const;
 

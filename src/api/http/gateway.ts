@@ -123,7 +123,12 @@ export class Gateway {
     timeoutMs: number | undefined,
   ): Promise<HttpResponse | undefined> {
     if (timeoutMs !== undefined && timeoutMs < 0) throw new ErrContextDeadlineExceeded();
-    const stream = new GatewayStream(this.#client, method, callOf(request, index, new Uint8Array(0)), request);
+    const stream = new GatewayStream(
+      this.#client,
+      method,
+      { ...callOf(request, index, new Uint8Array(0)), clientStreams: true },
+      request,
+    );
     const objects = new JsonStream(jsonGrowthMax * this.#messageBytesMax, (json) => {
       const message = decodeJson(method.request, json);
       this.#checkLength(message);

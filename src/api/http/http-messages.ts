@@ -2,14 +2,23 @@
  * What main and the HTTP worker tell each other by MessagePort: rare things. Calls and replies go by the addon.
  */
 import type { LogFields } from "../../base/index.js";
+import type { GatewayCounts } from "./gateway-counts.js";
 import type { ServerState } from "./server-state.js";
+
+/** A TCP address; port 0: any. */
+export interface HttpListener {
+  readonly host: string;
+  readonly port: number;
+}
 
 /** What a worker is started with. */
 export interface HttpWorkerData {
   /** Where the edge splices HTTP/1.1 connections to; absent when clients reach this thread by its own ports alone. */
   readonly socketPath: string | undefined;
-  /** Ports of --listen-client-http-urls and --listen-metrics-urls. */
-  readonly listeners: readonly { readonly host: string; readonly port: number }[];
+  /** Addresses of --listen-client-http-urls. */
+  readonly listeners: readonly HttpListener[];
+  /** Addresses of --listen-metrics-urls: metrics and health checks alone. */
+  readonly metricsListeners: readonly HttpListener[];
   /** The ports may be shared with other processes. */
   readonly reusePort: boolean;
   readonly mailboxHandle: number;
@@ -19,6 +28,8 @@ export interface HttpWorkerData {
   readonly corsOrigins: readonly string[];
   readonly hostWhitelist: readonly string[];
   readonly serverVersion: string;
+  /** Whether lines of level debug are wanted. */
+  readonly logsDebug: boolean;
   /** The edge's limit of a message. */
   readonly messageBytesMax: number;
   /** etcd's server-side limit of a request: 5 s + 2 × election timeout. */
@@ -33,7 +44,8 @@ export type ToHttpWorker =
 
 export type FromHttpWorker =
   | { readonly kind: "listening"; readonly ports: readonly number[] }
-  | { readonly kind: "metrics"; readonly id: number }
+  /** Asks for the other threads' metrics, and tells of this one's calls. */
+  | { readonly kind: "metrics"; readonly id: number; readonly counts: GatewayCounts }
   /** The thread cannot go on; it ends after this. */
   | { readonly kind: "failed"; readonly message: string; readonly stack: string | undefined }
   | {

@@ -9,8 +9,7 @@ import type { Logger } from "../../base/index.js";
 import { messageTooLargeError } from "../../errors/index.js";
 import {
   type BodySink,
-  type BodyUse,
-  type Handler,
+  type HttpHandlers,
   type HttpRequest,
   type HttpResponse,
   plainError,
@@ -20,14 +19,6 @@ import {
 import { errorResponse } from "./gateway-status.js";
 import type { Uws, UwsApp, UwsListenSocket, UwsRequest, UwsResponse } from "./uws.js";
 import { type SocketData, webSocketBehavior } from "./web-socket.js";
-
-/** What the server's requests are given to. */
-export interface HttpHandlers {
-  readonly handle: Handler;
-  bodyOf(request: Pick<HttpRequest, "method" | "path">): BodyUse;
-  /** Whether a WebSocket may be opened with this request. */
-  takesWebSocket(request: HttpRequest): boolean;
-}
 
 export interface HttpServerOptions {
   readonly uws: Uws;

@@ -5,11 +5,15 @@
 import type { Logger } from "../../base/index.js";
 import { assert } from "../../base/index.js";
 import { CallClient, type Submit } from "./call-client.js";
+import type { Handler } from "./exchange.js";
 import { Gateway, jsonGrowthMax } from "./gateway.js";
+import { GatewayCounter } from "./gateway-counts.js";
+import { healthCheckHandlers } from "./health-checks.js";
 import { HealthHandler } from "./health.js";
 import type { FromHttpWorker, HttpWorkerData, ToHttpWorker } from "./http-messages.js";
 import { HttpServer } from "./http-server.js";
 import { MetricsHandler } from "./metrics-handler.js";
+import { Mux } from "./mux.js";
 import { Router } from "./router.js";
 import type { ServerState } from "./server-state.js";
 import { loadUws } from "./uws.js";
@@ -30,6 +34,9 @@ export class HttpService {
   readonly #data: HttpWorkerData;
   readonly #send: (message: FromHttpWorker) => void;
   readonly #server: HttpServer;
+  /** Listens on --listen-metrics-urls; null: there are none. */
+  readonly #metricsServer: HttpServer | null;
+  readonly #counter: GatewayCounter;
   readonly #metrics = new Map<number, (texts: readonly string[]) => void>();
   #metricsId = 0;
   #state: ServerState;
@@ -38,18 +45,21 @@ export class HttpService {
     this.#data = data;
     this.#send = send;
     this.#state = data.state;
-    this.client = new CallClient(submit, { callsMax });
-    const logger = portLogger(send);
-    const { messageBytesMax } = data;
-    const router = this.#router(logger);
-    this.#server = new HttpServer({
+    this.#counter = new GatewayCounter(data.served.length);
+    this.client = new CallClient(submit, { callsMax, counter: this.#counter });
+    const logger = portLogger(send, data.logsDebug);
+    const { messageBytesMax, reusePort } = data;
+    const shared = {
       uws: loadUws(),
-      handlers: router,
       logger,
-      bodyBytesMax: jsonGrowthMax * messageBytesMax,
       messageBytesMax,
-      reusePort: data.reusePort,
-    });
+      bodyBytesMax: jsonGrowthMax * messageBytesMax,
+      reusePort,
+    };
+    const handlers = this.#probes(logger);
+    this.#server = new HttpServer({ ...shared, handlers: this.#router(handlers, logger) });
+    const hasMetricsServer = data.metricsListeners.length > 0;
+    this.#metricsServer = hasMetricsServer ? new HttpServer({ ...shared, handlers: new Mux(handlers) }) : null;
   }
 
   /** Opens all listeners and tells main their ports. */
@@ -57,6 +67,9 @@ export class HttpService {
     if (this.#data.socketPath !== undefined) await this.#server.listenUnix(this.#data.socketPath);
     const ports: number[] = [];
     for (const { host, port } of this.#data.listeners) ports.push(await this.#server.listen(host, port));
+    for (const { host, port } of this.#data.metricsListeners) {
+      ports.push(await this.#metricsServer!.listen(host, port));
+    }
     this.#send({ kind: "listening", ports });
   }
 
@@ -79,22 +92,31 @@ export class HttpService {
   stop(): void {
     this.client.close();
     this.#server.close();
+    this.#metricsServer?.close();
   }
 
-  #router(logger: Logger): Router {
+  /** Metrics and health checks by their paths. */
+  #probes(logger: Logger): ReadonlyMap<string, Handler> {
     const { client } = this;
-    const { served, messageBytesMax, enableGateway, requestTimeoutMs } = this.#data;
-    const state = (): ServerState => this.#state;
+    const { served, requestTimeoutMs } = this.#data;
     const rangeMethod = served.indexOf("/etcdserverpb.KV/Range");
     assert(rangeMethod >= 0, "http: KV.Range is not served");
-    const health = new HealthHandler({ client, logger, state, rangeMethod, requestTimeoutMs });
+    const checked = { client, logger, state: () => this.#state, rangeMethod };
+    const health = new HealthHandler({ ...checked, requestTimeoutMs });
     const metrics = new MetricsHandler(() => this.#otherTexts());
-    const { corsOrigins, hostWhitelist, serverVersion } = this.#data;
+    return new Map<string, Handler>([
+      ["/health", (request) => health.handle(request)],
+      ["/metrics", (request) => metrics.handle(request)],
+      ...healthCheckHandlers(checked),
+    ]);
+  }
+
+  #router(handlers: ReadonlyMap<string, Handler>, logger: Logger): Router {
+    const { served, messageBytesMax, enableGateway, corsOrigins, hostWhitelist, serverVersion } = this.#data;
     return new Router({
-      gateway: enableGateway ? new Gateway(client, { served, messageBytesMax }) : undefined,
-      health: (request) => health.handle(request),
-      metrics: (request) => metrics.handle(request),
-      state,
+      gateway: enableGateway ? new Gateway(this.client, { served, messageBytesMax }) : undefined,
+      handlers,
+      state: () => this.#state,
       logger,
       corsOrigins,
       hostWhitelist,
@@ -113,19 +135,19 @@ export class HttpService {
         clearTimeout(timer);
         resolve(texts);
       });
-      this.#send({ kind: "metrics", id });
+      this.#send({ kind: "metrics", id, counts: this.#counter.counts });
     });
   }
 }
 
 /** Sends log lines to main, which writes them. */
-function portLogger(send: (message: FromHttpWorker) => void): Logger {
+function portLogger(send: (message: FromHttpWorker) => void, logsDebug: boolean): Logger {
   const at =
     (level: "debug" | "info" | "warn" | "error"): Logger["info"] =>
     (message, fields) =>
       send({ kind: "log", level, message, fields });
   const logger: Logger = {
-    debug: () => {},
+    debug: logsDebug ? at("debug") : () => {},
     info: at("info"),
     warn: at("warn"),
     error: at("error"),

@@ -15,6 +15,8 @@ function start(change: Partial<HttpWorkerData>, onFailure: (error: Error) => voi
   const data: HttpWorkerData = {
     socketPath: undefined,
     listeners: [{ host: "127.0.0.1", port: 0 }],
+    metricsListeners: [],
+    logsDebug: false,
     reusePort: false,
     mailboxHandle: new Mailbox(1 << 20).handle,
     served: ["/etcdserverpb.KV/Range"],

@@ -7,13 +7,14 @@
  */
 import { Worker } from "node:worker_threads";
 import { threadFile, type Logger } from "../../base/index.js";
+import type { GatewayCounts } from "./gateway-counts.js";
 import type { FromHttpWorker, HttpWorkerData, ToHttpWorker } from "./http-messages.js";
 import type { ServerState } from "./server-state.js";
 
 export interface HttpThreadOptions {
   readonly data: HttpWorkerData;
-  /** The texts of all threads' metrics but the HTTP thread's. */
-  readonly metricsTexts: () => Promise<readonly string[]>;
+  /** The texts of all threads' metrics but the HTTP thread's, which has counted this many calls. */
+  readonly metricsTexts: (counts: GatewayCounts) => Promise<readonly string[]>;
   readonly logger: Logger;
   readonly onFailure: (error: Error) => void;
 }
@@ -76,7 +77,7 @@ export class HttpThread {
         this.#listening?.(message.ports);
         break;
       case "metrics":
-        void this.#answerMetrics(message.id);
+        void this.#answerMetrics(message.id, message.counts);
         break;
       case "log":
         this.#options.logger[message.level](message.message, message.fields);
@@ -90,8 +91,8 @@ export class HttpThread {
     }
   }
 
-  async #answerMetrics(id: number): Promise<void> {
-    const texts = await this.#options.metricsTexts().catch((error: unknown) => {
+  async #answerMetrics(id: number, counts: GatewayCounts): Promise<void> {
+    const texts = await this.#options.metricsTexts(counts).catch((error: unknown) => {
       this.#options.logger.error("metrics of a thread are not to be had", { error });
       return [];
     });

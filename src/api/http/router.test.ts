@@ -52,8 +52,10 @@ function setUp(options: { corsOrigins?: string[]; hostWhitelist?: string[]; answ
   );
   const router = new Router({
     gateway: new Gateway(client, { served, messageBytesMax: 100 }),
-    health: () => answer,
-    metrics: () => answer,
+    handlers: new Map([
+      ["/health", () => answer],
+      ["/metrics", () => answer],
+    ]),
     state: () => unknownState,
     logger: silentLogger,
     corsOrigins: options.corsOrigins ?? ["*"],

@@ -6,25 +6,25 @@ import type { Logger } from "../../base/index.js";
 import {
   type BodyUse,
   type Handler,
+  type HttpHandlers,
   type HttpRequest,
   type HttpResponse,
   jsonType,
   methodNotAllowed,
-  notFound,
   plainError,
   statusTexts,
-  textType,
 } from "./exchange.js";
 import type { Gateway } from "./gateway.js";
 import { quoteText } from "./go-text.js";
+import { malformed, Mux, redirect } from "./mux.js";
 import type { ServerState } from "./server-state.js";
 import { cleanPath, decodePath } from "./url-path.js";
 import { asksForWebSocket, webSocketRefusal } from "./web-socket.js";
 
 export interface RouterOptions {
   readonly gateway: Gateway | undefined;
-  readonly health: Handler;
-  readonly metrics: Handler;
+  /** /health and /metrics, and what stands beside them. */
+  readonly handlers: ReadonlyMap<string, Handler>;
   readonly state: () => ServerState;
   readonly logger: Logger;
   /** Origins that browsers may call from; "*" is any. */
@@ -37,23 +37,20 @@ export interface RouterOptions {
 const gatewayPrefix = "/v3/";
 const oldGatewayPrefix = "/v3beta/";
 
-export class Router {
+export class Router implements HttpHandlers {
   readonly #options: RouterOptions;
-  readonly #handlers: ReadonlyMap<string, Handler>;
+  readonly #mux: Mux;
 
   constructor(options: RouterOptions) {
     this.#options = options;
-    this.#handlers = new Map<string, Handler>([
-      ["/health", options.health],
-      ["/metrics", options.metrics],
-      ["/version", (request) => this.#version(request)],
-    ]);
+    const version: Handler = (request) => this.#version(request);
+    this.#mux = new Mux(new Map([...options.handlers, ["/version", version]]));
   }
 
   /** The answer to a request; undefined when nobody waits for it any more. */
   async handle(request: HttpRequest): Promise<HttpResponse | undefined> {
     const decoded = decodePath(request.path);
-    if (decoded === undefined) return { status: 400, headers: [textType], body: "400 Bad Request" };
+    if (decoded === undefined) return malformed();
     const isOld = decoded.startsWith(oldGatewayPrefix);
     const path = isOld ? newPath(request.path) : request.path;
     const host = hostName(request.header("host"));
@@ -91,8 +88,7 @@ export class Router {
       if (asksForWebSocket(request)) return refusedWebSocket(request);
       return gateway.handle(request, decoded);
     }
-    const handler = this.#handlers.get(decoded);
-    return handler ? handler(request) : notFound();
+    return this.#mux.serve(request, decoded);
   }
 
   #version(request: HttpRequest): HttpResponse {
@@ -147,14 +143,4 @@ function newPath(path: string): string {
 function refusedWebSocket(request: HttpRequest): HttpResponse {
   const status = webSocketRefusal(request) ?? 400;
   return plainError(status, statusTexts[status]!, ["Sec-Websocket-Version", "13"]);
-}
-
-/** To a clean path, as Go's mux does it. */
-function redirect(request: HttpRequest, path: string): HttpResponse {
-  const target = request.query === "" ? path : `${path}?${request.query}`;
-  const headers: [string, string][] = [["Location", target]];
-  if (request.method !== "GET" && request.method !== "HEAD") return { status: 307, headers, body: "" };
-  headers.unshift(["Content-Type", "text/html; charset=utf-8"]);
-  const escaped = target.replaceAll("&", "&amp;").replaceAll('"', "&#34;").replaceAll("<", "&lt;");
-  return { status: 307, headers, body: `<a href="${escaped}">Temporary Redirect</a>.\n\n` };
 }

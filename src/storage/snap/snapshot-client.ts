@@ -10,6 +10,7 @@ import { Worker } from "node:worker_threads";
 import { threadFile, type Logger } from "../../base/index.js";
 import type { FromSnapshots, SnapshotInit, SnapshotState, ToSnapshots } from "./messages.js";
 import { OutgoingSnapshot } from "./outgoing-snapshot.js";
+import { snapshotSeconds } from "./metrics.js";
 
 /** Snapshots under way at a time; each holds a read transaction and at most two windows. */
 const jobsMax = 4;
@@ -37,6 +38,8 @@ export class SnapshotClient {
   readonly #jobOfCall = new Map<number, number>();
   /** Files for other members, by job. */
   readonly #files = new Map<number, OpenFile>();
+  /** When each job that has begun did so. */
+  readonly #startedMs = new Map<number, number>();
   #nextJob = 1;
   #worker: Worker | null = null;
   #stopping = false;
@@ -113,6 +116,7 @@ export class SnapshotClient {
     // The call may have gone meanwhile, and its number been given to another.
     if (this.#stopping || this.#jobOfCall.get(callId) !== job) return this.#ended(job);
     this.#worker ??= this.#startWorker();
+    this.#startedMs.set(job, performance.now());
     this.#post({ type: "start", job, callId });
   }
 
@@ -121,6 +125,9 @@ export class SnapshotClient {
   }
 
   #ended(job: number): void {
+    const startedMs = this.#startedMs.get(job);
+    if (startedMs !== undefined) snapshotSeconds.observe((performance.now() - startedMs) / 1000);
+    this.#startedMs.delete(job);
     this.#jobs.delete(job);
     for (const [callId, other] of this.#jobOfCall) if (other === job) this.#jobOfCall.delete(callId);
   }

@@ -60,6 +60,8 @@ pub struct Call {
     pub kind: MethodKind,
     pub flags: u8,
     pub arrival: u32,
+    /// When its header fields came, in microseconds of the edge's clock.
+    pub began: u64,
     /// The client has ended its side.
     pub remote_closed: bool,
     /// JavaScript knows of it.

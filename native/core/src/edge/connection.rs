@@ -9,7 +9,9 @@
 //! flight one reply; a client that does not take its replies is not given more work.
 
 use super::batch::call_kind;
+use super::call_table::Call;
 use super::context::Context;
+use super::counters::Counters;
 use super::frame::{self, Fatal, HEADER_BYTES, Header, Reason, flag, kind, setting};
 use super::grpc::code;
 use super::health::Health;
@@ -331,7 +333,7 @@ impl Connection {
     pub(super) fn release(&mut self, id: u32, ended_as: u8, context: &mut Context) {
         let call = context.calls.at(id);
         if call.started {
-            context.counters.ended(call.method, ended_as);
+            count_end(call, ended_as, context.now, &context.counters);
         }
         self.streams.remove(&call.stream);
         self.assembly_bytes -= call.assembly.len() + call.kept.len();
@@ -355,7 +357,7 @@ impl Connection {
         for id in std::mem::take(&mut self.streams).into_values() {
             let call = context.calls.at(id);
             if call.started {
-                context.counters.ended(call.method, code::CANCELED);
+                count_end(call, code::CANCELED, context.now, &context.counters);
             }
             if call.dispatched {
                 context.put_record(id, self.id, call_kind::CANCEL, &[]);
@@ -380,6 +382,15 @@ impl Connection {
     pub fn second_passed(&mut self) {
         self.settings_count = 0;
     }
+}
+
+/// What metrics are told of a call's end; one that still waits for a message gets the error as one, as in Go's
+/// middleware.
+fn count_end(call: &Call, ended_as: u8, now: u64, counters: &Counters) {
+    if call.kind.client_streams() && !call.remote_closed {
+        counters.received(call.method, 0);
+    }
+    counters.ended(call.method, ended_as, now - call.began);
 }
 
 /// The payload without its padding.

@@ -4,8 +4,14 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Numbers kept for each method: started, messages received, messages sent, then ended by code 0 to 16.
-pub const PER_METHOD: usize = 20;
+/// Numbers kept for each method: started, messages received, messages sent, ended by code 0 to 16, ended by how
+/// long they took (`HANDLING_BOUNDS` and beyond), and how long they took together, in microseconds.
+pub const PER_METHOD: usize = 33;
+/// Upper bounds, in microseconds, of the counts of how long calls took.
+const HANDLING_BOUNDS: [u64; 11] = [
+    5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000,
+];
 /// Numbers kept for all: message bytes received, message bytes sent, connections, calls under way.
 pub const TOTALS: usize = 4;
 /// Different client API versions that are told apart; further ones count as "other".
@@ -16,6 +22,8 @@ const STARTED: usize = 0;
 const RECEIVED: usize = 1;
 const SENT: usize = 2;
 const ENDED: usize = 3;
+const HANDLING: usize = 20;
+const HANDLING_SUM: usize = 32;
 
 /// Calls of clients that sent the same `client-api-version`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +71,18 @@ impl Counters {
         add(&self.bytes_sent, bytes as u64);
     }
 
-    pub fn ended(&self, method: u16, code: u8) {
+    /// `took`: microseconds since the call's header fields came.
+    pub fn ended(&self, method: u16, code: u8, took: u64) {
         self.add(method, ENDED + usize::from(code.min(16)));
+        let bounds = HANDLING_BOUNDS.iter();
+        self.add(
+            method,
+            HANDLING + bounds.take_while(|&&bound| took > bound).count(),
+        );
+        add(
+            &self.methods[usize::from(method) * PER_METHOD + HANDLING_SUM],
+            took,
+        );
     }
 
     pub fn set_connections(&self, count: usize) {
@@ -145,14 +163,17 @@ mod tests {
         counters.started(1);
         counters.received(1, 300);
         counters.sent(1, 20);
-        counters.ended(1, 0);
-        counters.ended(1, 14);
+        counters.ended(1, 0, 5_000);
+        counters.ended(1, 14, 5_001);
+        counters.ended(1, 14, 10_000_001);
         counters.set_connections(3);
         let mut numbers = [0.0; 2 * PER_METHOD + TOTALS];
         counters.read(&mut numbers);
         let second = &numbers[PER_METHOD..2 * PER_METHOD];
         assert_eq!(second[..4], [1.0, 1.0, 1.0, 1.0]);
-        assert_eq!(second[ENDED + 14], 1.0);
+        assert_eq!(second[ENDED + 14], 2.0);
+        assert_eq!(second[HANDLING..HANDLING + 3], [1.0, 1.0, 0.0]);
+        assert_eq!(second[HANDLING_SUM - 1..], [1.0, 10_010_002.0]);
         assert_eq!(numbers[2 * PER_METHOD..], [300.0, 20.0, 3.0, 0.0]);
         assert_eq!(numbers[..PER_METHOD], [0.0; PER_METHOD]);
     }

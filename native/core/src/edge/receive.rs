@@ -278,6 +278,8 @@ impl Connection {
                 self.fail(id, code::INTERNAL, text, context);
             }
             MethodKind::ClientStream | MethodKind::Bidi => {
+                // Go's middleware counts the end of a client's messages as one more.
+                context.counters.received(call.method, 0);
                 context.put_record(id, self.id, call_kind::HALF_CLOSE, &[]);
             }
         }

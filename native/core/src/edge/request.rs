@@ -164,6 +164,7 @@ impl Connection {
         call.method = head.method;
         call.kind = context.methods[usize::from(head.method)].kind;
         call.arrival = context.now as u32;
+        call.began = context.now;
         call.receive_window = i64::from(context.limits.stream_window);
         call.subtype = subtype(head).map(Into::into);
         call.flags = flags(head);
