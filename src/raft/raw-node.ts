@@ -342,6 +342,11 @@ export class RawNode {
     return this.#raft.tracker.confState;
   }
 
+  /** The entry, or the snapshot, that the configuration is of. */
+  get confIndex(): number {
+    return this.#raft.confIndex;
+  }
+
   get commitIndex(): number {
     return this.#raft.log.committed;
   }

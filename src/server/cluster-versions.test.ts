@@ -1,58 +1,70 @@
+/** What version a leader decides on (etcd's version monitor), with stand-ins for the log and the other members. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "../base/index.js";
+import type { Member } from "../membership/index.js";
+import { decodeClusterVersionSetRequest, decodeDowngradeInfoSetRequest } from "../proto/index.js";
 import type { Barriers } from "./barriers.js";
-import { ClusterView } from "./cluster-view.js";
 import { ClusterVersions } from "./cluster-versions.js";
-import type { Peers } from "./peers.js";
+import { ClusterView } from "./cluster-view.js";
+import { noPeers, type MemberVersions } from "./peers.js";
 
-const electionMs = 1000;
-const timeoutMs = 7000;
-
-/** A leader alone, whose proposals are applied when the test says so. */
-function rig() {
-  const localId = 1n;
-  const member = { id: localId, name: "a", peerURLs: ["http://a:1"], clientURLs: [], isLearner: false };
-  const view = new ClusterView(localId, {
-    members: [member],
-    removedMembers: [],
-    clusterVersion: null,
-    downgrade: { enabled: false, targetVersion: "" },
-  });
-  let proposed = 0;
-  const versions = new ClusterVersions({
-    localId,
-    view,
-    // There is nobody to ask, and all that was committed is applied.
-    peers: {} as Peers,
-    barriers: { linearizable: (done: (late: null) => void) => done(null) } as unknown as Barriers,
-    timeoutMs,
-    electionMs,
-    downgradeCheckMs: 0,
-    logger: silentLogger,
-    leads: () => true,
-    propose: () => void proposed++,
-  });
-  return { view, versions, proposed: () => proposed };
+interface Case {
+  readonly cluster: string | null;
+  /** Of the others; null: not reached. The leader itself is 3.7.1. */
+  readonly others: readonly (string | null)[];
+  /** Of a downgrade. */
+  readonly target?: string;
 }
 
-test("a version is proposed once, however often it is looked for before it is applied", () => {
-  const { view, versions, proposed } = rig();
-  versions.leads(0);
-  versions.check(1);
-  for (let now = electionMs; now < timeoutMs; now += 100) versions.tick(now);
-  assert.equal(proposed(), 1);
-  view.version = "3.7.0";
-  versions.decided();
-  versions.tick(timeoutMs);
-  assert.equal(proposed(), 1, "the cluster has the version that its members speak");
+/** What is proposed at the first look: a cluster version, the end of a downgrade, or nothing. */
+function decided({ cluster, others, target }: Case): string | null {
+  const members = others.map((_, i): Member => {
+    return { id: BigInt(i + 2), name: "m", peerURLs: [], clientURLs: [], isLearner: false };
+  });
+  const downgrade = { enabled: target !== undefined, targetVersion: target ?? "" };
+  let proposed: string | null = null;
+  const versions = new ClusterVersions({
+    localId: 1n,
+    view: new ClusterView(1n, { members, removedMembers: [], clusterVersion: cluster, downgrade }),
+    peers: {
+      ...noPeers,
+      version: ({ id }, done: (versions: MemberVersions | null) => void) => {
+        const server = others[Number(id) - 2]!;
+        done(server === null ? null : { server, cluster: "3.6.0" });
+      },
+    },
+    barriers: { linearizable: (done) => done(null) } as Barriers,
+    timeoutMs: 7000,
+    electionMs: 1000,
+    downgradeCheckMs: 5000,
+    logger: silentLogger,
+    leads: () => true,
+    propose: (field, message) => {
+      if (field === 1300) proposed = decodeClusterVersionSetRequest(message).ver;
+      else proposed = `downgrade ${decodeDowngradeInfoSetRequest(message).enabled ? "begins" : "ends"}`;
+    },
+  });
+  versions.tick(0);
+  return proposed;
+}
+
+test("the cluster speaks what its oldest member speaks", () => {
+  assert.equal(decided({ cluster: null, others: [] }), "3.7.0");
+  assert.equal(decided({ cluster: null, others: ["3.7.1", "3.6.4"] }), "3.6.0");
+  assert.equal(
+    decided({ cluster: null, others: ["3.7.1", null] }),
+    "3.0.0",
+    "the lowest while somebody is not reached",
+  );
+  assert.equal(decided({ cluster: "3.0.0", others: ["3.7.1", "3.7.2"] }), "3.7.0");
+  assert.equal(decided({ cluster: "3.6.0", others: ["3.7.1", null] }), null, "an unknown version changes nothing");
+  assert.equal(decided({ cluster: "3.7.0", others: ["3.6.4"] }), null, "never down by itself");
 });
 
-test("a proposal that came to nothing is made again, by a new leader at once", () => {
-  const { versions, proposed } = rig();
-  versions.leads(0);
-  versions.tick(timeoutMs);
-  assert.equal(proposed(), 2);
-  versions.leads(timeoutMs + 1);
-  assert.equal(proposed(), 3);
+test("a downgrade lowers the version by one, and ends when all members run it", () => {
+  assert.equal(decided({ cluster: "3.7.0", others: ["3.7.1"], target: "3.6.0" }), "3.6.0");
+  assert.equal(decided({ cluster: "3.6.0", others: ["3.7.1"], target: "3.6.0" }), null);
+  assert.equal(decided({ cluster: "3.7.0", others: ["3.7.1"], target: "3.5.0" }), null);
+  assert.equal(decided({ cluster: "3.6.0", others: ["3.7.0"], target: "3.7.0" }), "downgrade ends");
 });

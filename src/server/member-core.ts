@@ -19,7 +19,7 @@ import { anonymous, type Identity } from "./proposal-builder.js";
 import { Proposals } from "./proposals.js";
 import type { Publisher } from "./publisher.js";
 import type { RaftLoop } from "./raft-loop.js";
-import { confChangeOf, makeRaftLoop } from "./raft-node.js";
+import { applyConfChange, makeRaftLoop } from "./raft-node.js";
 import { makeAutoCompaction, makeCluster, makeLeases, makePublisher, type CoreDoings } from "./member-parts.js";
 import type { MemberCounters, MemberState, MemberSurroundings } from "./member-surroundings.js";
 import { QuotaCheck } from "./quota-check.js";
@@ -343,7 +343,7 @@ export class MemberCore {
   onApplyEvent(event: ApplyEvent): void {
     switch (event.type) {
       case "confChange":
-        this.#loop.confChangeApplied(event.index, (node) => node.applyConfChange(confChangeOf(event), event.index));
+        this.#loop.confChangeApplied(event.index, (node) => applyConfChange(node, event));
         this.cluster.applied(event);
         this.#campaignAlone();
         break;

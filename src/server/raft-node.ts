@@ -1,12 +1,14 @@
 /**
  * How a member sets Raft up: etcd's settings, and the state that its disk holds.
  */
+import { assert } from "../base/index.js";
 import {
   ConfChangeTransition,
   none,
   RawNode,
   type ConfChangeType,
   type ConfChangeV2,
+  type ConfState,
   type Snapshot,
 } from "../raft/index.js";
 import type { ApplyEvent } from "./apply-client.js";
@@ -77,12 +79,23 @@ function makeRawNode(
   });
 }
 
+/** Puts in force what apply has decided about a change. Raft's configuration and the stored one are the same then. */
+export function applyConfChange(node: RawNode, event: Extract<ApplyEvent, { type: "confChange" }>): ConfState {
+  // Raft may have taken a snapshot meanwhile, whose configuration is newer.
+  const isOld = event.index <= node.confIndex;
+  const confState = node.applyConfChange(confChangeOf(event), event.index);
+  assert(isOld || sameConfState(confState, event.confState), "Raft's configuration is not the stored one");
+  return confState;
+}
+
+function sameConfState(a: ConfState, b: ConfState): boolean {
+  const text = ({ voters, learners, votersOutgoing, learnersNext }: ConfState): string =>
+    [voters, learners, votersOutgoing, learnersNext].map((ids) => ids.join()).join(";");
+  return text(a) === text(b);
+}
+
 /** A change that apply has refused reaches Raft without a node, so that it does nothing. */
-export function confChangeOf({
-  accepted,
-  nodeId,
-  changeType,
-}: Extract<ApplyEvent, { type: "confChange" }>): ConfChangeV2 {
+function confChangeOf({ accepted, nodeId, changeType }: Extract<ApplyEvent, { type: "confChange" }>): ConfChangeV2 {
   const type = changeType as ConfChangeType;
   return { transition: ConfChangeTransition.Auto, changes: [{ type, nodeId: accepted ? nodeId : none }] };
 }

@@ -209,6 +209,25 @@ export const mutations: readonly Mutation[] = [
     edits: [edit("server/raft-loop", "this.#truncate(flushedIndex);", "this.#truncate(appliedIndex);")],
   },
   {
+    name: "configuration not stored",
+    rule: "who votes is stored with the entry that says so (thesis §4.1)",
+    edits: [
+      edit(
+        "apply/cluster-applier",
+        "return refusal === null ? membership.confStateBytes() : undefined;",
+        "return change.id === 0n ? membership.confStateBytes() : undefined;",
+      ),
+    ],
+  },
+  {
+    name: "refused changes are in force",
+    rule: "a change that was refused when applied changes nothing",
+    edits: [
+      edit("apply/cluster-applier", "nodeId: refusal === null ? change.nodeId : 0n,", "nodeId: change.nodeId,"),
+      edit("server/raft-node", "nodeId: accepted ? nodeId : none", "nodeId"),
+    ],
+  },
+  {
     name: "apply depends on the member",
     rule: "equal entries change equal bytes",
     edits: [
