@@ -30,6 +30,7 @@ export {
   type EdgeMethod,
   type EdgeOptions,
 } from "./edge.js";
+export { entryChecksum, environmentFault, stampEntries } from "./environment.js";
 export { exitNow } from "./exit-now.js";
 export { Mailbox, mailboxPrefixBytes } from "./mailbox.js";
 export { ReplyBatchWriter, ReplyKind } from "./reply-batch.js";

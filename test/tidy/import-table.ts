@@ -48,7 +48,7 @@ export const importTable: Readonly<Record<string, FolderRule>> = {
   bolt: { folders: [] },
   "storage/wal": { folders: ["proto", "metrics", "native"] },
   "storage/snap": { folders: ["proto", "metrics", "native", "bolt", "storage/backend"] },
-  "storage/backend": { folders: ["metrics"], packages: ["lmdb"] },
+  "storage/backend": { folders: ["metrics", "native"], packages: ["lmdb"] },
   "storage/mvcc": { folders: state },
   lease: { folders: state },
   auth: { folders: state },

@@ -2,6 +2,7 @@
 
 mod dir_lock;
 mod edge;
+mod environment;
 mod exit_now;
 mod mailbox;
 mod wake;

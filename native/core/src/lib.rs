@@ -3,6 +3,7 @@
 //! * [`byte_queue`]: bounded queues of records between threads, with one wake-up for many of them.
 //! * [`dir_lock`]: keeps a second process off a data folder.
 //! * [`edge`]: the gRPC front: HTTP/2, framing, deadlines; calls leave it in batches.
+//! * [`environment`]: the check of an LMDB file, and the checksums in it.
 //! * [`exit_now`]: the end of a process that must not write any more.
 //! * [`wal`]: the write-ahead log: direct I/O, CRC chain, one fdatasync for all that waits.
 //! * [`mailbox`]: bounded byte queues between JavaScript threads.
@@ -12,6 +13,7 @@
 pub mod byte_queue;
 pub mod dir_lock;
 pub mod edge;
+pub mod environment;
 pub mod exit_now;
 pub mod mailbox;
 pub mod wal;

@@ -26,6 +26,7 @@ export {
   type ScanLimits,
   type ScanPosition,
 } from "./backend.js";
+export { StoreDamagedError } from "./checks.js";
 export { EnvironmentCopy } from "./environment-copy.js";
 export { EnvironmentWriter } from "./environment-writer.js";
 export { LmdbBackend } from "./lmdb-backend.js";

@@ -19,7 +19,8 @@ import type {
   ScanPosition,
 } from "./backend.js";
 import { BlockPool } from "./blocks.js";
-import { buckets, metaKey, type SmallBucket } from "./bucket.js";
+import { Bucket, buckets, metaKey, type SmallBucket } from "./bucket.js";
+import { checksKey, checksumBytes, checksumOf, type Digests } from "./checks.js";
 import { LmdbCommitter, type Flushed } from "./lmdb-committer.js";
 import type { LmdbBackendOptions } from "./lmdb-options.js";
 import { LmdbStores, type RevisionKey } from "./lmdb-stores.js";
@@ -37,6 +38,8 @@ const poolBytesMax = 16 << 20;
 export class LmdbBackend implements Backend {
   readonly #options: LmdbBackendOptions;
   #stores: LmdbStores;
+  /** As of all changes but the records of the segment being filled. */
+  #digests: Digests;
   readonly #queue: SegmentQueue;
   readonly #committer: LmdbCommitter;
   readonly #overlay = new SmallOverlay();
@@ -78,6 +81,7 @@ export class LmdbBackend implements Backend {
   private constructor(options: LmdbBackendOptions) {
     this.#options = options;
     this.#stores = LmdbStores.open(options);
+    this.#digests = this.#stores.readDigests();
     this.#keyDbi = this.#stores.key.db.dbi;
     this.#queue = new SegmentQueue(new BlockPool(poolBytesMax));
     this.#startChanges = Math.min(options.batchChangesMax, options.transactionChangesMax);
@@ -132,8 +136,17 @@ export class LmdbBackend implements Backend {
 
   #writeSmall(bucket: SmallBucket, key: Uint8Array, value: Uint8Array): void {
     const segment = this.#queue.current();
+    this.#forgetSmall(bucket, key);
+    this.#digests.add(bucket, 1, checksumOf(key, value));
     segment.addPut(this.#stores.small(bucket).db.dbi, key, value);
     this.#overlay.set(bucket, key.slice(), value.slice(), this.#queue.currentNumber);
+  }
+
+  /** Takes an entry that is to change out of the digest. */
+  #forgetSmall(bucket: SmallBucket, key: Uint8Array): void {
+    const change = this.#overlay.get(bucket, key);
+    const value = change === undefined ? this.#stores.readSmall(bucket, key) : change.value;
+    if (value !== undefined) this.#digests.add(bucket, -1, checksumOf(key, value));
   }
 
   putApart(bucket: SmallBucket, key: Uint8Array, value: Uint8Array): void {
@@ -144,13 +157,23 @@ export class LmdbBackend implements Backend {
 
   deleteRecord(main: number, sub: number, tombstone: boolean): void {
     assert(!this.#entryOpen, "backend: a change that is no entry's within an entry");
+    this.#digests.add(Bucket.Key, -1, this.#stores.recordChecksum(this.#revisionOf(main, sub, tombstone)));
     this.#queue.current().addRecordDelete(this.#keyDbi, main, sub, tombstone);
     this.#apartNumber = this.#queue.currentNumber;
+  }
+
+  #revisionOf(main: number, sub: number, tombstone: boolean): RevisionKey & Uint8Array {
+    const revision = this.#revision;
+    revision.main = main;
+    revision.sub = sub;
+    revision.tombstone = tombstone;
+    return revision as RevisionKey & Uint8Array;
   }
 
   delete(bucket: SmallBucket, key: Uint8Array): void {
     assert(key.length > 0 && key.length <= keyBytesMax, "backend: a key of a small bucket is empty or too long");
     this.#entryOpen = true;
+    this.#forgetSmall(bucket, key);
     this.#queue.current().addDelete(this.#stores.small(bucket).db.dbi, key);
     this.#overlay.set(bucket, key.slice(), undefined, this.#queue.currentNumber);
   }
@@ -158,16 +181,11 @@ export class LmdbBackend implements Backend {
   get(bucket: SmallBucket, key: Uint8Array): Uint8Array | undefined {
     const change = this.#overlay.get(bucket, key);
     if (change !== undefined) return change.value?.slice();
-    const value = this.#stores.small(bucket).getBinary(key);
-    return value === undefined ? undefined : Uint8Array.from(value);
+    return this.#stores.readSmall(bucket, key);
   }
 
   entries(bucket: SmallBucket): BackendEntry[] {
-    const onDisk: BackendEntry[] = [];
-    for (const { key, value } of this.#stores.small(bucket).getRange({})) {
-      onDisk.push({ key: Uint8Array.from(key), value: Uint8Array.from(value) });
-    }
-    return this.#overlay.merge(bucket, onDisk);
+    return this.#overlay.merge(bucket, this.#stores.readEntries(bucket));
   }
 
   beginRecord(main: number, sub: number, tombstone: boolean, valueBytesMax: number): number {
@@ -196,50 +214,23 @@ export class LmdbBackend implements Backend {
 
   readRecord(main: number, sub: number, tombstone: boolean, into: RecordView): boolean {
     if (this.#queue.readRecord(main, sub, tombstone, into)) return true;
-    const revision = this.#revision;
-    revision.main = main;
-    revision.sub = sub;
-    revision.tombstone = tombstone;
-    const { key } = this.#stores;
-    const bytes = key.getBinaryFast(revision as RevisionKey & Uint8Array);
+    const { key, checker } = this.#stores;
+    const bytes = key.getBinaryFast(this.#revisionOf(main, sub, tombstone));
     if (bytes === undefined) return false;
+    const size = key.lastSize;
+    checker.check(main, sub, tombstone, bytes, size);
     into.bytes = bytes;
     into.start = 0;
-    into.end = key.lastSize;
+    into.end = size - checksumBytes;
     return true;
   }
 
   scanRecords(position: ScanPosition, limits: ScanLimits, visitor: RecordVisitor): boolean {
     if (position.main < this.#queue.firstMain) {
-      const visited = this.#scanDisk(position, limits, visitor, this.#queue.firstMain);
+      const visited = this.#stores.scan(position, limits, visitor, this.#queue.firstMain);
       if (visited > 0) return true;
     }
     return this.#queue.scan(position, limits, visitor);
-  }
-
-  /** Visits records on disk from `position` up to, not including, the main revision `end`. */
-  #scanDisk(position: ScanPosition, limits: ScanLimits, visitor: RecordVisitor, end: number): number {
-    const { key, decoder } = this.#stores;
-    const start = { main: position.main, sub: position.sub, tombstone: false };
-    const stop = { main: Math.min(end, Number.MAX_SAFE_INTEGER), sub: 0, tombstone: false };
-    let records = 0;
-    let bytes = 0;
-    decoder.visitor = visitor;
-    try {
-      const range = { start, end: stop, limit: limits.records } as unknown as Parameters<typeof key.getRange>[0];
-      for (const { value: size } of key.getRange(range)) {
-        records++;
-        bytes += size;
-        if (bytes >= limits.bytes) break;
-      }
-    } finally {
-      decoder.visitor = undefined;
-    }
-    if (records > 0) {
-      position.main = decoder.main;
-      position.sub = decoder.sub + 1;
-    }
-    return records;
   }
 
   endEntry(index: number, term: number, confState?: Uint8Array): void {
@@ -275,6 +266,9 @@ export class LmdbBackend implements Backend {
     segment.consistentIndex = this.#consistentIndex;
     segment.addPut(this.#metaDbi, metaKey.consistentIndex, encodeUint64(this.#consistentIndex));
     segment.addPut(this.#metaDbi, metaKey.term, encodeUint64(this.#term));
+    this.#digests.add(Bucket.Key, segment.recordCount, segment.stamp());
+    segment.addPut(this.#stores.checksDbi, checksKey.digests, this.#digests.encode(this.#consistentIndex));
+    segment.stamp();
     this.#queue.end();
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -349,7 +343,9 @@ export class LmdbBackend implements Backend {
     for (const bucket of buckets) {
       assert(stores.dbiOf(bucket) === former.dbiOf(bucket), "backend: a bucket has another number when rebuilt");
     }
+    assert(stores.checksDbi === former.checksDbi, "backend: a bucket has another number when rebuilt");
     this.#stores = stores;
+    // The digests go on: they are of what waits for its transaction, too.
     this.#sizes = undefined;
     this.#committer.env = stores.env;
     former.close();
@@ -361,6 +357,7 @@ export class LmdbBackend implements Backend {
     fresh.#stores.close();
     this.#flushedNumber = this.#queue.drop();
     this.#overlay.drop(this.#flushedNumber);
+    this.#digests = fresh.#digests;
     this.#commitWanted = false;
     this.#consistentIndex = this.#flushedIndex = fresh.#consistentIndex;
     this.#term = fresh.#term;

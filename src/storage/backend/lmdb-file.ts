@@ -20,6 +20,7 @@ import {
   statSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { environmentFault } from "../../native/index.js";
 
 const dataFile = "data.mdb";
 const lockFile = "lock.mdb";
@@ -67,7 +68,7 @@ function readMeta(fd: number, at: number): DataView {
 }
 
 /** What is wrong with an LMDB file, or undefined; then its end is filled up. */
-function faultOf(fd: number): string | undefined {
+function faultOf(path: string, fd: number): string | undefined {
   const size = fstatSync(fd).size;
   const meta = readMeta(fd, 0);
   if (meta.getUint32(magicAt, true) !== magic || (meta.getUint16(pageFlagsAt, true) & metaPageFlag) === 0) {
@@ -81,6 +82,8 @@ function faultOf(fd: number): string | undefined {
   const pages = [1n, pageOf(flushed, freeRootAt), pageOf(flushed, mainRootAt)];
   if (pages.some((page) => page >= size / pageSize)) return `it is cut short, to ${size} bytes`;
   const whole = (Number(flushed.getBigUint64(lastPageAt, true)) + 1) * pageSize;
+  const fault = environmentFault(path);
+  if (fault !== null) return fault;
   if (size < whole) ftruncateSync(fd, whole);
   return undefined;
 }
@@ -91,13 +94,17 @@ function pageOf(meta: DataView, at: number): bigint {
   return page === noPage ? 0n : page;
 }
 
+/** To an operator whose member does not start. */
+const advice =
+  "Nothing was changed. Replace this member (member remove, member add with an empty data folder), or restore a snapshot";
+
 /** Throws when the folder's file is not one that LMDB can open. */
 function check(directory: string): void {
   const path = join(directory, dataFile);
   const fd = openSync(path, "r+");
-  const fault = faultOf(fd);
+  const fault = faultOf(path, fd);
   closeSync(fd);
-  if (fault !== undefined) throw new Error(`backend: ${path} cannot be opened: ${fault}`);
+  if (fault !== undefined) throw new Error(`backend: ${path} cannot be opened: ${fault}. ${advice}`);
 }
 
 /** Whether `directory` holds an environment, sound or not. */

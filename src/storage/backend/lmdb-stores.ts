@@ -9,11 +9,23 @@
  */
 import { resolve } from "node:path";
 import { open, type Database, type RootDatabase } from "lmdb";
-import { buckets, type Bucket } from "./bucket.js";
-import type { BackendSizes, RecordVisitor } from "./backend.js";
+import { assert } from "../../base/index.js";
+import { entryChecksum } from "../../native/index.js";
+import { Bucket, buckets, type SmallBucket } from "./bucket.js";
+import type { BackendEntry, BackendSizes, RecordVisitor, ScanLimits, ScanPosition } from "./backend.js";
+import {
+  checksDatabase,
+  checksKey,
+  checksumBytes,
+  checkStored,
+  Digests,
+  layoutVersion,
+  StoreDamagedError,
+  withChecksum,
+} from "./checks.js";
 import { prepareEnvironment } from "./lmdb-file.js";
 import type { LmdbEnv, TreeStat } from "./lmdb-native.js";
-import { RevisionKeyReader, writeRevisionKey } from "./revision-key.js";
+import { revisionKeyBytes, RevisionKeyReader, tombstoneKeyBytes, writeRevisionKey } from "./revision-key.js";
 
 /** Address space of the map, at least; only what is written takes room. */
 const mapBytesMin = 64 * 1024 ** 3;
@@ -38,13 +50,34 @@ interface DatabaseInternals {
 export type SmallDatabase = Database<Uint8Array, Uint8Array> & DatabaseInternals;
 export type KeyDatabase = Database<number, RevisionKey & Uint8Array> & DatabaseInternals;
 
+/** Checks records against their checksums; their keys are made in memory of its own. */
+class RecordChecker {
+  readonly #bytes = new Uint8Array(tombstoneKeyBytes);
+  readonly #view = new DataView(this.#bytes.buffer);
+  readonly #putKey = this.#bytes.subarray(0, revisionKeyBytes);
+
+  /** The checksum of the record in `stored[0, length)`. Throws when it is wrong. */
+  check(main: number, sub: number, tombstone: boolean, stored: Uint8Array, length: number): number {
+    writeRevisionKey(this.#view, this.#bytes, 0, main, sub, tombstone);
+    const checksum = entryChecksum(tombstone ? this.#bytes : this.#putKey, stored, length);
+    if (checksum < 0) throw new StoreDamagedError(Bucket.Key, `revision ${main}.${sub}`);
+    return checksum;
+  }
+}
+
 /** Hands the records of an iteration to the visitor where LMDB has them, without an array for each. */
 class RecordDecoder {
   readonly #key = new RevisionKeyReader();
+  readonly #checker: RecordChecker;
   visitor: RecordVisitor | undefined;
-  /** The position of the record visited last. */
+  /** Position and checksum of the record visited last. */
   main = 0;
   sub = 0;
+  checksum = 0;
+
+  constructor(checker: RecordChecker) {
+    this.#checker = checker;
+  }
 
   /** lmdb calls this with the key's bytes first … */
   readKey = (bytes: Uint8Array, start: number, end: number): RevisionKeyReader => {
@@ -54,10 +87,13 @@ class RecordDecoder {
 
   /** … then this with the value's; what it returns becomes the value. */
   decode = (bytes: Uint8Array, size: number): number => {
-    this.main = this.#key.main;
-    this.sub = this.#key.sub;
-    this.visitor?.visit(this.main, this.sub, this.#key.tombstone, bytes, 0, size);
-    return size;
+    const { main, sub, tombstone } = this.#key;
+    this.main = main;
+    this.sub = sub;
+    this.checksum = this.#checker.check(main, sub, tombstone, bytes, size);
+    const end = size - checksumBytes;
+    this.visitor?.visit(main, sub, tombstone, bytes, 0, end);
+    return end;
   };
 }
 
@@ -105,13 +141,15 @@ function openEnvironment(directory: string, options: object): RootDatabase & Dat
 export class LmdbStores {
   readonly root: RootDatabase & DatabaseInternals;
   readonly key: KeyDatabase;
-  readonly decoder = new RecordDecoder();
+  readonly checker = new RecordChecker();
+  readonly decoder = new RecordDecoder(this.checker);
+  readonly #checks: SmallDatabase;
   readonly #small = new Map<Bucket, SmallDatabase>();
 
   /** Opens the environment, making it when it is absent. */
   static open(options: { directory: string; quotaBytes: number }): LmdbStores {
     const directory = resolve(options.directory);
-    prepareEnvironment(directory, (making) => new LmdbStores(making, options.quotaBytes).close());
+    prepareEnvironment(directory, (making) => new LmdbStores(making, options.quotaBytes).#markAndClose());
     return new LmdbStores(directory, options.quotaBytes);
   }
 
@@ -124,6 +162,42 @@ export class LmdbStores {
     this.root = openEnvironment(directory, environmentOptions(directory, quotaBytes));
     this.key = this.#openKey();
     for (const bucket of buckets) if (bucket !== "key") this.#small.set(bucket, this.#openSmall(bucket));
+    this.#checks = this.#openSmall(checksDatabase);
+  }
+
+  /** Says in a new environment what it is. */
+  #markAndClose(): void {
+    this.#checks.putSync(checksKey.layout, withChecksum(checksKey.layout, layoutVersion));
+    this.close();
+  }
+
+  /** What the buckets held with the last transaction. */
+  readDigests(): Digests {
+    const stored = this.#checks.getBinary(checksKey.digests);
+    if (stored === undefined) return new Digests();
+    checkStored(checksDatabase, checksKey.digests, stored, stored.length);
+    return Digests.decode(stored.subarray(0, stored.length - checksumBytes));
+  }
+
+  /** A copy of a value of a small bucket. */
+  readSmall(bucket: SmallBucket, key: Uint8Array): Uint8Array | undefined {
+    const stored = this.small(bucket).getBinary(key);
+    if (stored === undefined) return undefined;
+    checkStored(bucket, key, stored, stored.length);
+    return Uint8Array.from(stored.subarray(0, stored.length - checksumBytes));
+  }
+
+  /** Copies of all entries of a small bucket. */
+  readEntries(bucket: SmallBucket): BackendEntry[] {
+    const entries: BackendEntry[] = [];
+    for (const { key, value: stored } of this.small(bucket).getRange({})) {
+      checkStored(bucket, key, stored, stored.length);
+      entries.push({
+        key: Uint8Array.from(key),
+        value: Uint8Array.from(stored.subarray(0, stored.length - checksumBytes)),
+      });
+    }
+    return entries;
   }
 
   #openKey(): KeyDatabase {
@@ -135,7 +209,7 @@ export class LmdbStores {
     return this.root.openDB(options as unknown as { name: string }) as unknown as KeyDatabase;
   }
 
-  #openSmall(bucket: Bucket): SmallDatabase {
+  #openSmall(bucket: Bucket | typeof checksDatabase): SmallDatabase {
     return this.root.openDB({ name: bucket, encoding: "binary", keyEncoding: "binary" }) as unknown as SmallDatabase;
   }
 
@@ -148,9 +222,49 @@ export class LmdbStores {
     return this.#small.get(bucket)!;
   }
 
+  /** Visits records on disk from `position` up to, not including, the main revision `end`. */
+  scan(position: ScanPosition, limits: ScanLimits, visitor: RecordVisitor, end: number): number {
+    const { key, decoder } = this;
+    const start = { main: position.main, sub: position.sub, tombstone: false };
+    const stop = { main: Math.min(end, Number.MAX_SAFE_INTEGER), sub: 0, tombstone: false };
+    let records = 0;
+    let bytes = 0;
+    decoder.visitor = visitor;
+    try {
+      const range = { start, end: stop, limit: limits.records } as unknown as Parameters<typeof key.getRange>[0];
+      for (const { value: size } of key.getRange(range)) {
+        records++;
+        bytes += size;
+        if (bytes >= limits.bytes) break;
+      }
+    } finally {
+      decoder.visitor = undefined;
+    }
+    if (records > 0) {
+      position.main = decoder.main;
+      position.sub = decoder.sub + 1;
+    }
+    return records;
+  }
+
+  /** The checksum of a record that is there; mostly of the one that a scan has just visited. */
+  recordChecksum(revision: RevisionKey & Uint8Array): number {
+    const { main, sub, tombstone } = revision;
+    const { decoder, key, checker } = this;
+    if (decoder.main === main && decoder.sub === sub) return decoder.checksum;
+    const stored = key.getBinaryFast(revision);
+    assert(stored !== undefined, "backend: a record to remove is not there");
+    return checker.check(main, sub, tombstone, stored, key.lastSize);
+  }
+
   /** LMDB's number of a bucket in this environment. */
   dbiOf(bucket: Bucket): number {
     return bucket === "key" ? this.key.db.dbi : this.small(bucket).db.dbi;
+  }
+
+  /** Likewise of the database of checks. */
+  get checksDbi(): number {
+    return this.#checks.db.dbi;
   }
 
   get env(): LmdbEnv {

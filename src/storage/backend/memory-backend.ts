@@ -13,7 +13,8 @@ import type {
   ScanLimits,
   ScanPosition,
 } from "./backend.js";
-import { metaKey, smallBuckets, type SmallBucket } from "./bucket.js";
+import { Bucket, metaKey, smallBuckets, type SmallBucket } from "./bucket.js";
+import { StoreDamagedError } from "./checks.js";
 import { bytesToText } from "./small-overlay.js";
 import { decodeUint64, encodeUint64 } from "./uint64.js";
 
@@ -24,6 +25,8 @@ interface StoredRecord {
   readonly bytes: Uint8Array;
   /** Its removal's number among all removals; 0: it is there. */
   removal: number;
+  /** A bit has flipped on the disk: its checksum is wrong. */
+  damaged: boolean;
 }
 
 /** What would be left at some time: so many records and removals, and these small buckets. */
@@ -39,6 +42,10 @@ type SmallContents = ReadonlyMap<SmallBucket, Map<string, BackendEntry>>;
 /** Rough bytes of a record beside its value, so that sizes grow as they would on disk. */
 const recordOverheadBytes = 32;
 
+function checkRecord({ main, sub, damaged }: StoredRecord): void {
+  if (damaged) throw new StoreDamagedError(Bucket.Key, `revision ${main}.${sub}`);
+}
+
 function copyOf(contents: SmallContents): SmallContents {
   return new Map([...contents].map(([bucket, entries]) => [bucket, new Map(entries)]));
 }
@@ -49,6 +56,8 @@ export class MemoryBackend implements Backend {
   readonly #openSnapshot: ((file: string) => MemoryBackend) | undefined;
   #records: StoredRecord[] = [];
   #small: SmallContents = new Map(smallBuckets.map((bucket) => [bucket, new Map()]));
+  /** Entries whose checksums are wrong. */
+  #damagedSmall = new Map<SmallBucket, Set<string>>(smallBuckets.map((bucket) => [bucket, new Set()]));
   #consistentIndex = 0;
   #term = 0;
   #bytes = 0;
@@ -86,6 +95,7 @@ export class MemoryBackend implements Backend {
       .filter(({ removal }) => removal === 0 || removal > removals)
       .map((record) => ({ ...record, removal: 0 }));
     backend.#small = copyOf(this.#flushed.small);
+    backend.#damagedSmall = new Map([...this.#damagedSmall].map(([bucket, texts]) => [bucket, new Set(texts)]));
     backend.#consistentIndex = backend.#readMetaNumber(metaKey.consistentIndex);
     backend.#term = backend.#readMetaNumber(metaKey.term);
     backend.#bytes = backend.#records.reduce((sum, record) => sum + record.bytes.length + recordOverheadBytes, 0);
@@ -100,6 +110,32 @@ export class MemoryBackend implements Backend {
       small: copyOf(this.#small),
       index: this.#consistentIndex,
     };
+  }
+
+  /**
+   * Flips a bit of what is on the disk, chosen by `place` (any number). Returns what was hit, or undefined when nothing is
+   * there. Reading it fails from then on, as CRC32C finds every single bit.
+   */
+  flipBit(place: number): string | undefined {
+    const records = this.#records.slice(0, this.#flushed.records).filter(({ removal }) => removal === 0);
+    const small = [...this.#flushed.small].flatMap(([bucket, entries]) =>
+      [...entries.keys()].map((text) => ({ bucket, text })),
+    );
+    if (records.length + small.length === 0) return undefined;
+    const i = place % (records.length + small.length);
+    const record = records[i];
+    if (record !== undefined) {
+      record.damaged = true;
+      return `revision ${record.main}.${record.sub}`;
+    }
+    const { bucket, text } = small[i - records.length]!;
+    this.#damagedSmall.get(bucket)!.add(text);
+    return `${bucket} ${JSON.stringify(text)}`;
+  }
+
+  #checkSmall(bucket: SmallBucket, text: string): void {
+    if (this.#damagedSmall.get(bucket)!.has(text))
+      throw new StoreDamagedError(bucket, `the entry ${JSON.stringify(text)}`);
   }
 
   #readMetaNumber(key: Uint8Array): number {
@@ -130,7 +166,9 @@ export class MemoryBackend implements Backend {
 
   #putSmall(bucket: SmallBucket, key: Uint8Array, value: Uint8Array): void {
     assert(key.length > 0, "backend: a key of a small bucket is empty");
-    this.#small.get(bucket)!.set(bytesToText(key), { key: key.slice(), value: value.slice() });
+    const text = bytesToText(key);
+    this.#damagedSmall.get(bucket)!.delete(text);
+    this.#small.get(bucket)!.set(text, { key: key.slice(), value: value.slice() });
   }
 
   putApart(bucket: SmallBucket, key: Uint8Array, value: Uint8Array): void {
@@ -156,12 +194,17 @@ export class MemoryBackend implements Backend {
   }
 
   get(bucket: SmallBucket, key: Uint8Array): Uint8Array | undefined {
-    return this.#small.get(bucket)!.get(bytesToText(key))?.value.slice();
+    const text = bytesToText(key);
+    this.#checkSmall(bucket, text);
+    return this.#small.get(bucket)!.get(text)?.value.slice();
   }
 
   entries(bucket: SmallBucket): BackendEntry[] {
     const sorted = [...this.#small.get(bucket)!].toSorted((a, b) => (a[0] < b[0] ? -1 : 1));
-    return sorted.map(([, { key, value }]) => ({ key: key.slice(), value: value.slice() }));
+    return sorted.map(([text, { key, value }]) => {
+      this.#checkSmall(bucket, text);
+      return { key: key.slice(), value: value.slice() };
+    });
   }
 
   beginRecord(main: number, sub: number, tombstone: boolean, valueBytesMax: number): number {
@@ -186,7 +229,7 @@ export class MemoryBackend implements Backend {
     );
     const bytes = this.#block.slice(0, end);
     this.#entryOpen = true;
-    this.#records.push({ main, sub, tombstone: this.#recordTombstone, bytes, removal: 0 });
+    this.#records.push({ main, sub, tombstone: this.#recordTombstone, bytes, removal: 0, damaged: false });
     this.#bytes += bytes.length + recordOverheadBytes;
   }
 
@@ -207,6 +250,7 @@ export class MemoryBackend implements Backend {
     const record = this.#records[this.#search(main, sub)];
     if (record?.main !== main || record.sub !== sub || record.tombstone !== tombstone) return false;
     if (record.removal !== 0) return false;
+    checkRecord(record);
     into.bytes = record.bytes;
     into.start = 0;
     into.end = record.bytes.length;
@@ -220,6 +264,7 @@ export class MemoryBackend implements Backend {
       if (records === limits.records || bytes >= limits.bytes) break;
       const record = this.#records[i]!;
       if (record.removal !== 0) continue;
+      checkRecord(record);
       visitor.visit(record.main, record.sub, record.tombstone, record.bytes, 0, record.bytes.length);
       position.main = record.main;
       position.sub = record.sub + 1;
@@ -286,6 +331,7 @@ export class MemoryBackend implements Backend {
     assert(fresh instanceof MemoryBackend, "backend: not one of its own kind");
     this.#records = fresh.#records;
     this.#small = fresh.#small;
+    this.#damagedSmall = fresh.#damagedSmall;
     this.#consistentIndex = fresh.#consistentIndex;
     this.#term = fresh.#term;
     this.#bytes = fresh.#bytes;

@@ -4,11 +4,12 @@
  * not used anew and the file may grow, so whoever pins bounds the time.
  */
 import { open, type RootDatabase } from "lmdb";
-import { buckets, type Bucket, type SmallBucket } from "./bucket.js";
+import { Bucket, buckets, type SmallBucket } from "./bucket.js";
+import { checksumBytes, checkStored } from "./checks.js";
 import { environmentIdentity } from "./lmdb-file.js";
 import { environmentOptions } from "./lmdb-stores.js";
 
-/** Stands on one entry of a bucket after another; the arrays are valid until the next call. */
+/** Stands on one entry of a bucket after another, its checksum checked; the arrays are valid until the next call. */
 export interface PinnedCursor {
   next(): boolean;
   readonly key: Uint8Array;
@@ -26,6 +27,7 @@ type EntryDatabase = Omit<RootDatabase, "getRange"> & {
 
 /** Keeps what lmdb says of the entry it stands on. */
 class EntryView {
+  bucket: Bucket = Bucket.Key;
   keyBytes: Uint8Array = new Uint8Array(0);
   keyStart = 0;
   keyEnd = 0;
@@ -40,9 +42,10 @@ class EntryView {
   };
 
   decode = (bytes: Uint8Array, size: number): number => {
+    checkStored(this.bucket, this.keyBytes.subarray(this.keyStart, this.keyEnd), bytes, size);
     this.valueBytes = bytes;
-    this.valueLength = size;
-    return size;
+    this.valueLength = size - checksumBytes;
+    return this.valueLength;
   };
 
   writeKey = (key: Uint8Array, target: Uint8Array, start: number): number => {
@@ -110,7 +113,7 @@ export class PinnedRead {
   open(bucket: Bucket, start: Uint8Array = firstKey): PinnedCursor {
     const database = this.#databases.get(bucket)!;
     const entries = database.getRange({ start, transaction: this.#transaction })[Symbol.iterator]();
-    const cursor = new EntryCursorOfLmdb(entries, this.#view, (closed) => this.#cursors.delete(closed));
+    const cursor = new EntryCursorOfLmdb(bucket, entries, this.#view, (closed) => this.#cursors.delete(closed));
     this.#cursors.add(cursor);
     return cursor;
   }
@@ -139,12 +142,19 @@ export class PinnedRead {
 const firstKey = new Uint8Array(1);
 
 class EntryCursorOfLmdb implements PinnedCursor {
+  readonly #bucket: Bucket;
   readonly #entries: Iterator<unknown>;
   readonly #view: EntryView;
   readonly #onClose: (cursor: EntryCursorOfLmdb) => void;
   #closed = false;
 
-  constructor(entries: Iterator<unknown>, view: EntryView, onClose: (cursor: EntryCursorOfLmdb) => void) {
+  constructor(
+    bucket: Bucket,
+    entries: Iterator<unknown>,
+    view: EntryView,
+    onClose: (cursor: EntryCursorOfLmdb) => void,
+  ) {
+    this.#bucket = bucket;
     this.#entries = entries;
     this.#view = view;
     this.#onClose = onClose;
@@ -152,6 +162,7 @@ class EntryCursorOfLmdb implements PinnedCursor {
 
   next(): boolean {
     if (this.#closed) return false;
+    this.#view.bucket = this.#bucket;
     if (this.#entries.next().done !== true) return true;
     this.#end();
     return false;

@@ -8,7 +8,9 @@
  */
 import { assert } from "../../base/index.js";
 import type { RecordView } from "./backend.js";
+import { stampEntries } from "../../native/index.js";
 import type { Block, BlockPool } from "./blocks.js";
+import { checksumBytes } from "./checks.js";
 import { appendFlag, failedFlag, Instruction } from "./lmdb-native.js";
 import { writeRevisionKey } from "./revision-key.js";
 
@@ -17,6 +19,16 @@ const tailBytes = 32;
 /** Bytes of an instruction beside its key. */
 const instructionBytes = 48;
 const recordsAtFirst = 1024;
+/** Of the table of entries to be stamped: numbers an entry, and the mark of a record. */
+const stampWords = 4;
+const recordMark = 1 << 31;
+
+/** Entries from this one on have their keys and their values in these blocks. */
+interface StampRun {
+  readonly from: number;
+  readonly keys: Block;
+  readonly values: Block;
+}
 
 function grown<T extends Uint32Array>(table: T, copy: (length: number) => T): T {
   const larger = copy(table.length * 2);
@@ -56,6 +68,12 @@ export class WriteSegment {
   #recordEnds = newTable(recordsAtFirst);
   #recordTombstones = new Uint8Array(recordsAtFirst);
 
+  /** By put: where its key and value are, for `stamp`. */
+  #stampTable = newTable(stampWords * recordsAtFirst);
+  #puts = 0;
+  #stampedPuts = 0;
+  #stampRuns: StampRun[] = [];
+
   constructor(pool: BlockPool) {
     this.#pool = pool;
     this.#instructionBlock = this.#newInstructionBlock(0);
@@ -92,8 +110,8 @@ export class WriteSegment {
 
   /** Makes `valueBytesMax` bytes free in `valueBytes` and returns where. */
   reserveValue(valueBytesMax: number): number {
-    if (this.#valueAt + valueBytesMax > this.#valueBlock.bytes.length) {
-      this.#valueBlock = this.#newValueBlock(valueBytesMax);
+    if (this.#valueAt + valueBytesMax + checksumBytes > this.#valueBlock.bytes.length) {
+      this.#valueBlock = this.#newValueBlock(valueBytesMax + checksumBytes);
       this.#valueAt = 0;
     }
     return this.#valueAt;
@@ -106,19 +124,28 @@ export class WriteSegment {
     const block = this.#instructionBlock;
     const keyStart = (word + 3) << 2;
     const keyEnd = writeRevisionKey(block.view, block.bytes, keyStart, main, sub, tombstone);
-    this.#finishPut(word, dbi, keyStart, keyEnd, start, end, Instruction.Put | appendFlag);
+    this.#finishPut(word, dbi, keyStart, keyEnd, start, end, Instruction.Put | appendFlag, recordMark);
     this.#noteRecord(main, sub, tombstone, start, end);
   }
 
-  /** Adds a put of a small bucket, or, with `append`, of a key above all others of its bucket. */
-  addPut(dbi: number, key: Uint8Array, value: Uint8Array, append = false): void {
+  /** Adds a put of a small bucket, or, with `append`, of a key above all others of its bucket, maybe that of a record. */
+  addPut(dbi: number, key: Uint8Array, value: Uint8Array, append = false, isRecord = false): void {
     const start = this.reserveValue(value.length);
     this.#valueBlock.bytes.set(value, start);
     const word = this.#reserveInstruction(key.length);
     const keyStart = (word + 3) << 2;
     this.#instructionBlock.bytes.set(key, keyStart);
     const flags = append ? Instruction.Put | appendFlag : Instruction.Put;
-    this.#finishPut(word, dbi, keyStart, keyStart + key.length, start, start + value.length, flags);
+    this.#finishPut(
+      word,
+      dbi,
+      keyStart,
+      keyStart + key.length,
+      start,
+      start + value.length,
+      flags,
+      isRecord ? recordMark : 0,
+    );
     this.changes++;
   }
 
@@ -156,16 +183,48 @@ export class WriteSegment {
     start: number,
     end: number,
     flags: number,
+    mark: number,
   ): void {
     const { words, doubles } = this.#instructionBlock;
     const pointer = (keyEnd + 16) >> 3;
     words[word] = flags;
     words[word + 1] = dbi;
     words[word + 2] = keyEnd - keyStart;
-    words[(pointer << 1) - 1] = end - start;
+    words[(pointer << 1) - 1] = end + checksumBytes - start;
     doubles[pointer] = this.#valueBlock.address + start;
     this.#word = (pointer << 1) + 2;
-    this.#valueAt = end;
+    this.#valueAt = end + checksumBytes;
+    this.#noteStamp(keyStart, (keyEnd - keyStart) | mark, start, end);
+  }
+
+  #noteStamp(keyStart: number, keyLength: number, start: number, end: number): void {
+    const run = this.#stampRuns[this.#stampRuns.length - 1];
+    if (run === undefined || run.keys !== this.#instructionBlock || run.values !== this.#valueBlock) {
+      this.#stampRuns.push({ from: this.#puts, keys: this.#instructionBlock, values: this.#valueBlock });
+    }
+    const at = stampWords * this.#puts++;
+    if (at === this.#stampTable.length) this.#stampTable = grown(this.#stampTable, newTable);
+    const table = this.#stampTable;
+    table[at] = keyStart;
+    table[at + 1] = keyLength;
+    table[at + 2] = start;
+    table[at + 3] = end;
+  }
+
+  /** Writes the checksum behind each value added since the last call; returns the sum of those of records. */
+  stamp(): number {
+    let sum = 0;
+    const runs = this.#stampRuns;
+    for (let i = 0; i < runs.length; i++) {
+      const { from, keys, values } = runs[i]!;
+      const to = i + 1 < runs.length ? runs[i + 1]!.from : this.#puts;
+      const first = Math.max(from, this.#stampedPuts);
+      if (first >= to) continue;
+      sum += stampEntries(keys.bytes, values.bytes, this.#stampTable.subarray(stampWords * first, stampWords * to));
+    }
+    this.#stampedPuts = this.#puts;
+    this.#stampRuns = runs.slice(-1);
+    return sum;
   }
 
   /** The word of an instruction with a key of that length, in a new block if this one is full. */
@@ -255,8 +314,9 @@ export class WriteSegment {
     return main;
   }
 
-  /** Ends the instructions. */
+  /** Ends the instructions; all have been stamped. */
   end(): void {
+    assert(this.#stampedPuts === this.#puts, "backend: an entry is without its checksum");
     this.#instructionBlock.words[this.#word] = Instruction.End;
   }
 

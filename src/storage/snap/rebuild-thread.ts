@@ -16,6 +16,7 @@ import {
   RebuildError,
   removeRebuild,
   replaceEnvironment,
+  StoreDamagedError,
   type Bucket,
 } from "../backend/index.js";
 import type { FromRebuild, RebuildInit, ToRebuild } from "./rebuild-messages.js";
@@ -70,7 +71,8 @@ export class RebuildThread {
       await this.#do(message);
       post({ type: "done" });
     } catch (error) {
-      post({ type: "failed", message: (error as Error).message, isFatal: this.#replacing });
+      const isFatal = this.#replacing || error instanceof StoreDamagedError;
+      post({ type: "failed", message: (error as Error).message, isFatal });
     }
     return message.type === "end";
   }
