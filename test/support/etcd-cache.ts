@@ -5,7 +5,7 @@
  */
 import { execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmod, mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -104,13 +104,15 @@ const withLock = async <T>(lock: string, body: () => Promise<T>): Promise<T> => 
   }
 };
 
+const goEnv = (): NodeJS.ProcessEnv => ({ ...process.env, GOFLAGS: "-mod=mod", CGO_ENABLED: "0" });
+
 /** Runs a Go command; its own output goes to our stderr, so that a slow build is seen to move. */
 const go = async (args: readonly string[], cwd: string): Promise<void> => {
   progress(`go ${args.join(" ")}`);
   const child = spawn("go", args, {
     cwd,
     stdio: ["ignore", "inherit", "inherit"],
-    env: { ...process.env, GOFLAGS: "-mod=mod", CGO_ENABLED: "0" },
+    env: goEnv(),
   });
   const code = await new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
@@ -159,15 +161,20 @@ export const etcdBinaries = async (): Promise<CacheResult> => {
   return { kind: "ready", binaries };
 };
 
+/** Of all Go files below the folder, in whatever depth. */
 const sourceHash = async (source: string): Promise<string> => {
   const hash = createHash("sha256");
-  const names = (await readdir(source)).filter((name) => /^go\.(mod|sum)$|\.go$/.test(name)).toSorted();
-  for (const name of names) hash.update(`${name}\0`).update(await readFile(join(source, name)));
+  const names = (await readdir(source, { recursive: true })).filter((name) => /(^|\/)go\.(mod|sum)$|\.go$/.test(name));
+  for (const name of names.toSorted()) hash.update(`${name}\0`).update(await readFile(join(source, name)));
   return hash.digest("hex").slice(0, 16);
 };
 
-/** A Go program of our tests, built once for each state of its sources; null when Go is missing. */
-export const goProgram = async (name: string, source: string): Promise<string | null> => {
+/** Builds `name` from the sources once for each state of them; null when Go is missing. `build` works in a copy. */
+const cachedGoProgram = async (
+  name: string,
+  source: string,
+  build: (work: string, target: string) => Promise<void>,
+): Promise<string | null> => {
   const folder = cacheFolder();
   const target = join(folder, `${name}-${await sourceHash(source)}`);
   if (existsSync(target)) return target;
@@ -177,8 +184,8 @@ export const goProgram = async (name: string, source: string): Promise<string | 
     if (existsSync(target)) return;
     const work = await mkdtemp(join(tmpdir(), "etcd-ts-go-"));
     try {
-      for (const file of await readdir(source)) await writeFile(join(work, file), await readFile(join(source, file)));
-      await go(["build", "-trimpath", "-o", `${target}.part`, "."], work);
+      await cp(source, work, { recursive: true });
+      await build(work, `${target}.part`);
       await install(`${target}.part`, target);
     } finally {
       await rm(work, { recursive: true, force: true });
@@ -186,3 +193,31 @@ export const goProgram = async (name: string, source: string): Promise<string | 
   });
   return target;
 };
+
+/** A Go program of our tests, built once for each state of its sources; null when Go is missing. */
+export const goProgram = (name: string, source: string): Promise<string | null> =>
+  cachedGoProgram(name, source, (work, target) => go(["build", "-trimpath", "-o", target, "."], work));
+
+/** A package of a Go module whose own tests are to run, and the one file of it that is ours. */
+export interface GoTestPackage {
+  readonly module: string;
+  /** Within the module. */
+  readonly package: string;
+  /** From a path within `source` to the path within the module that it takes the place of. */
+  readonly replace: readonly [string, string];
+}
+
+/** Another module's own tests as a program, with one file of it replaced; null when Go is missing. */
+export const goTestProgram = (name: string, source: string, tests: GoTestPackage): Promise<string | null> =>
+  cachedGoProgram(name, source, async (work, target) => {
+    await go(["mod", "download", tests.module], work);
+    const { stdout } = await run("go", ["list", "-m", "-f", "{{.Dir}}", tests.module], { cwd: work, env: goEnv() });
+    // Modules in Go's own cache must not be changed, and are read-only.
+    const copy = join(work, "module");
+    await cp(stdout.trim(), copy, { recursive: true });
+    await run("chmod", ["-R", "u+w", copy]);
+    const [from, to] = tests.replace;
+    await writeFile(join(copy, to), await readFile(join(work, from)));
+    await go(["mod", "edit", `-replace=${tests.module}=./module`], work);
+    await go(["test", "-c", "-trimpath", "-ldflags=-s -w", "-o", target, `${tests.module}/${tests.package}`], work);
+  });

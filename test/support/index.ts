@@ -2,7 +2,14 @@
  * What tests that cross folders stand on: the real etcd, member processes, raw clients, chance.
  * Nothing under src/ may import this.
  */
-export { etcdBinaries, etcdVersion, goProgram, type CacheResult, type EtcdBinaries } from "./etcd-cache.js";
+export {
+  etcdBinaries,
+  etcdVersion,
+  goProgram,
+  goTestProgram,
+  type CacheResult,
+  type EtcdBinaries,
+} from "./etcd-cache.js";
 export { frame, GrpcClient, unframe, type GrpcReply, type RawCall } from "./grpc.js";
 export { GrpcStream } from "./grpc-stream.js";
 export { HttpClient, type HttpReply, type HttpRequest } from "./http.js";

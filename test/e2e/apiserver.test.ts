@@ -1,0 +1,61 @@
+/**
+ * A kube-apiserver's storage layer on ours: the tests of k8s.io/apiserver/pkg/storage/etcd3, unmodified, that is, of
+ * its creates, updates, deletes, paged and streamed lists, watches, leases and its compactor, each test with a server
+ * of its own. Only the helper that embeds an etcd is replaced (apiserver/testserver/), by one that starts the program
+ * that it is told to.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { test } from "node:test";
+import { goTestProgram, ourCommand, packageRoot, temporaryFolder } from "../support/index.js";
+
+const timeout = 300_000;
+/** Fewer means that tests were not found. */
+const passedMin = 100;
+/** The tests are of the store; these are not, or need no server. */
+const skipped = "^(TestPrepareKey|Test_growSlice|TestValidateKey)$";
+
+interface Outcome {
+  readonly code: number | null;
+  readonly passed: readonly string[];
+  readonly failed: readonly string[];
+  readonly output: string;
+}
+
+const runTests = (program: string, command: readonly string[], folder: string): Promise<Outcome> =>
+  new Promise((resolve, reject) => {
+    const args = ["-test.v", `-test.skip=${skipped}`, `-test.timeout=${timeout}ms`];
+    const env = { PATH: process.env["PATH"] ?? "", TMPDIR: folder, HOME: folder, ETCD_COMMAND: command.join(" ") };
+    const child = spawn(program, args, { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (output += chunk));
+    child.once("error", reject);
+    child.once("close", (code) => {
+      const named = (word: string): string[] =>
+        [...output.matchAll(new RegExp(`^\\s*--- ${word}: (\\S+)`, "gm"))].map((match) => match[1]!);
+      resolve({ code, passed: named("PASS"), failed: named("FAIL"), output });
+    });
+  });
+
+test("the apiserver's own storage tests pass", { timeout }, async (t) => {
+  const program = await goTestProgram("apiserver-storage", join(packageRoot, "test", "e2e", "apiserver"), {
+    module: "k8s.io/apiserver",
+    package: "pkg/storage/etcd3",
+    replace: ["testserver/test_server.go", "pkg/storage/etcd3/testserver/test_server.go"],
+  });
+  if (program === null) {
+    t.skip("skipped: Go is missing");
+    return;
+  }
+  const folder = await temporaryFolder();
+  try {
+    const { code, passed, failed, output } = await runTests(program, ourCommand(), folder.path);
+    t.diagnostic(`${passed.length} tests passed`);
+    assert.deepEqual(failed, [], output.slice(-20_000));
+    assert.equal(code, 0, output.slice(-20_000));
+    assert.ok(passed.length >= passedMin, `only ${passed.length} tests ran`);
+  } finally {
+    await folder.remove();
+  }
+});
