@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { EntryBatch, EntryType } from "../base/index.js";
 import { formatMember, formatPromoteContext, type Member } from "../membership/index.js";
+import { GrpcCode } from "../errors/index.js";
 import {
   AlarmAction,
   AlarmType,
@@ -14,6 +15,7 @@ import {
   encodeConfChange,
   encodeInternalRaftRequest,
   type ConfChangeInit,
+  type InternalRaftRequestInit,
   type RequestOpInit,
   type TxnResponse,
 } from "../proto/index.js";
@@ -133,6 +135,40 @@ test("a write over the quota is applied, refused, and asks for the alarm", async
     }).code,
     8,
   );
+});
+
+test("etcd#18667: a transaction that reads a compacted revision is refused whole, by who answers and by who does not", async () => {
+  const [answering, following] = [await Rig.open(), await Rig.open()];
+  const readAt = (revision: number): RequestOpInit => ({
+    request: { case: "requestRange", value: { key: a, revision } },
+  });
+  for (const rig of [answering, following]) {
+    for (let i = 0; i < 5; i++) rig.follow({ put: { key: a, value: Buffer.from(String(i)) } });
+    rig.follow({ compaction: { revision: 4 } });
+  }
+  for (const [revision, code] of [
+    [3, GrpcCode.OutOfRange],
+    [99, GrpcCode.OutOfRange],
+    [4, undefined],
+  ] as const) {
+    // At once, below another operation, and in a transaction within one.
+    for (const ops of [
+      [readAt(revision), putA],
+      [putA, readAt(revision)],
+    ]) {
+      for (const txn of [
+        { success: ops },
+        { success: [{ request: { case: "requestTxn", value: { success: ops } } }] },
+      ]) {
+        const before = answering.store.currentRevision;
+        const reply = answering.request({ txn } as InternalRaftRequestInit);
+        following.follow({ txn } as InternalRaftRequestInit);
+        assert.equal(reply.code, code ?? GrpcCode.OK, reply.text);
+        assert.equal(answering.store.currentRevision, code === undefined ? before + 1 : before);
+        assert.equal(following.store.currentRevision, answering.store.currentRevision);
+      }
+    }
+  }
 });
 
 test("entries at or below the consistent index change nothing again", async () => {

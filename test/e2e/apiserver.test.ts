@@ -6,15 +6,12 @@
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { join } from "node:path";
 import { test } from "node:test";
-import { goTestProgram, ourCommand, packageRoot, temporaryFolder } from "../support/index.js";
+import { apiserverTests, ourCommand, temporaryFolder } from "../support/index.js";
 
 const timeout = 300_000;
 /** Fewer means that tests were not found. */
-const passedMin = 100;
-/** The tests are of the store; these are not, or need no server. */
-const skipped = "^(TestPrepareKey|Test_growSlice|TestValidateKey)$";
+const passedMin = 500;
 
 interface Outcome {
   readonly code: number | null;
@@ -25,7 +22,7 @@ interface Outcome {
 
 const runTests = (program: string, command: readonly string[], folder: string): Promise<Outcome> =>
   new Promise((resolve, reject) => {
-    const args = ["-test.v", `-test.skip=${skipped}`, `-test.timeout=${timeout}ms`];
+    const args = ["-test.v", `-test.timeout=${timeout}ms`];
     const env = { PATH: process.env["PATH"] ?? "", TMPDIR: folder, HOME: folder, ETCD_COMMAND: command.join(" ") };
     const child = spawn(program, args, { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
@@ -39,11 +36,7 @@ const runTests = (program: string, command: readonly string[], folder: string): 
   });
 
 test("the apiserver's own storage tests pass", { timeout }, async (t) => {
-  const program = await goTestProgram("apiserver-storage", join(packageRoot, "test", "e2e", "apiserver"), {
-    module: "k8s.io/apiserver",
-    package: "pkg/storage/etcd3",
-    replace: ["testserver/test_server.go", "pkg/storage/etcd3/testserver/test_server.go"],
-  });
+  const program = await apiserverTests();
   if (program === null) {
     t.skip("skipped: Go is missing");
     return;

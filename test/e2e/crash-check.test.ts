@@ -8,7 +8,8 @@ import { after, before, test } from "node:test";
 import { freePorts, Member, ourCommand, temporaryFolder } from "../support/index.js";
 import { checkRound } from "./crash-check.js";
 import { Load, type Write } from "./crash-load.js";
-import { History, type Change } from "./history.js";
+import { checkEvents, expectedEvents } from "./crash-watch.js";
+import { History, type Change, type HistoryEvent } from "./history.js";
 
 const command = ourCommand();
 let member: Member | null = null;
@@ -104,5 +105,50 @@ const falsifications: Readonly<Record<string, (list: Write[]) => Write[]>> = {
 for (const [name, falsify] of Object.entries(falsifications)) {
   test(`noticed: ${name}`, async () => {
     await assert.rejects(check(falsify(copy())), (error) => error instanceof Error && !(error instanceof TypeError));
+  });
+}
+
+const watched = { key: "a", end: "c", start: 2 };
+
+const someHistory = (): History => {
+  const history = new History();
+  for (const key of ["a", "b", "c", "a"]) history.apply([{ kind: "put", key, value: `${key}${history.revision}` }]);
+  history.apply([
+    { kind: "put", key: "b", value: "again" },
+    { kind: "delete", key: "a" },
+  ]);
+  return history;
+};
+
+const toldWrongly: Readonly<Record<string, (told: HistoryEvent[]) => HistoryEvent[]>> = {
+  "an event that was not told": (told) => told.toSpliced(1, 1),
+  "the last event not told": (told) => told.slice(0, -1),
+  "an event told twice": (told) => [told[0]!, ...told],
+  "events out of order": (told) => [told[1]!, told[0]!, ...told.slice(2)],
+  "an event that is not of the range": (told) => [...told, { ...told[0]!, key: "c" }],
+  "another value": (told) => told.with(0, { ...told[0]!, state: { ...told[0]!.state!, value: "x" } }),
+  "no previous value": (told) => told.with(2, { ...told[2]!, previous: undefined }),
+  "another previous value": (told) => told.with(2, { ...told[2]!, previous: { ...told[2]!.previous!, value: "x" } }),
+};
+
+test("a watch that was told all passes", () => {
+  const expected = expectedEvents(someHistory(), watched, 2);
+  assert.deepEqual(
+    expected.map(({ key, revision, previous }) => [key, revision, previous?.mod]),
+    [
+      ["a", 2, undefined],
+      ["b", 3, undefined],
+      ["a", 5, 2],
+      ["b", 6, 3],
+      ["a", 6, 5],
+    ],
+  );
+  checkEvents([...expected], expected, "watch");
+});
+
+for (const [name, falsify] of Object.entries(toldWrongly)) {
+  test(`noticed of a watch: ${name}`, () => {
+    const expected = expectedEvents(someHistory(), watched, 2);
+    assert.throws(() => checkEvents(falsify([...expected]), expected, "watch"), assert.AssertionError);
   });
 }

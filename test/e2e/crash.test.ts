@@ -1,7 +1,8 @@
 /**
  * kill -9 at random moments under concurrent load, at least 50 times, on one data folder. After each
  * restart every acknowledged write must be there at its revision, none applied twice, and HashKV
- * must equal that of a model which has applied the same history. SEED=<n> replays the choices,
+ * must equal that of a model which has applied the same history. Watchers go along: each is told every event of its
+ * range exactly once and in order, over all kills. SEED=<n> replays the choices,
  * ROUNDS=<n> sets their number.
  */
 import assert from "node:assert/strict";
@@ -19,6 +20,7 @@ import {
 } from "../support/index.js";
 import { checkRound } from "./crash-check.js";
 import { Load } from "./crash-load.js";
+import { CrashWatcher, type WatchOptions } from "./crash-watch.js";
 import { History } from "./history.js";
 
 const command = ourCommand();
@@ -51,6 +53,37 @@ const loadAndKill = async (member: Member, load: Load, prng: Prng): Promise<void
   await running;
 };
 
+/** They go on from round to round. */
+const lasting: readonly WatchOptions[] = [
+  { key: "\0", end: "\0", start: 1 },
+  { key: "shared/", end: "shared0", start: 0, fragment: true, progressNotify: true },
+  { key: "shared/7", start: 1 },
+  { key: "shared/1", end: "shared/3", start: 1, noPut: true },
+];
+
+/** The lasting ones, and one that is new and begins somewhere in the past. */
+const watchersOf = (watchers: readonly CrashWatcher[], history: History, prng: Prng): CrashWatcher[] => [
+  ...watchers,
+  new CrashWatcher({
+    key: "shared/",
+    end: "unique0",
+    start: prng.between(1, history.revision),
+    fragment: prng.oneIn(2),
+  }),
+];
+
+/** Has the watchers told all there is, and holds them against the history; the number of events. */
+const checkWatchers = async (watchers: readonly CrashWatcher[], port: number, history: History): Promise<number> => {
+  let events = 0;
+  for (const watcher of watchers) watcher.open(port);
+  await Promise.all(watchers.map((watcher) => watcher.settle(history.revision)));
+  for (const watcher of watchers) {
+    watcher.close();
+    events += watcher.check(history);
+  }
+  return events;
+};
+
 test(`${rounds} times kill -9 under load loses nothing and applies nothing twice`, async (t) => {
   const seed = chooseSeed();
   process.stdout.write(`crash: SEED=${seed}\n`);
@@ -59,7 +92,8 @@ test(`${rounds} times kill -9 under load loses nothing and applies nothing twice
   const [clientPort = 0, peerPort = 0] = await freePorts(2);
   const options: MemberOptions = { command, dataDir: join(folder.path, "data"), clientPort, peerPort };
   const history = new History();
-  const totals = { acknowledged: 0, revisions: 0, keptUnknown: 0, lostUnknown: 0 };
+  const totals = { acknowledged: 0, revisions: 0, keptUnknown: 0, lostUnknown: 0, watched: 0 };
+  const lastingWatchers = lasting.map((options) => new CrashWatcher(options));
   let member = await Member.start(options);
   try {
     for (let round = 0; round < rounds; round++) {
@@ -69,7 +103,10 @@ test(`${rounds} times kill -9 under load loses nothing and applies nothing twice
         { port: clientPort, seed, round, connections: 4, writersPerConnection, reachAt: killAt },
         history.revision,
       );
+      const watchers = watchersOf(lastingWatchers, history, prng);
+      for (const watcher of watchers) watcher.open(clientPort);
       await loadAndKill(member, load, prng);
+      for (const watcher of watchers) watcher.close();
       assert.ok(
         load.acknowledged >= killAt,
         `round ${round}: only ${load.acknowledged} of ${killAt} were acknowledged`,
@@ -79,6 +116,9 @@ test(`${rounds} times kill -9 under load loses nothing and applies nothing twice
         throw new Error(`SEED=${seed}, round ${round}, killed after ${killAt} acknowledgements`, { cause: error });
       });
       for (const [name, count] of Object.entries(result)) totals[name as keyof typeof totals] += count;
+      totals.watched += await checkWatchers(watchers, clientPort, history).catch((error: unknown) => {
+        throw new Error(`SEED=${seed}, round ${round}: a watch`, { cause: error });
+      });
     }
     await member.stop();
     member = await Member.start(options);

@@ -19,6 +19,16 @@ export interface KeyState {
   readonly version: number;
 }
 
+/** What one write did to one key. */
+export interface HistoryEvent {
+  readonly revision: number;
+  readonly key: string;
+  /** As it is then; undefined: deleted. */
+  readonly state: KeyState | undefined;
+  /** As it was before; undefined: not there. */
+  readonly previous: KeyState | undefined;
+}
+
 const crcTable = Uint32Array.from({ length: 256 }, (_, n) => {
   let c = n;
   for (let bit = 0; bit < 8; bit++) c = (c & 1) === 1 ? (c >>> 1) ^ 0x82f63b78 : c >>> 1;
@@ -54,6 +64,8 @@ const keyValueBytes = (state: KeyState): Buffer =>
 /** The model. */
 export class History {
   readonly #state = new Map<string, KeyState>();
+  /** In the order in which they were made. */
+  readonly events: HistoryEvent[] = [];
   #revision = 1;
   #hash = crc32c(0, Buffer.from("key"));
 
@@ -94,6 +106,7 @@ export class History {
     if (change.kind === "delete") {
       if (old === undefined) return false;
       this.#state.delete(change.key);
+      this.events.push({ revision: main, key: change.key, state: undefined, previous: old });
       this.#record(revisionBytes(main, sub, true), encodeMessage("mvccpb.KeyValue", { key: base64(change.key) }));
       return true;
     }
@@ -105,6 +118,7 @@ export class History {
       version: (old?.version ?? 0) + 1,
     };
     this.#state.set(change.key, state);
+    this.events.push({ revision: main, key: change.key, state, previous: old });
     this.#record(revisionBytes(main, sub, false), keyValueBytes(state));
     return true;
   }

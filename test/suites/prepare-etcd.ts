@@ -1,8 +1,9 @@
 /**
- * Builds the real etcd into its cache where it is missing, which can take minutes: a step of its own, so that it
- * comes out of no test's budget. Without Go there is nothing to do; the tests that need it are then skipped.
+ * Builds the real etcd, and the apiserver's tests, into their cache where they are missing, which can take minutes: a
+ * step of its own, so that it comes out of no test's budget. Without Go there is nothing to do; the tests that need it are then skipped.
  */
-import { etcdBinaries } from "../support/index.js";
+import { apiserverTests, etcdBinaries } from "../support/index.js";
 
 const cache = await etcdBinaries();
 process.stdout.write(cache.kind === "ready" ? `etcd to compare with: ${cache.binaries.etcd}\n` : `${cache.reason}\n`);
+await apiserverTests();

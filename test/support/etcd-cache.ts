@@ -11,6 +11,7 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
+import { packageRoot } from "./package-root.js";
 
 const run = promisify(execFile);
 
@@ -199,7 +200,7 @@ export const goProgram = (name: string, source: string): Promise<string | null> 
   cachedGoProgram(name, source, (work, target) => go(["build", "-trimpath", "-o", target, "."], work));
 
 /** A package of a Go module whose own tests are to run, and the one file of it that is ours. */
-export interface GoTestPackage {
+interface GoTestPackage {
   readonly module: string;
   /** Within the module. */
   readonly package: string;
@@ -208,7 +209,7 @@ export interface GoTestPackage {
 }
 
 /** Another module's own tests as a program, with one file of it replaced; null when Go is missing. */
-export const goTestProgram = (name: string, source: string, tests: GoTestPackage): Promise<string | null> =>
+const goTestProgram = (name: string, source: string, tests: GoTestPackage): Promise<string | null> =>
   cachedGoProgram(name, source, async (work, target) => {
     await go(["mod", "download", tests.module], work);
     const { stdout } = await run("go", ["list", "-m", "-f", "{{.Dir}}", tests.module], { cwd: work, env: goEnv() });
@@ -220,4 +221,12 @@ export const goTestProgram = (name: string, source: string, tests: GoTestPackage
     await writeFile(join(copy, to), await readFile(join(work, from)));
     await go(["mod", "edit", `-replace=${tests.module}=./module`], work);
     await go(["test", "-c", "-trimpath", "-ldflags=-s -w", "-o", target, `${tests.module}/${tests.package}`], work);
+  });
+
+/** The tests of the kube-apiserver's storage layer; null when Go is missing. */
+export const apiserverTests = (): Promise<string | null> =>
+  goTestProgram("apiserver-storage", join(packageRoot, "test", "e2e", "apiserver"), {
+    module: "k8s.io/apiserver",
+    package: "pkg/storage/etcd3",
+    replace: ["testserver/test_server.go", "pkg/storage/etcd3/testserver/test_server.go"],
   });

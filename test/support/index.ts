@@ -3,10 +3,10 @@
  * Nothing under src/ may import this.
  */
 export {
+  apiserverTests,
   etcdBinaries,
   etcdVersion,
   goProgram,
-  goTestProgram,
   type CacheResult,
   type EtcdBinaries,
 } from "./etcd-cache.js";

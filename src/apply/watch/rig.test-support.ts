@@ -12,8 +12,8 @@ import {
   type WatchRequestInit,
   type WatchResponse,
 } from "../../proto/index.js";
-import { MemoryBackend } from "../../storage/backend/index.js";
-import { CompactionStep, MvccStore, RevisionStatus } from "../../storage/mvcc/index.js";
+import { MemoryBackend, type Backend } from "../../storage/backend/index.js";
+import { CompactionStep, MvccStore, RevisionStatus, type Compaction } from "../../storage/mvcc/index.js";
 import { HeaderWriter } from "../response.js";
 import { Watches } from "./watches.js";
 
@@ -43,31 +43,35 @@ export class Client {
   }
 }
 
+export interface WatchRigOptions {
+  readonly fragmentBytesMax?: number;
+  readonly progressIntervalMs?: number;
+  /** With what an earlier rig has written; in memory and empty when not given. */
+  readonly backend?: Backend;
+}
+
 export class WatchRig {
   readonly store: MvccStore;
-  readonly backend: MemoryBackend;
+  readonly backend: Backend;
   readonly watches: Watches;
   readonly clients = new Map<number, Client>();
   readonly registry = new Registry();
   /** What `after` was asked for. */
   readonly timers: { at: number; run: () => void }[] = [];
   now = 0;
-  #entry = 0;
+  #entry: number;
   readonly #records = new CallBatchReader();
 
-  static async open(options: { fragmentBytesMax?: number; progressIntervalMs?: number } = {}): Promise<WatchRig> {
-    const backend = new MemoryBackend();
+  static async open(options: WatchRigOptions = {}): Promise<WatchRig> {
+    const backend = options.backend ?? new MemoryBackend();
     const store = await MvccStore.open({ backend, yield: () => Promise.resolve(), crc32c: () => 0 });
     return new WatchRig(store, backend, options);
   }
 
-  private constructor(
-    store: MvccStore,
-    backend: MemoryBackend,
-    options: { fragmentBytesMax?: number; progressIntervalMs?: number },
-  ) {
+  private constructor(store: MvccStore, backend: Backend, options: WatchRigOptions) {
     this.store = store;
     this.backend = backend;
+    this.#entry = backend.consistentIndex;
     this.watches = new Watches({
       store,
       backend,
@@ -110,12 +114,23 @@ export class WatchRig {
   }
   /** Compacts, also physically. */
   compact(revision: number): void {
+    this.store.endCompaction(this.compactUnfinished(revision));
+  }
+  /** Compacts, also physically, and does not note that it is done. */
+  compactUnfinished(revision: number): Compaction {
     if (this.store.compact(revision) !== RevisionStatus.Ok) throw new Error(`cannot compact at ${revision}`);
     this.backend.endEntry(++this.#entry, 1);
+    return this.#compactPhysically();
+  }
+  /** Does again what a restart finds undone. */
+  resumeCompaction(): void {
+    this.store.endCompaction(this.#compactPhysically());
+  }
+  #compactPhysically(): Compaction {
     const compaction = this.store.beginCompaction()!;
     while (compaction.stepIndex());
     while (compaction.stepRecords(1000) !== CompactionStep.Done);
-    this.store.endCompaction(compaction);
+    return compaction;
   }
 
   // The streams.

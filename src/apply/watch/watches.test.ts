@@ -1,8 +1,12 @@
 /** Requests and answers of watch streams, field by field, and etcd's own watch bugs. */
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { GrpcCode } from "../../errors/index.js";
 import type { WatchResponse } from "../../proto/index.js";
+import { LmdbBackend, lmdbBackendDefaults } from "../../storage/backend/index.js";
 import { textOf, WatchRig, type Client } from "./rig.test-support.js";
 
 const open = async (): Promise<{ rig: WatchRig; client: Client }> => {
@@ -247,6 +251,25 @@ test("etcd#15220: a progress answer never overtakes events", async () => {
   assert.ok(client.take().every((response) => response.events.length > 0));
 });
 
+test("etcd#15220: no progress answer while a watch of the stream is still read up", async () => {
+  const { rig, client } = await open();
+  for (let i = 0; i < 3000; i++) rig.put("a");
+  rig.create(1, { key: "b" });
+  rig.create(1, { key: "a", startRevision: 2 });
+  for (let turns = 0; rig.watches.hasWork; turns++) {
+    rig.progress(1);
+    rig.turn();
+    assert.ok(turns < 1000);
+  }
+  assert.ok(client.take().every((response) => response.watchId !== -1n));
+  rig.progress(1);
+  rig.settle();
+  assert.deepEqual(
+    client.take().map((each) => [each.watchId, revisionOf(each)]),
+    [[-1n, 3001]],
+  );
+});
+
 test("etcd#15220: a watch of a quiet key from a past revision gets its progress answer", async () => {
   const { rig, client } = await open();
   for (let i = 0; i < 10; i++) rig.put("b");
@@ -302,6 +325,38 @@ test("etcd#17247: what a watcher was told before a snapshot is installed is not 
   rig.watches.restored();
   rig.settle();
   assert.deepEqual(events(client.take().slice(1)), ["a@2", "a@3", "a@4", "a@5"]);
+});
+
+test("etcd#17247: what is read up while the backend commits comes once", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "etcd-ts-watch-"));
+  const onFatal = (error: Error): void => assert.fail(error);
+  const backend = LmdbBackend.open({ directory: join(folder, "member", "lmdb"), ...lmdbBackendDefaults, onFatal });
+  t.after(async () => {
+    await backend.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const rig = await WatchRig.open({ backend });
+  const client = rig.open(1);
+  const starts = [2, 400, 1500, 2900];
+  for (let i = 0; i < 3000; i++) rig.put("a", String(i));
+  for (const startRevision of starts) rig.create(1, { key: "a", startRevision });
+  // Records go from memory to the disk while slices of them are read, and further ones are made.
+  for (let i = 0; i < 200; i++) {
+    rig.turn();
+    if (i % 3 === 0) rig.put("a", "later");
+    if (i % 5 === 0) backend.commit();
+    if (i % 20 === 0) await backend.flush();
+  }
+  rig.settle();
+  const last = rig.store.currentRevision;
+  const responses = client.take();
+  for (const [id, start] of starts.entries()) {
+    const told = events(responses.filter((each) => each.watchId === BigInt(id)));
+    assert.deepEqual(
+      told,
+      Array.from({ length: last - start + 1 }, (_, i) => `a@${start + i}`),
+    );
+  }
 });
 
 test("etcd#20221: no progress for a watch whose start has not come", async () => {
@@ -377,6 +432,35 @@ for (const bug of ["18089", "19179"]) {
     assert.deepEqual(events(client.take().slice(1)), expected);
   });
 }
+
+test("etcd#18089: also beside a watch that is told of the compaction", async () => {
+  const { rig, client } = await open();
+  for (let i = 0; i < 3; i++) rig.put("k1");
+  const removed = rig.remove("k1");
+  rig.put("k1");
+  rig.create(1, { key: "k1", startRevision: removed - 1 });
+  rig.create(1, { key: "k1", startRevision: removed });
+  rig.compact(removed);
+  rig.settle();
+  const [late, ...told] = client.take().slice(2);
+  assert.deepEqual([late!.watchId, late!.compactRevision], [0n, removed]);
+  assert.ok(told.every((each) => each.watchId === 1n));
+  assert.deepEqual(events(told), ["-k1@5", "k1@6"]);
+});
+
+test("etcd#19179: nor is it lost when a crash has the compaction done twice", async () => {
+  const before = await WatchRig.open();
+  for (const key of ["k1", "k2", "k3"]) before.put(key);
+  const removed = before.remove("k1");
+  before.compactUnfinished(removed);
+  const rig = await WatchRig.open({ backend: before.backend });
+  const client = rig.open(1);
+  rig.resumeCompaction();
+  rig.create(1, { key: "k", end: "l", startRevision: removed });
+  rig.put("k2");
+  rig.settle();
+  assert.deepEqual(events(client.take().slice(1)), ["-k1@5", "k2@6"]);
+});
 
 test("a transaction of many changes is read up in slices and told whole", async () => {
   const { rig, client } = await open();
