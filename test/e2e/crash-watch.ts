@@ -99,11 +99,14 @@ export class CrashWatcher {
     this.#fragments = [];
   }
 
-  /** Returns when the server says that all up to `revision` was told. */
+  /**
+   * Returns when all up to `revision` was told, by events or by a notice. A watch that went on above it gets no notice:
+   * its start has not come.
+   */
   async settle(revision: number): Promise<void> {
     const stream = this.#stream;
     if (stream === null) throw new Error("the watcher is not open");
-    for (const end = performance.now() + settleMsMax; this.#noticed < revision;) {
+    for (const end = performance.now() + settleMsMax; this.#next === 0 || this.#next <= revision;) {
       assert.ok(performance.now() < end, `${this.#name}: no notice of ${revision} within ${settleMsMax} ms`);
       this.#send({ progress_request: {} });
       await stream.changed(askEveryMs);
@@ -149,11 +152,9 @@ export class CrashWatcher {
       this.#next = Math.max(this.#next, revision + 1);
       return;
     }
-    for (const event of events) {
-      assert.ok(
-        event.revision > this.#noticed,
-        `${this.#name}: ${event.revision} after the notice of ${this.#noticed}`,
-      );
+    for (const { revision: told } of events) {
+      assert.ok(told >= this.#next, `${this.#name}: ${told} is told, though all below ${this.#next} was`);
+      assert.ok(told > this.#noticed, `${this.#name}: ${told} is told after the notice of ${this.#noticed}`);
     }
     this.#fragments.push(...events);
     if (response["fragment"] === true) return;
