@@ -20,6 +20,13 @@ import { Watches } from "./watches.js";
 export const bytesOf = (text: string): Uint8Array => Buffer.from(text, "latin1");
 export const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
 
+/** "key@revision" of each event, deletes with a minus. */
+export const eventsOf = (responses: readonly WatchResponse[]): string[] =>
+  responses.flatMap((response) =>
+    response.events.map(({ type, kv }) => `${type === 1 ? "-" : ""}${textOf(kv!.key)}@${String(kv!.modRevision)}`),
+  );
+export const revisionOf = (response: WatchResponse): number => Number(response.header!.revision);
+
 /** One side of a Watch call. */
 export class Client {
   readonly responses: WatchResponse[] = [];

@@ -1,25 +1,13 @@
-/** Requests and answers of watch streams, field by field, and etcd's own watch bugs. */
+/** Requests and answers of watch streams, field by field. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { test } from "node:test";
 import { GrpcCode } from "../../errors/index.js";
-import type { WatchResponse } from "../../proto/index.js";
-import { LmdbBackend, lmdbBackendDefaults } from "../../storage/backend/index.js";
-import { textOf, WatchRig, type Client } from "./rig.test-support.js";
+import { eventsOf, revisionOf, textOf, WatchRig, type Client } from "./rig.test-support.js";
 
 const open = async (): Promise<{ rig: WatchRig; client: Client }> => {
   const rig = await WatchRig.open();
   return { rig, client: rig.open(1) };
 };
-
-/** "key@revision" of each event, deletes with a minus. */
-const events = (responses: readonly WatchResponse[]): string[] =>
-  responses.flatMap((response) =>
-    response.events.map(({ type, kv }) => `${type === 1 ? "-" : ""}${textOf(kv!.key)}@${String(kv!.modRevision)}`),
-  );
-const revisionOf = (response: WatchResponse): number => Number(response.header!.revision);
 
 test("a watch is answered with its ID and the store's revision, then told of changes", async () => {
   const { rig, client } = await open();
@@ -33,7 +21,7 @@ test("a watch is answered with its ID and the store's revision, then told of cha
   assert.deepEqual(created.header, { clusterId: 1n, memberId: 2n, revision: 2, raftTerm: 5 });
   assert.ok(created.created && !created.canceled && created.watchId === 0n && created.events.length === 0);
   assert.deepEqual(client.responses.map(revisionOf), [3, 5]);
-  assert.deepEqual(events(client.take()), ["a@3", "-a@5"]);
+  assert.deepEqual(eventsOf(client.take()), ["a@3", "-a@5"]);
 });
 
 test("history is sent with the present revision in the header, a thousand revisions a response", async () => {
@@ -51,7 +39,7 @@ test("history is sent with the present revision in the header, a thousand revisi
     ],
   );
   assert.deepEqual(
-    events(client.take()),
+    eventsOf(client.take()),
     Array.from({ length: 2500 }, (_, i) => `a@${i + 2}`),
   );
 });
@@ -123,12 +111,12 @@ test("filters, previous values, and revisions that all of one transaction share"
     .take()
     .slice(3)
     .toSorted((a, b) => Number(a.watchId - b.watchId));
-  assert.deepEqual(events([first!]), ["b@3", "-a@3"]);
+  assert.deepEqual(eventsOf([first!]), ["b@3", "-a@3"]);
   assert.equal(first!.events[0]!.prevKv, undefined);
   assert.equal(textOf(first!.events[1]!.prevKv!.value), "1");
   assert.equal(first!.events[1]!.kv!.createRevision, 0);
   assert.deepEqual(
-    rest.map((each) => [each.watchId, events([each])]),
+    rest.map((each) => [each.watchId, eventsOf([each])]),
     [[1n, ["-a@3"]]],
   );
 });
@@ -152,7 +140,7 @@ test("fragments: cut between events below the bound, all but the last marked", a
       [3, false],
     ],
   );
-  assert.equal(events(client.take().filter((each) => each.watchId === 1n)).length, 8);
+  assert.equal(eventsOf(client.take().filter((each) => each.watchId === 1n)).length, 8);
 });
 
 test("compacted: canceled with the revision, header without one, the ID taken until it is canceled", async () => {
@@ -212,10 +200,10 @@ test("a reader that stops costs a bounded number of bytes, and misses nothing wh
   }
   assert.ok(client.owed < 200_000, String(client.owed));
   assert.equal(rig.watches.slowWatchers, 1);
-  assert.equal(events(other.take()).length, 1000, "others are not held up");
+  assert.equal(eventsOf(other.take()).length, 1000, "others are not held up");
   client.slow = false;
   rig.settle();
-  assert.equal(events(client.take()).length, 1000);
+  assert.equal(eventsOf(client.take()).length, 1000);
   assert.equal(rig.watches.slowWatchers, 0);
 });
 
@@ -228,238 +216,6 @@ test("requests without end whose answers nobody reads end the stream", async () 
   }
   rig.watches.flush();
   assert.equal(client.end?.text, "etcdserver: too many requests");
-});
-
-test("etcd#15220: a progress answer never overtakes events", async () => {
-  const { rig, client } = await open();
-  rig.create(1, { key: "a" });
-  for (let i = 0; i < 50; i++) {
-    rig.put("a");
-    rig.progress(1);
-  }
-  rig.settle();
-  let told = 0;
-  for (const response of client.take().slice(1)) {
-    if (response.events.length > 0) told = Number(response.events.at(-1)!.kv!.modRevision);
-    else assert.equal(revisionOf(response), told);
-  }
-  // Behind its stream's reader a watcher gets no answer at all.
-  client.slow = true;
-  for (let i = 0; i < 100; i++) rig.put("a", "x".repeat(10_000));
-  rig.progress(1);
-  rig.settle();
-  assert.ok(client.take().every((response) => response.events.length > 0));
-});
-
-test("etcd#15220: no progress answer while a watch of the stream is still read up", async () => {
-  const { rig, client } = await open();
-  for (let i = 0; i < 3000; i++) rig.put("a");
-  rig.create(1, { key: "b" });
-  rig.create(1, { key: "a", startRevision: 2 });
-  for (let turns = 0; rig.watches.hasWork; turns++) {
-    rig.progress(1);
-    rig.turn();
-    assert.ok(turns < 1000);
-  }
-  assert.ok(client.take().every((response) => response.watchId !== -1n));
-  rig.progress(1);
-  rig.settle();
-  assert.deepEqual(
-    client.take().map((each) => [each.watchId, revisionOf(each)]),
-    [[-1n, 3001]],
-  );
-});
-
-test("etcd#15220: a watch of a quiet key from a past revision gets its progress answer", async () => {
-  const { rig, client } = await open();
-  for (let i = 0; i < 10; i++) rig.put("b");
-  rig.create(1, { key: "a", startRevision: 2 });
-  rig.settle();
-  rig.progress(1);
-  rig.settle();
-  assert.deepEqual(
-    client.take().map((each) => [each.watchId, revisionOf(each)]),
-    [
-      [0n, 11],
-      [-1n, 11],
-    ],
-  );
-});
-
-for (const bug of ["15271", "20221"]) {
-  test(`etcd#${bug}: after a snapshot is installed a watch of a future revision still waits for it`, async () => {
-    const { rig, client } = await open();
-    rig.put("a");
-    rig.create(1, { key: "a", startRevision: 8 });
-    rig.create(1, { key: "a" });
-    const tell = rig.store.onChanges;
-    rig.store.onChanges = undefined;
-    for (let i = 0; i < 4; i++) rig.put("a");
-    rig.store.onChanges = tell;
-    rig.watches.restored();
-    rig.settle();
-    for (let i = 0; i < 4; i++) rig.put("a");
-    rig.settle();
-    const responses = client.take().slice(2);
-    assert.deepEqual(events(responses.filter((each) => each.watchId === 0n)), ["a@8", "a@9", "a@10"]);
-    assert.deepEqual(
-      events(responses.filter((each) => each.watchId === 1n)),
-      [3, 4, 5, 6, 7, 8, 9, 10].map((revision) => `a@${revision}`),
-    );
-  });
-}
-
-test("etcd#17247: what a watcher was told before a snapshot is installed is not told again", async () => {
-  const { rig, client } = await open();
-  rig.create(1, { key: "a" });
-  rig.put("a");
-  rig.put("a");
-  rig.settle();
-  const tell = rig.store.onChanges;
-  rig.store.onChanges = undefined;
-  rig.put("a");
-  rig.store.onChanges = tell;
-  rig.watches.restored();
-  rig.put("a");
-  rig.settle();
-  rig.watches.restored();
-  rig.settle();
-  assert.deepEqual(events(client.take().slice(1)), ["a@2", "a@3", "a@4", "a@5"]);
-});
-
-test("etcd#17247: what is read up while the backend commits comes once", async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), "etcd-ts-watch-"));
-  const onFatal = (error: Error): void => assert.fail(error);
-  const backend = LmdbBackend.open({ directory: join(folder, "member", "lmdb"), ...lmdbBackendDefaults, onFatal });
-  t.after(async () => {
-    await backend.close();
-    rmSync(folder, { recursive: true, force: true });
-  });
-  const rig = await WatchRig.open({ backend });
-  const client = rig.open(1);
-  const starts = [2, 400, 1500, 2900];
-  for (let i = 0; i < 3000; i++) rig.put("a", String(i));
-  for (const startRevision of starts) rig.create(1, { key: "a", startRevision });
-  // Records go from memory to the disk while slices of them are read, and further ones are made.
-  for (let i = 0; i < 200; i++) {
-    rig.turn();
-    if (i % 3 === 0) rig.put("a", "later");
-    if (i % 5 === 0) backend.commit();
-    if (i % 20 === 0) await backend.flush();
-  }
-  rig.settle();
-  const last = rig.store.currentRevision;
-  const responses = client.take();
-  for (const [id, start] of starts.entries()) {
-    const told = events(responses.filter((each) => each.watchId === BigInt(id)));
-    assert.deepEqual(
-      told,
-      Array.from({ length: last - start + 1 }, (_, i) => `a@${start + i}`),
-    );
-  }
-});
-
-test("etcd#20221: no progress for a watch whose start has not come", async () => {
-  const rig = await WatchRig.open({ progressIntervalMs: 100 });
-  const client = rig.open(1);
-  rig.create(1, { key: "a", startRevision: 4, progressNotify: true });
-  rig.progress(1);
-  rig.pass(1000);
-  assert.equal(client.take().length, 1);
-  for (let i = 0; i < 3; i++) rig.put("b");
-  rig.progress(1);
-  rig.pass(1);
-  assert.deepEqual(client.take().map(revisionOf), [4]);
-});
-
-test("etcd#17529: watches of one stream that its reader starves all get their turn, or are told of a compaction", async () => {
-  const { rig, client } = await open();
-  client.slow = true;
-  const watches = 100;
-  for (let i = 0; i < watches; i++) rig.create(1, { key: "a", end: "b", prevKv: true });
-  const value = "x".repeat(2000);
-  for (let i = 0; i < 300; i++) {
-    rig.put("a", value);
-    rig.turn();
-    if (i % 3 === 0) rig.read(1);
-  }
-  const behind = rig.watches.slowWatchers;
-  assert.ok(behind > 0, "the test does not starve anybody");
-  client.slow = false;
-  rig.settle();
-  const seen = new Map<bigint, number>();
-  for (const response of client.take()) {
-    for (const event of response.events) {
-      const last = seen.get(response.watchId) ?? 1;
-      assert.equal(Number(event.kv!.modRevision), last + 1, "an event is lost or repeated");
-      seen.set(response.watchId, last + 1);
-    }
-  }
-  assert.equal(seen.size, watches);
-  for (const last of seen.values()) assert.equal(last, 301);
-});
-
-test("etcd#17529: who is held up by its reader and then compacted is told so, once", async () => {
-  const { rig, client } = await open();
-  client.slow = true;
-  rig.create(1, { key: "a" });
-  for (let i = 0; i < 100; i++) rig.put("a", "x".repeat(10_000));
-  rig.compact(90);
-  client.slow = false;
-  rig.settle();
-  const compacted = client.take().filter((response) => response.compactRevision !== 0);
-  assert.deepEqual(
-    compacted.map((each) => Number(each.compactRevision)),
-    [90],
-  );
-  rig.put("a");
-  rig.settle();
-  assert.deepEqual(client.take(), []);
-});
-
-for (const bug of ["18089", "19179"]) {
-  test(`etcd#${bug}: a watch from the compacted revision itself gets the delete made there`, async () => {
-    const { rig, client } = await open();
-    rig.put("k1");
-    rig.put("k1");
-    rig.put("k1");
-    const removed = rig.remove("k1");
-    if (bug === "18089") rig.put("k1");
-    rig.compact(removed);
-    rig.create(1, { key: "k1", startRevision: removed });
-    rig.settle();
-    const expected = bug === "18089" ? ["-k1@5", "k1@6"] : ["-k1@5"];
-    assert.deepEqual(events(client.take().slice(1)), expected);
-  });
-}
-
-test("etcd#18089: also beside a watch that is told of the compaction", async () => {
-  const { rig, client } = await open();
-  for (let i = 0; i < 3; i++) rig.put("k1");
-  const removed = rig.remove("k1");
-  rig.put("k1");
-  rig.create(1, { key: "k1", startRevision: removed - 1 });
-  rig.create(1, { key: "k1", startRevision: removed });
-  rig.compact(removed);
-  rig.settle();
-  const [late, ...told] = client.take().slice(2);
-  assert.deepEqual([late!.watchId, late!.compactRevision], [0n, removed]);
-  assert.ok(told.every((each) => each.watchId === 1n));
-  assert.deepEqual(events(told), ["-k1@5", "k1@6"]);
-});
-
-test("etcd#19179: nor is it lost when a crash has the compaction done twice", async () => {
-  const before = await WatchRig.open();
-  for (const key of ["k1", "k2", "k3"]) before.put(key);
-  const removed = before.remove("k1");
-  before.compactUnfinished(removed);
-  const rig = await WatchRig.open({ backend: before.backend });
-  const client = rig.open(1);
-  rig.resumeCompaction();
-  rig.create(1, { key: "k", end: "l", startRevision: removed });
-  rig.put("k2");
-  rig.settle();
-  assert.deepEqual(events(client.take().slice(1)), ["-k1@5", "k2@6"]);
 });
 
 test("a transaction of many changes is read up in slices and told whole", async () => {
