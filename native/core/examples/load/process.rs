@@ -1,6 +1,7 @@
 //! CPU time of a process and of its threads, from /proc.
 
 use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What one thread has used.
 pub struct ThreadCpu {
@@ -76,4 +77,10 @@ pub fn between(before: &Sample, after: Sample) -> Vec<ThreadCpu> {
         ThreadCpu { cpu_ns, ..thread }
     };
     after.threads.into_iter().map(used).collect()
+}
+
+/// Now, in µs since the epoch: what programs of one run have in common.
+pub fn epoch_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("a clock behind 1970").as_micros() as u64
 }

@@ -32,6 +32,8 @@ pub struct Settings {
     pub value_bytes: usize,
     pub seed: u64,
     pub pid: u32,
+    /// Ends after so many requests, and measures from the first to the last; 0: no such end.
+    pub total: u64,
 }
 
 /// What has come of it.
@@ -48,6 +50,8 @@ pub struct Outcome {
     pub unfinished: u64,
     /// Of the successes of the measured time, in 100 ns. In the open loop: of the requests due in that time.
     pub latencies: Vec<u32>,
+    /// With `total`: when request n was answered, in µs since the epoch.
+    pub answered: Vec<u64>,
     pub server_cpu_seconds: f64,
     pub own_cpu_seconds: f64,
     pub threads: Vec<ThreadCpu>,
@@ -78,6 +82,7 @@ struct Run<'a> {
     succeeded_total: u64,
     failed: BTreeMap<u8, u64>,
     latencies: Vec<u32>,
+    answered: Vec<u64>,
 }
 
 /// Runs once.
@@ -87,7 +92,7 @@ pub fn run(settings: &Settings) -> Outcome {
     for (at, connection) in run.connections.iter_mut().enumerate() {
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry()
-            .register(&mut connection.stream, Token(at), interest)
+            .register(&mut connection.wire.stream, Token(at), interest)
             .expect("register");
     }
     let pacer_token = Token(run.connections.len());
@@ -147,6 +152,7 @@ impl<'a> Run<'a> {
             succeeded_total: 0,
             failed: BTreeMap::new(),
             latencies: Vec::with_capacity(1 << 20),
+            answered: vec![0; settings.total as usize],
         }
     }
 
@@ -172,9 +178,12 @@ impl<'a> Run<'a> {
     fn note_ended(&mut self) {
         let now = self.now();
         let mut ended = std::mem::take(&mut self.ended);
-        for (begin, code) in ended.drain(..) {
+        for End { begin, key, code } in ended.drain(..) {
             if code == GRPC_OK {
                 self.succeeded(begin, now);
+                if self.settings.total > 0 {
+                    self.answered[key as usize] = process::epoch_us();
+                }
             } else {
                 *self.failed.entry(code).or_default() += 1;
             }
@@ -208,20 +217,24 @@ impl<'a> Run<'a> {
     fn fill(&mut self, at: usize) {
         if self.settings.rate == 0 && !self.stopped {
             let begin = self.now();
-            while self.connections[at].in_flight() < self.settings.streams {
+            while self.connections[at].in_flight() < self.settings.streams && !self.is_exhausted() {
                 if !self.send(at, begin) {
                     break;
                 }
             }
         }
-        self.connections[at].flush();
+        self.connections[at].wire.flush();
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.settings.total > 0 && self.sent == self.settings.total
     }
 
     fn send(&mut self, at: usize, begin: u64) -> bool {
-        let key = if self.settings.call == Call::Put {
-            splitmix(self.random) % self.settings.keys
-        } else {
-            0
+        let key = match self.settings.call {
+            Call::Put => splitmix(self.random) % self.settings.keys,
+            Call::Range { .. } => 0,
+            Call::PutLease | Call::Grant { .. } => self.sent,
         };
         let sent = self.connections[at].send(&self.requests, key, begin);
         if sent {
@@ -245,7 +258,8 @@ impl<'a> Run<'a> {
         }
         if self.window.begin != u64::MAX && !self.stopped {
             let end = self.window.begin + self.settings.measure.as_nanos() as u64;
-            if now >= end {
+            let all = self.is_exhausted() && self.in_flight() == 0;
+            if all || (now >= end && self.settings.total == 0) {
                 self.stopped = true;
                 self.window.end = self.now();
                 self.window.after = process::sample(self.settings.pid);
@@ -265,7 +279,7 @@ impl<'a> Run<'a> {
             let begin =
                 (u128::from(self.sent) * NANOSECONDS / u128::from(self.settings.rate)) as u64;
             if self.connections[at].in_flight() < OPEN_STREAMS_MAX && self.send(at, begin) {
-                self.connections[at].flush();
+                self.connections[at].wire.flush();
                 tried = 0;
             } else {
                 tried += 1;
@@ -303,6 +317,7 @@ impl<'a> Run<'a> {
             failed: self.failed,
             unfinished,
             latencies: self.latencies,
+            answered: self.answered,
             server_cpu_seconds: seconds(after.cpu_ticks - before.cpu_ticks),
             own_cpu_seconds: seconds(own_after - own_before),
             threads: process::between(&before, after),
@@ -311,10 +326,10 @@ impl<'a> Run<'a> {
 }
 
 const NANOSECONDS: u128 = 1_000_000_000;
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+pub const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The next number of the sequence that goes on with `state + GOLDEN`.
-fn splitmix(state: u64) -> u64 {
+pub fn splitmix(state: u64) -> u64 {
     let mut z = state.wrapping_add(GOLDEN);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
