@@ -40,7 +40,7 @@ export interface LoadResult {
 }
 
 export interface LoadSettings {
-  readonly call: "put" | "range" | "serializable";
+  readonly call: "put" | "range" | "serializable" | "grant";
   readonly connections: number;
   readonly streams: number;
   /** Requests a second offered; 0: the closed loop. */

@@ -25,6 +25,16 @@ import {
   type Side,
   type Turns,
 } from "./summary.js";
+import {
+  Arena,
+  summarizeTrial,
+  trials,
+  trialTable,
+  trialVerdicts,
+  type Readings,
+  type Trial,
+  type TrialSummary,
+} from "./trials/index.js";
 import { measureWal, type WalTurn } from "./wal.js";
 
 const results = join(packageRoot(), "bench", "results");
@@ -37,11 +47,39 @@ function progress(text: string): void {
 
 function choose(options: BenchOptions, h2load: boolean): Scenario[] {
   const { only } = options;
-  const known = ["wal", "content", ...scenarios.map(({ name }) => name)];
+  const known = ["wal", "content", ...scenarios.map(({ name }) => name), ...trials.map(({ name }) => name)];
   for (const name of only) if (!known.includes(name)) throw new Error(`--only: ${name} is none of ${known.join(", ")}`);
   return scenarios.filter(
     ({ name, generator }) => (only.length === 0 || only.includes(name)) && (generator !== "h2load" || h2load),
   );
+}
+
+function chooseTrials({ only, all }: BenchOptions): Trial[] {
+  return trials.filter(({ name }) => all || only.includes(name));
+}
+
+/** Each trial in turns of both servers, on fresh ones. */
+async function runTrials(
+  contestants: Readonly<Record<Side, Contestant>>,
+  { turns, seed, scale, folder: parent }: BenchOptions,
+  { load, folder }: { readonly load: string; readonly folder: string },
+  chosen: readonly Trial[],
+): Promise<TrialSummary[]> {
+  const summaries: TrialSummary[] = [];
+  for (const trial of chosen) {
+    const readings: Record<Side, Readings[]> = { ours: [], etcd: [] };
+    for (let turn = 0; turn < turns; turn++) {
+      const order: Side[] = turn % 2 === 0 ? ["ours", "etcd"] : ["etcd", "ours"];
+      for (const side of order) {
+        progress(`${side}: ${trial.title}`);
+        const arena = { program: load, folder, parent, seed, scale };
+        readings[side].push(await Arena.run(trial, contestants[side], arena));
+      }
+    }
+    summaries.push(summarizeTrial(trial, readings));
+    process.stderr.write(`${trialTable(summaries.at(-1)!)}\n`);
+  }
+  return summaries;
 }
 
 function printHead(options: BenchOptions, machine: Machine, h2load: string | null): void {
@@ -77,6 +115,7 @@ async function main(): Promise<void> {
   const content: Record<Side, ContentTurn[]> = { ours: [], etcd: [] };
   const wal: WalTurn[] = [];
   const isChosen = (name: string): boolean => options.only.length === 0 || options.only.includes(name);
+  let tried: TrialSummary[] = [];
   try {
     for (let turn = 0; turn < options.turns; turn++) {
       if (isChosen("wal")) {
@@ -92,10 +131,11 @@ async function main(): Promise<void> {
         turns[side].push(await measureServer(contestants[side], chosen, options, tools, progress));
       }
     }
+    tried = await runTrials(contestants, options, tools, chooseTrials(options));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-  report({ options, machine, chosen, turns, content, wal });
+  report({ options, machine, chosen, turns, content, wal, tried });
 }
 
 /** All that was measured. */
@@ -106,17 +146,19 @@ interface Run {
   readonly turns: Turns;
   readonly content: Readonly<Record<Side, readonly ContentTurn[]>>;
   readonly wal: readonly WalTurn[];
+  readonly tried: readonly TrialSummary[];
 }
 
-function report({ options, machine, chosen, turns, content, wal }: Run): void {
+function report({ options, machine, chosen, turns, content, wal, tried }: Run): void {
   const summaries = summarize(chosen, turns);
   const servers = { ours: summarizeServer(turns.ours), etcd: summarizeServer(turns.etcd) };
   const contents = { ours: summarizeContent(content.ours), etcd: summarizeContent(content.etcd) };
   const walSummary = summarizeWal(wal);
-  const goals = verdicts(summaries, turns, wal);
+  const goals = [...verdicts(summaries, turns, wal), ...tried.flatMap(trialVerdicts)];
   if (chosen.length > 0) console.log(`${scenarioTable(summaries)}\n\n${serverTable(servers)}\n`);
   if (content.ours.length > 0) console.log(`${contentTable(contents)}\n`);
   if (wal.length > 0) console.log(`${walTable(walSummary)}\n`);
+  for (const each of tried) console.log(`${trialTable(each)}\n`);
   console.log(`${verdictTable(goals)}\n`);
   const disturbed = disturbance(summaries, machine.cores);
   if (disturbed !== null) console.log(`${disturbed}\n`);
@@ -130,6 +172,7 @@ function report({ options, machine, chosen, turns, content, wal }: Run): void {
     scenarios: summaries.map(({ scenario, ours, etcd }) => ({ name: scenario.name, ours, etcd })),
     servers,
     contents,
+    trials: tried.map(({ trial, ours, etcd }) => ({ name: trial.name, ours, etcd })),
     wal: walSummary,
     goals,
   };

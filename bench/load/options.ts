@@ -15,8 +15,12 @@ export interface BenchOptions {
   readonly seed: number;
   /** Where data folders are made: the disk that is measured. */
   readonly folder: string;
-  /** Names of scenarios; empty: all. */
+  /** Names of scenarios and trials; empty: all scenarios. */
   readonly only: readonly string[];
+  /** The trials, too. */
+  readonly all: boolean;
+  /** Of the trials' sizes. */
+  readonly scale: number;
 }
 
 export const usage = `npm run bench -- [options]
@@ -29,10 +33,12 @@ export const usage = `npm run bench -- [options]
   --value N         bytes of a value (default 256)
   --seed N          of the order of keys (default 1)
   --folder PATH     where data folders are made: the disk to measure (default: the temporary folder)
-  --only A,B        scenarios by name, see the table; "wal" is the log alone, "content" start and memory`;
+  --only A,B        scenarios and trials by name; "wal" is the log alone, "content" start and memory
+  --all             the trials, too: watches, leases, compaction, snapshot (about 7 minutes a turn)
+  --scale F         of the trials' sizes (default 1; with --quick 0.1)`;
 
-const defaults = { turns: 3, seconds: 4, warmup: 1, content: 100_000 };
-const quick = { turns: 1, seconds: 1.5, warmup: 0.5, content: 20_000 };
+const defaults = { turns: 3, seconds: 4, warmup: 1, content: 100_000, scale: 1 };
+const quick = { turns: 1, seconds: 1.5, warmup: 0.5, content: 20_000, scale: 0.1 };
 
 /** Reads the arguments; undefined: help was asked for. Throws on a wrong one. */
 export function readOptions(args: readonly string[]): BenchOptions | undefined {
@@ -42,6 +48,8 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     options: {
       quick: { type: "boolean" },
       help: { type: "boolean" },
+      all: { type: "boolean" },
+      scale: text,
       turns: text,
       seconds: text,
       warmup: text,
@@ -66,6 +74,8 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     seed: numberOf("seed", values.seed, 1),
     folder: values.folder ?? tmpdir(),
     only: values.only?.split(",") ?? [],
+    all: values.all === true,
+    scale: numberOf("scale", values.scale, base.scale),
   };
 }
 
