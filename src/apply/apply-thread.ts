@@ -119,6 +119,8 @@ export class ApplyThread {
     const fatal = (error: unknown): void => this.#fail(error, false);
     const compactor = newCompactor(init, surroundings, shared, { isBusy: () => applier.isBusy, wake, fatal });
     this.#compactor = compactor;
+    const yieldNow = (): Promise<void> => new Promise((resolve) => schedule(resolve));
+    const slices = { send: reply, yield: yieldNow, fatal };
     const applier = new Applier({ ...shared, compactor, send: reply, warningApplyDurationMs, post });
     const { counts } = applier;
     const watches = newWatches(init, surroundings, shared, wake);
@@ -135,10 +137,9 @@ export class ApplyThread {
       methods,
       counts,
       warningApplyDurationMs,
-      send: reply,
+      ...slices,
       post,
       wake,
-      fatal,
     });
     const leasesRevoked = (): number => applier.leasesRevoked;
     metrics.attach({ store, backend, membership, localId, quotaBackendBytes, counts, leasesRevoked });

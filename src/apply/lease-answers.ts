@@ -5,6 +5,7 @@ import { writeVarint } from "../proto/index.js";
 import type { MvccStore } from "../storage/mvcc/index.js";
 import type { FromApply } from "./control.js";
 import { LeaseCallReader, LeaseOp } from "./lease-calls.js";
+import type { LeaseLists } from "./lease-lists.js";
 import { headerBytesMax, writeDelimited, type HeaderWriter } from "./response.js";
 
 /** Tag and value of an int64 field. */
@@ -22,13 +23,16 @@ export interface LeaseAnswersOptions {
 export class LeaseAnswers {
   readonly #options: LeaseAnswersOptions;
   readonly #call = new LeaseCallReader();
+  readonly #lists: LeaseLists | undefined;
 
-  constructor(options: LeaseAnswersOptions) {
+  /** `lists`: who answers LeaseLeases; the applier has no such calls. */
+  constructor(options: LeaseAnswersOptions, lists?: LeaseLists) {
     this.#options = options;
+    this.#lists = lists;
   }
 
   /** Answers the call whose record's message is `bytes[start, end)`; the header's term must be set. */
-  answer(callId: number, bytes: Uint8Array, start: number, end: number): void {
+  answer(callId: number, raftTerm: number, bytes: Uint8Array, start: number, end: number): void {
     const call = this.#call;
     call.read(bytes, start, end);
     switch (call.op) {
@@ -44,7 +48,7 @@ export class LeaseAnswers {
         this.#timeToLive(callId);
         break;
       case LeaseOp.Leases:
-        this.#list(callId, bytes, call.tailStart, call.tailEnd);
+        this.#lists?.ask({ callId, raftTerm }, call, bytes);
         break;
       case LeaseOp.Head:
         this.#head(callId, bytes, call.tailStart, call.tailEnd);
@@ -104,23 +108,6 @@ export class LeaseAnswers {
     replies.ensure(at + end - start);
     replies.bytes.set(bytes.subarray(start, end), at);
     replies.finish(at + end - start);
-  }
-
-  #list(callId: number, bytes: Uint8Array, start: number, end: number): void {
-    const { replies } = this.#options;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    let at = this.#begin(callId, ReplyKind.MessageAndEnd);
-    replies.ensure(at + ((end - start) / 8) * (2 + fieldBytesMax));
-    const into = replies.bytes;
-    for (let from = start; from < end; from += 8) {
-      into[at] = 0x12;
-      const idEnd = this.#id(view.getUint32(from, true), view.getUint32(from + 4, true), at + 2);
-      into[at + 1] = idEnd - at - 2;
-      // LeaseStatus has the ID as field 1.
-      into[at + 2] = 0x08;
-      at = idEnd;
-    }
-    replies.finish(at);
   }
 
   /** Begins a reply with its header; room is left for three more fields. */

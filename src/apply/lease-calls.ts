@@ -8,7 +8,8 @@
  *   KeepAlive   answer one request of the stream: the lease's TTL, 0 when it is not there
  *   End         the stream ends with the status `operand` and the text in bytes
  *   TimeToLive  operand 1: with keys; number: milliseconds left by main's clock, NaN: unknown there
- *   Leases      bytes: the IDs, little-endian, in the order of the answer
+ *   Leases      number: which state of main's clock; operand 1: bytes are that state, all IDs, little-endian, and
+ *               then the f64 times at which they end; 0: it came before, for another call
  *   Head        answer with a header and, behind it, the response's other fields in bytes; operand 1: a stream goes on
  *   Barrier     no call: main hears of `number` by the worker's port, behind all events so far
  *

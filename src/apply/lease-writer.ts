@@ -18,8 +18,11 @@ export class LeaseWriter {
   #low = 0;
   #high = 0;
   #ttl = 0;
-  /** Keys that the revoke under way has still to delete, the next one last. */
-  #keys: Uint8Array[] = [];
+  /** Gathers the keys of the revoke under way, in order of name; null: it has. */
+  #gathering: Generator<undefined, Uint8Array[]> | null = null;
+  /** Those keys, and how many of them are deleted. */
+  #keys: readonly Uint8Array[] = [];
+  #deleted = 0;
   /** For etcd_debugging_lease_revoked_total. */
   revokedCount = 0;
 
@@ -59,26 +62,37 @@ export class LeaseWriter {
     cursor.reset(bytes, start, end);
     while (cursor.next()) if (cursor.tag === 0x08) this.#readId();
     if (!this.#leases.has(this.#low, this.#high)) return ErrLeaseNotFound;
-    this.#keys = this.#leases.keysOf(this.#low, this.#high);
-    this.#counts.deletes += this.#keys.length;
-    if (this.#keys.length > 1) {
-      this.#keys.sort((a, b) => Buffer.compare(b, a));
-      this.#counts.txns++;
-    }
+    this.#gathering = this.#leases.sortedKeysOf(this.#low, this.#high);
+    this.#keys = [];
+    this.#deleted = 0;
     this.#store.begin();
     return null;
   }
 
-  /** Deletes up to `keysMax` keys; true: the lease is gone. */
+  /** Does one slice, of at most `keysMax` keys; true: the lease is gone. */
   stepRevoke(keysMax: number): boolean {
-    for (let i = 0; i < keysMax && this.#keys.length > 0; i++) {
-      const key = this.#keys.pop()!;
+    if (this.#gathering !== null && !this.#gather()) return false;
+    const end = Math.min(this.#deleted + keysMax, this.#keys.length);
+    for (; this.#deleted < end; this.#deleted++) {
+      const key = this.#keys[this.#deleted]!;
       this.#store.deleteRange(key, 0, key.length, key.length, key.length);
     }
-    if (this.#keys.length > 0) return false;
+    if (end < this.#keys.length) return false;
+    this.#keys = [];
     this.#store.end();
     this.#leases.remove(this.#low, this.#high);
     this.revokedCount++;
+    return true;
+  }
+
+  /** True: all keys are gathered. */
+  #gather(): boolean {
+    const { done, value } = this.#gathering!.next();
+    if (done !== true) return false;
+    this.#gathering = null;
+    this.#keys = value;
+    this.#counts.deletes += value.length;
+    if (value.length > 1) this.#counts.txns++;
     return true;
   }
 

@@ -218,3 +218,23 @@ test("Status, MemberList and HashKV tell of this member", async () => {
   assert.notEqual(response.hash, 0);
   assert.deepEqual(rig.failures, []);
 });
+
+test("the ranges and compares of one transaction share a slice", async () => {
+  const rig = await filledRig();
+  // Each alone is within a slice; together they are 40 × 400 keys.
+  const some = { key: Buffer.from("k000000"), rangeEnd: Buffer.from("k000400") };
+  const compare = { ...some, target: 0, result: 1, targetUnion: { case: "version" as const, value: 0 } };
+  const success = Array.from({ length: 20 }, () => ({ request: { case: "requestRange" as const, value: some } }));
+  rig.reads.beginTurn();
+  rig.accept(callRecord(1, txnMethod, encodeTxnRequest({ compare: Array(20).fill(compare), success })));
+  assert.deepEqual(rig.takeReplies(), []);
+  let turns = 0;
+  for (; rig.reads.hasWork; turns++) {
+    rig.reads.beginTurn();
+    rig.reads.work();
+  }
+  const [reply] = rig.takeReplies();
+  const response = decodeTxnResponse(reply!.message);
+  assert.deepEqual([response.succeeded, response.responses.length], [true, 20]);
+  assert.ok(turns >= (40 * 400) / 2 / 512, `${turns} turns`);
+});

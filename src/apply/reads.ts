@@ -23,6 +23,7 @@ import { Hashes } from "./hashes.js";
 import type { KvCounts } from "./kv-writer.js";
 import { LeaseAnswers } from "./lease-answers.js";
 import { leaseCallMethod } from "./lease-calls.js";
+import { LeaseLists } from "./lease-lists.js";
 import type { ReadsHeader } from "./messages.js";
 import type { ApplyMetrics } from "./metrics.js";
 import { RangeStreams } from "./range-streams.js";
@@ -70,6 +71,8 @@ export interface ReadsOptions extends StatusSources {
   readonly logger: Logger;
   /** Records of watch streams come among the reads, and go here. */
   readonly watches: Watches;
+  /** Awaited between the slices of what has no turns of its own. */
+  readonly yield: () => Promise<void>;
   /** A read has failed in a way that no client caused. */
   readonly fatal: (error: unknown) => void;
 }
@@ -134,6 +137,7 @@ export class Reads {
   readonly #hashes: Hashes;
   readonly #streams: RangeStreams;
   readonly #leases: LeaseAnswers;
+  readonly #leaseLists: LeaseLists;
   /** Hears of callers that are gone: what they have waited for may be a write. */
   onCancel: (callId: number) => void = () => {};
   #appliedIndex = 0;
@@ -146,12 +150,14 @@ export class Reads {
     this.#handlers = options.methods.map((path) => handlers[path] ?? "unknown");
     this.#hashes = new Hashes(options);
     this.#streams = new RangeStreams(options, new ReplyBatchWriter());
-    this.#leases = new LeaseAnswers(options);
+    this.#leaseLists = new LeaseLists(options);
+    this.#leases = new LeaseAnswers(options, this.#leaseLists);
     this.#short = new ReadCall(options.store, options.replies, options.header);
   }
 
   get pendingCalls(): number {
-    return this.#waitingCalls + this.#long.length + this.#active.length + this.#hashes.pending + this.#streams.pending;
+    const inSlices = this.#long.length + this.#active.length + this.#hashes.pending + this.#leaseLists.pending;
+    return this.#waitingCalls + inSlices + this.#streams.pending;
   }
   get pendingBytes(): number {
     return this.#waitingBytes;
@@ -263,7 +269,8 @@ export class Reads {
   #call(header: ReadsHeader): void {
     const { callId, method, bytes, messageStart, messageEnd } = this.#records;
     const { replies } = this.#options;
-    if (method === leaseCallMethod) return this.#leases.answer(callId, bytes, messageStart, messageEnd);
+    if (method === leaseCallMethod)
+      return this.#leases.answer(callId, header.raftTerm, bytes, messageStart, messageEnd);
     switch (this.#handlers[method] ?? "unknown") {
       case "range":
         this.#read(ReadMethod.Range, callId, header, bytes, messageStart, messageEnd);

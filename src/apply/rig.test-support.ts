@@ -136,6 +136,8 @@ export class Rig {
   /** Runs between the slices of an entry; `turns` counts them. */
   betweenSlices: () => void = () => {};
   turns = 0;
+  /** Of reads that go on in slices by themselves. */
+  pauses = 0;
   #nextCall = 1;
 
   static async open(options: RigOptions = {}): Promise<Rig> {
@@ -229,6 +231,10 @@ export class Rig {
       send: (bytes, length) => this.sent.push(...parseReplies(bytes, length)),
       post: (event) => this.events.push(event),
       wake: () => {},
+      yield: () => {
+        this.pauses++;
+        return yieldTurn();
+      },
       fatal: (error) => this.failures.push(error),
     });
     metrics.attach({ ...shared, counts: this.applier.counts, leasesRevoked: () => this.applier.leasesRevoked });

@@ -12,6 +12,7 @@ import { FieldCursor } from "./field-cursor.js";
 import { refusalOf } from "./range-status.js";
 import { RangeReader } from "./range-reader.js";
 import { RangeFields } from "./requests.js";
+import { Slice } from "./slice.js";
 import {
   closeDelimited,
   nestedHeaderBytesMax,
@@ -34,6 +35,8 @@ export class TxnReader {
   readonly #cursor = new FieldCursor();
   readonly #op = new OpReader();
   readonly #fields = new RangeFields();
+  /** What the step may still do, of all compares and ops together. */
+  readonly #slice = new Slice();
   #bytes: Uint8Array = new Uint8Array(0);
   #start = 0;
   #end = 0;
@@ -89,12 +92,13 @@ export class TxnReader {
 
   /** Does one slice; true when it is answered or refused. */
   step(limits: SliceLimits): boolean {
-    const sliceEnd = this.#at + limits.bytes;
+    const slice = this.#slice;
+    slice.reset(limits);
     while (this.#phase === Phase.Compares) {
-      if (!this.#stepCompare(limits)) return false;
+      if (slice.isUsedUp || !this.#stepCompare(slice)) return false;
     }
     while (this.#phase === Phase.Ops) {
-      if (this.#at > sliceEnd || !this.#stepOp(limits)) return false;
+      if (slice.isUsedUp || !this.#stepOp(slice)) return false;
     }
     return true;
   }
@@ -110,7 +114,7 @@ export class TxnReader {
   }
 
   /** Goes on with the compares; false when the slice is used up. */
-  #stepCompare(limits: SliceLimits): boolean {
+  #stepCompare(slice: Slice): boolean {
     if (!this.#busy) {
       if (!this.#succeeded || !this.#nextField(TxnTag.Compare)) {
         this.#beginOps();
@@ -119,7 +123,9 @@ export class TxnReader {
       this.#compare.start(this.#bytes, this.#cursor.start, this.#cursor.end, this.#revision);
       this.#busy = true;
     }
-    if (!this.#compare.step(limits)) return false;
+    const isKnown = this.#compare.step(slice);
+    slice.keys -= this.#compare.worked;
+    if (!isKnown) return false;
     this.#busy = false;
     this.#succeeded = this.#compare.result;
     return true;
@@ -164,7 +170,7 @@ export class TxnReader {
   }
 
   /** Goes on with the ops; false when the slice is used up. */
-  #stepOp(limits: SliceLimits): boolean {
+  #stepOp(slice: Slice): boolean {
     if (!this.#busy) {
       if (!this.#nextField(this.#branch)) {
         this.#phase = Phase.Done;
@@ -173,7 +179,9 @@ export class TxnReader {
       this.#beginOp();
       if (!this.#busy) return true;
     }
-    const done = this.#range.step(limits);
+    const done = this.#range.step(slice);
+    slice.keys -= this.#range.worked;
+    slice.bytes -= this.#range.at - this.#at;
     this.#at = this.#range.at;
     if (!done) return false;
     this.#at = closeDelimited(this.#writer, this.#variantStart, this.#at);

@@ -14,5 +14,6 @@ export {
 } from "./pino-logger.js";
 export { silentLogger, type LogFields, type Logger } from "./logger.js";
 export { SeededPrng, type Prng } from "./prng.js";
+export { ascending, sortInSlices } from "./sort-in-slices.js";
 export { lineTable, sourcePlace, sourceStack, type LinePlace } from "./source-lines.js";
 export { threadFile } from "./thread-file.js";

@@ -2,11 +2,14 @@
  * Which key is attached to which lease, both ways: a hash table from the key's name, and a list for each lease.
  * On typed arrays throughout: some 60 bytes a key beside its name, and nothing for the garbage collector to walk.
  */
+import { ascending, sortInSlices } from "../base/index.js";
 import { grown, type IdTable } from "./id-table.js";
 import { KeyBytes } from "./key-bytes.js";
 
 const sizeMin = 16;
 const none = -1;
+/** Of a sort, and of names copied: about 1 ms. */
+const slice = 2_000;
 
 /** FNV-1a. */
 function hashOf(bytes: Uint8Array, start: number, end: number): number {
@@ -84,6 +87,23 @@ export class AttachedKeys {
       keys.push(this.#names.copy(this.#address[item]!, this.#length[item]!));
     }
     return keys;
+  }
+
+  /** As `keysOf`, in order of name, with pauses. Nothing may be attached or detached before it is done. */
+  *sortedKeysOf(slot: number): Generator<undefined, Uint8Array[]> {
+    const keys: Uint8Array[] = [];
+    for (let item = this.#first[slot]!; item !== none; item = this.#next[item]!) {
+      keys.push(this.#names.copy(this.#address[item]!, this.#length[item]!));
+      if (keys.length % slice === 0) yield;
+    }
+    const before = (a: number, b: number): boolean => Buffer.compare(keys[a]!, keys[b]!) < 0;
+    const order = yield* sortInSlices(ascending(keys.length), before, slice);
+    const sorted: Uint8Array[] = [];
+    for (const at of order) {
+      sorted.push(keys[at]!);
+      if (sorted.length % slice === 0) yield;
+    }
+    return sorted;
   }
 
   #find(hash: number, bytes: Uint8Array, start: number, end: number): number {

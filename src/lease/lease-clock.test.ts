@@ -18,7 +18,8 @@ class Time {
     return Math.round(this.clock.remainingMs(low, high));
   }
   listed(): number[] {
-    return [...this.clock.idsByExpiry()].filter((_, i) => i % 2 === 0);
+    const { ids, ends } = this.clock.all();
+    return [...ends.keys()].sort((a, b) => ends[a]! - ends[b]!).map((at) => ids[2 * at]!);
   }
 }
 

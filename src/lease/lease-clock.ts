@@ -139,15 +139,19 @@ export class LeaseClock implements LeaseObserver {
     }
   }
 
-  /** The IDs of all leases as little-endian int64, by the time that they have left. */
-  idsByExpiry(): Uint32Array {
-    const slots = this.#slotsByExpiry();
-    const ids = new Uint32Array(2 * slots.length);
-    for (let i = 0; i < slots.length; i++) {
-      ids[2 * i] = this.#ids.low[slots[i]!]!;
-      ids[2 * i + 1] = this.#ids.high[slots[i]!]!;
+  /** All leases as they are now, in no order: the IDs as little-endian int64, and when each ends. */
+  all(): { readonly ids: Uint32Array; readonly ends: Float64Array } {
+    const { count, end, low, high } = this.#ids;
+    const ids = new Uint32Array(2 * count);
+    const ends = new Float64Array(count);
+    let at = 0;
+    for (let slot = 0; slot < end; slot++) {
+      if (!this.#ids.isTaken(slot)) continue;
+      ids[2 * at] = low[slot]!;
+      ids[2 * at + 1] = high[slot]!;
+      ends[at++] = this.#expiry[slot]!;
     }
-    return ids;
+    return { ids, ends };
   }
 
   #slotsByExpiry(): Uint32Array {

@@ -177,3 +177,39 @@ test("the shortest TTL is one and a half election timeouts, in whole seconds", (
   assert.equal(minimumTtl({ electionTimeout: 1500, heartbeatInterval: 100 }), 3);
   assert.equal(minimumTtl({ electionTimeout: 50_000, heartbeatInterval: 10_000 }), 70);
 });
+
+test("the bucket's bytes are those of the backend, as of the call, in pieces", () => {
+  const backend = new MemoryBackend();
+  const table = new LeaseTable(backend, 2);
+  for (let i = 0; i < 25_000; i++) table.grant((i * 0x9e3779b1) >>> 0, i % 3 === 0 ? 0x8000_0000 + i : i, 60);
+  table.checkpoint(0x9e3779b1, 1, 7);
+  // A start with another minimum changes what a lease gets, and nothing that is stored.
+  const again = new LeaseTable(backend, 100);
+  assert.equal(again.ttlOf(0x9e3779b1, 1), 100);
+  const expected = Buffer.concat(backend.entries(Bucket.Lease).flatMap(({ key, value }) => [key, value]));
+  const pieces = again.bucketBytes();
+  again.grant(77, 77, 60);
+  const bytes: Uint8Array[] = [];
+  for (const piece of pieces) {
+    assert.ok(piece.length <= 100_000, "a piece is long");
+    bytes.push(piece.slice());
+  }
+  assert.ok(Buffer.concat(bytes).equals(expected));
+  assert.ok(bytes.filter((piece) => piece.length === 0).length >= 10, "the sort does not pause");
+});
+
+test("the keys of a lease come in order of name, with pauses", () => {
+  const table = new LeaseTable(new MemoryBackend(), 2);
+  table.grant(1, 0, 60);
+  const names = Array.from({ length: 9000 }, (_, i) => `k${(i * 7919) % 9000}`);
+  for (const name of names) table.keyPut(Buffer.from(name), 0, name.length, 1, 0);
+  const steps = table.sortedKeysOf(1, 0);
+  let pauses = 0;
+  let step = steps.next();
+  for (; step.done !== true; step = steps.next()) pauses++;
+  assert.deepEqual(
+    step.value.map((key) => Buffer.from(key).toString()),
+    names.sort(),
+  );
+  assert.ok(pauses > 9000 / 2000, `${pauses} pauses`);
+});

@@ -52,6 +52,9 @@ export class LeaseKeeper {
   readonly #calls = new LeaseCallWriter();
   #callsIndex = 0;
   readonly #message = new Uint8Array(11);
+  /** Counts the states of the clock that were sent for lists; the calls of one wake-up share one. */
+  #listSequence = 0;
+  #listIsSent = false;
   #lastTickMs = -Infinity;
   /** When a quorum last said that this member leads. */
   #confirmedMs = -Infinity;
@@ -202,13 +205,18 @@ export class LeaseKeeper {
 
   list(callId: number): void {
     this.#actions.pollApply();
-    const ids = this.#clock.idsByExpiry();
-    const bytes = new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength);
-    this.#add(0, callId, LeaseOp.Leases, 0, 0, 0, 0, bytes);
+    if (this.#listIsSent) return this.#add(0, callId, LeaseOp.Leases, 0, 0, 0, this.#listSequence);
+    const { ids, ends } = this.#clock.all();
+    const bytes = new Uint8Array(ids.byteLength + ends.byteLength);
+    bytes.set(new Uint8Array(ids.buffer), 0);
+    bytes.set(new Uint8Array(ends.buffer), ids.byteLength);
+    this.#add(0, callId, LeaseOp.Leases, 1, 0, 0, ++this.#listSequence, bytes);
+    this.#listIsSent = true;
   }
 
   /** Sends the calls gathered. */
   flush(): void {
+    this.#listIsSent = false;
     if (this.#calls.length === 0) return;
     this.#actions.handOver(this.#callsIndex, this.#calls.bytes, this.#calls.length);
     this.#calls.clear();

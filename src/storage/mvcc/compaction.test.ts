@@ -293,3 +293,26 @@ test("Hash is of all buckets, without the keys of meta that differ between membe
   pair.write();
   assert.notEqual(await pair.store.hash(), crc32cByTable(0, Buffer.concat(parts)));
 });
+
+test("Hash takes leases from their table in pieces, as of the call, and pauses between", async () => {
+  const backend = new MemoryBackend();
+  backend.put(Bucket.Lease, Buffer.from("12345678"), Buffer.from("lease"));
+  backend.endEntry(1, 1);
+  let pauses = 0;
+  const options = {
+    backend,
+    crc32c: crc32cByTable,
+    yield: (): Promise<void> => {
+      pauses++;
+      return Promise.resolve();
+    },
+  };
+  const plain = await MvccStore.open(options);
+  const expected = await plain.hash();
+  const pieces = ["1234", "", "5678lea", "", "", "se"].map((text) => Buffer.from(text));
+  const keyLeases = { keyPut: () => {}, keyDeleted: () => {}, bucketBytes: () => pieces };
+  const sliced = await MvccStore.open({ ...options, keyLeases });
+  pauses = 0;
+  assert.equal(await sliced.hash(), expected);
+  assert.ok(pauses >= pieces.length, `${pauses} pauses`);
+});

@@ -10,6 +10,8 @@ export interface KeyLeases {
   /** The lease's int64 comes in two unsigned halves; 0, 0: none. */
   keyPut(bytes: Uint8Array, start: number, end: number, leaseLow: number, leaseHigh: number): void;
   keyDeleted(bytes: Uint8Array, start: number, end: number): void;
+  /** Key and value of each entry of the `lease` bucket as of this call, in order, in pieces; an empty one is a pause. */
+  bucketBytes?(): Iterable<Uint8Array>;
 }
 
 export interface MvccStoreOptions {

@@ -137,7 +137,7 @@ impl Wire {
         let Frame { kind, flags, .. } = *frame;
         match kind {
             kind::DATA => {
-                self.data(frame.payload.len() as u32);
+                self.data(frame.stream, frame.payload.len() as u32);
                 false
             }
             kind::WINDOW_UPDATE if frame.stream == 0 => {
@@ -169,7 +169,11 @@ impl Wire {
         self.put(kind::SETTINGS, ACK, 0, &[]);
     }
 
-    fn data(&mut self, bytes: u32) {
+    fn data(&mut self, stream: u32, bytes: u32) {
+        // A wide stream takes more than a run brings.
+        if self.receive_window == WINDOW_DEFAULT && bytes > 0 {
+            self.put(kind::WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes());
+        }
         self.received += bytes;
         if self.received > self.receive_window / 2 {
             let received = std::mem::take(&mut self.received);
