@@ -165,7 +165,7 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
       written += this.#sendTo(touched[this.#sendingAt++]!);
     }
     this.#sendingAt = -1;
-    for (const watcher of this.#full) forgetBatch(watcher);
+    for (const watcher of this.#full) if (watcher.index === this.index) forgetBatch(watcher);
     this.#full.length = 0;
     this.#batch.clear();
     return true;
@@ -173,6 +173,8 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
 
   #sendTo(watcher: Watcher): number {
     const { responses, store } = this.#surroundings;
+    // It was given up, and another pass may have gathered events for it since.
+    if (watcher.index !== this.index) return 0;
     if (watcher.firstDelivery === -1) {
       forgetBatch(watcher);
       return 0;

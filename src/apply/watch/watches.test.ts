@@ -263,3 +263,26 @@ test("metrics tell of streams, watchers, those behind and events sent", async ()
   assert.equal(line("watch_stream_total"), "0");
   assert.equal(line("watcher_total"), "0");
 });
+
+test("who is given up by one pass and read up by another gets each event once", async () => {
+  for (let lead = 0; lead < 6; lead++) {
+    const { rig, client } = await open();
+    const other = rig.open(2);
+    const last = 11_200;
+    rig.put("b");
+    while (rig.store.currentRevision < last) rig.put("a", "v".repeat(150));
+    // Both are read up by one pass; this one's reader takes nothing, so the pass gives it up and goes on with the other.
+    client.slow = true;
+    rig.create(1, { key: "a", startRevision: 2 });
+    rig.create(2, { key: "b", startRevision: 2 });
+    while (rig.watches.slowWatchers > 0 && client.owed < 128 << 10) rig.turn();
+    for (let i = 0; i < 4 + lead; i++) rig.turn();
+    assert.equal(rig.watches.slowWatchers, 2);
+    // Now it is near enough to be read up apart, while the first pass comes to its end.
+    client.slow = false;
+    rig.settle();
+    const expected = Array.from({ length: last - 2 }, (_, i) => `a@${i + 3}`);
+    assert.deepEqual(events(client.take()), expected, `after ${lead}`);
+    assert.deepEqual(events(other.take()), ["b@2"]);
+  }
+});
