@@ -282,7 +282,7 @@ test("who is given up by one pass and read up by another gets each event once", 
     client.slow = false;
     rig.settle();
     const expected = Array.from({ length: last - 2 }, (_, i) => `a@${i + 3}`);
-    assert.deepEqual(events(client.take()), expected, `after ${lead}`);
-    assert.deepEqual(events(other.take()), ["b@2"]);
+    assert.deepEqual(eventsOf(client.take()), expected, `after ${lead}`);
+    assert.deepEqual(eventsOf(other.take()), ["b@2"]);
   }
 });
