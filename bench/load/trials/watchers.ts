@@ -79,10 +79,10 @@ export class Watchers {
 
   async #answer(): Promise<unknown> {
     const timer = setTimeout(() => this.close(), answerMs);
-    const { value, done } = await this.#lines.next();
+    const line: IteratorResult<string, unknown> = await this.#lines.next();
     clearTimeout(timer);
-    if (done === true) throw new Error(`${this.#name}: the watchers' program has ended`);
-    return JSON.parse(value);
+    if (line.done === true) throw new Error(`${this.#name}: the watchers' program has ended`);
+    return JSON.parse(line.value);
   }
 }
 
