@@ -61,6 +61,8 @@ const keys: Course = async (client) => {
     (await client.get("a").exec()).kvs.map(plain),
     (await client.put("a").value("5").getPrevious())?.value.toString(),
   );
+  // The client's own `then`, not a promise's.
+  // oxlint-disable-next-line promise/valid-params
   const txn = await client
     .if("a", "Value", "==", "5")
     .and("b", "Version", ">", 0)
@@ -138,7 +140,7 @@ const restarts: Course = async (client, side) => {
           .exec()
           .then(
             () => null,
-            (cause: unknown) => cause,
+            (cause: Error) => cause,
           );
         if (error === null) return;
         if (tries === 100) throw error;
