@@ -23,7 +23,7 @@ import { exitNow } from "../native/index.js";
 import { addServerMetrics, EtcdServer } from "../server/index.js";
 import { productVersion } from "./version.js";
 
-/** How long a stop may take before the process ends all the same. */
+/** How long a stop may take, beside handing leadership over, before the process ends all the same. */
 const stopMsMax = 1000;
 /** Between the removal of this member from its cluster and its stop, as in etcd. */
 const removedDelayMs = 1000;
@@ -145,7 +145,8 @@ class Member {
     this.#stopping = true;
     this.#logger.info("received signal; shutting down", { signal: signal === "SIGINT" ? "interrupt" : "terminated" });
     this.#logger.info("closing etcd server");
-    const limit = setTimeout(() => endBySignal(signal), stopMsMax);
+    const leaveMsMax = this.#server?.core.cluster.transfer.leaveMsMax ?? 0;
+    const limit = setTimeout(() => endBySignal(signal), stopMsMax + leaveMsMax);
     await this.#close();
     clearTimeout(limit);
     endBySignal(signal);

@@ -77,6 +77,12 @@ export class LeaderTransfer {
     return () => {};
   }
 
+  /** How long `leave` may take. */
+  get leaveMsMax(): number {
+    const { leader, localId, timeoutMs, view } = this.#options;
+    return leader() === localId && view.voters.length > 1 ? timeoutMs : 0;
+  }
+
   /** Before a stop: another voter should lead. `done` when one does, when there is none to, or when time is up. */
   leave(done: (error: EtcdError | null) => void): void {
     const { leader, localId, logger, nowMs, peers, timeoutMs, view } = this.#options;
