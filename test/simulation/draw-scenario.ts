@@ -1,6 +1,6 @@
 /** Draws a scenario from a seed: how large, which faults how often, what the clients do. */
 import { Chance } from "./chance.js";
-import { faultPoints } from "./log-door.js";
+import { installPoints, writePoints } from "./log-door.js";
 import { fairWeather, type Weather } from "./network.js";
 import { leader, operationKinds, type Fault, type Operation, type OperationKind, type Scenario } from "./scenario.js";
 
@@ -109,14 +109,15 @@ class Drawing {
 
   #scenario(seed: number): Scenario {
     const chance = this.#chance;
+    const snapshotCount = chance.pick([2, 3, 3, 5, 10, 50, 100_000]);
     return {
       seed,
       members: this.#members,
       heartbeatMs: 100 * this.#pace,
       electionMs: 1000 * this.#pace,
       preVote: !chance.oneIn(4),
-      snapshotCount: chance.pick([3, 10, 10, 50, 100_000]),
-      catchupEntries: chance.pick([1, 1, 10, 5000]),
+      snapshotCount,
+      catchupEntries: chance.pick([1, 1, 1, 10, 5000]),
       limits: {
         maxSizePerMessage: chance.pick([1, 60, 300, 1 << 20]),
         maxInflightMessages: chance.pick([1, 3, 512]),
@@ -125,7 +126,7 @@ class Drawing {
       },
       durationMs: this.#length.durationMs * this.#pace,
       weather: this.#weather(chance.oneIn(3)),
-      faults: this.#drawFaults(),
+      faults: [...this.#drawFaults(), ...this.#drawLags(snapshotCount)],
       operations: this.#drawOperations(),
     };
   }
@@ -154,6 +155,26 @@ class Drawing {
     return faults;
   }
 
+  /** Where the log is soon cut, some members are cut off so long that they need a snapshot, and crash as they get it. */
+  #drawLags(snapshotCount: number): Fault[] {
+    const chance = this.#chance;
+    const faults: Fault[] = [];
+    if (snapshotCount > 5 || this.#members < 3 || chance.oneIn(3)) return faults;
+    const { durationMs } = this.#length;
+    const forMs = durationMs * this.#pace * 0.3;
+    for (let i = 1 + chance.below(3); i > 0; i--) {
+      const member = chance.below(this.#members);
+      const atMs = Math.floor((quietMs + chance.fraction() * (durationMs - quietMs)) * this.#pace);
+      const others = Array.from({ length: this.#members }, (_, other) => other).filter((other) => other !== member);
+      const links = others.flatMap((other) => [[member, other] as const, [other, member] as const]);
+      faults.push({ kind: "cut", atMs, forMs, links });
+      if (chance.oneIn(3)) continue;
+      const downMs = chance.pick([1, 200]) * this.#pace;
+      faults.push({ kind: "crash", atMs, member, downMs, point: chance.pick(installPoints), count: 1 });
+    }
+    return faults;
+  }
+
   #someTime(): number {
     return this.#chance.pick([5, 50, 200, 700, 1500, 3000, 5000]) * this.#pace;
   }
@@ -167,7 +188,9 @@ class Drawing {
       case "crash":
         return { kind: "crash", atMs, member, downMs, point: null, count: 1 };
       case "pointCrash":
-        return { kind: "crash", atMs, member, downMs, point: chance.pick(faultPoints), count: 1 + chance.below(4) };
+        return chance.oneIn(2)
+          ? { kind: "crash", atMs, member, downMs, point: chance.pick(writePoints), count: 1 + chance.below(4) }
+          : { kind: "crash", atMs, member, downMs, point: chance.pick(installPoints), count: 1 };
       case "blackout":
         return { kind: "blackout", atMs, downMs };
       case "stop":

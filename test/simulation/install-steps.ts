@@ -4,6 +4,9 @@ import type { FaultPoint } from "./log-door.js";
 import type { SimulatedMember } from "./member.js";
 import type { Thread } from "./timeline.js";
 
+/** A step takes so many times as long as the log's sync: some are done before the mark is durable, if they may. */
+const stepSyncs = [0.1, 1, 20] as const;
+
 /** `applier` is the thread that installs. */
 export function observeInstall(member: SimulatedMember, backend: MemoryBackend, applier: Thread): void {
   const { prototype } = MemoryBackend;
@@ -12,7 +15,7 @@ export function observeInstall(member: SimulatedMember, backend: MemoryBackend, 
     new Promise((resolve) => {
       member.faultPoint(point);
       // What was killed goes no further.
-      applier.run(20 * member.manner.syncMs * (0.5 + diskChance.fraction()), resolve);
+      applier.run(member.manner.syncMs * diskChance.pick(stepSyncs), resolve);
     });
   backend.beginInstall = async (file) => {
     await step("beforeBuild");

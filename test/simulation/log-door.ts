@@ -24,21 +24,13 @@ export interface DiskManner {
 }
 
 /** Moments at which a crash is most telling. */
-export const faultPoints = [
-  "beforeWrite",
-  "beforeSync",
-  "afterSync",
-  "beforeFlush",
-  "afterFlush",
-  // A snapshot from another member: its file is on the disk; building the store from it begins; that is done; the
-  // store is about to take the other's place; it has.
-  "snapshotStored",
-  "beforeBuild",
-  "afterBuild",
-  "beforeReplace",
-  "afterReplace",
-] as const;
-export type FaultPoint = (typeof faultPoints)[number];
+export const writePoints = ["beforeWrite", "beforeSync", "afterSync", "beforeFlush", "afterFlush"] as const;
+/**
+ * Likewise with a snapshot from another member: its file is on the disk; building the store from it begins; that is
+ * done; the store is about to take the other's place; it has.
+ */
+export const installPoints = ["snapshotStored", "beforeBuild", "afterBuild", "beforeReplace", "afterReplace"] as const;
+export type FaultPoint = (typeof writePoints)[number] | (typeof installPoints)[number];
 
 export interface LogDoorSurroundings {
   readonly disk: LogDisk;

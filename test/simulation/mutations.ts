@@ -281,4 +281,41 @@ export const mutations: readonly Mutation[] = [
       ),
     ],
   },
+  {
+    name: "snapshot acknowledged before its mark is durable",
+    rule: "what is acknowledged is on the disk (§5.3, §7)",
+    edits: [
+      edit(
+        "raft/append",
+        "raft.sendAfterAppend({ type: MessageType.AppResp, to: m.from, index });",
+        "raft.send({ type: MessageType.AppResp, to: m.from, index });",
+      ),
+    ],
+  },
+  {
+    name: "snapshot installed before its mark is durable",
+    rule: "the store is never ahead of the log",
+    edits: [
+      edit(
+        "server/raft-loop",
+        "this.#installs.push({ until: this.#token, index, term });",
+        "this.#options.apply.install(index, term);",
+      ),
+    ],
+  },
+  {
+    name: "an installation that was cut short is not repeated",
+    rule: "the store holds what the log has let go",
+    edits: [edit("apply/apply-thread", "await installAtStart(", "if (false) await installAtStart(")],
+  },
+  {
+    name: "entries are applied while a snapshot is being installed",
+    rule: "entries are applied in order, upon the snapshot (§7)",
+    edits: [edit("apply/apply-loop", "this.#suspended || this.#installing ||", "this.#suspended ||")],
+  },
+  {
+    name: "the key index of before the snapshot is kept",
+    rule: "a snapshot replaces all of the state (§7)",
+    edits: [edit("storage/mvcc/store", "this.#index.adopt(other.#index);", "")],
+  },
 ];

@@ -26,6 +26,8 @@ const harmless: ReadonlySet<StepResult> = new Set(["ok", "unknownPeer", "noLeade
 
 /** So long after everything has healed, requests must have ended; etcd's own limit of them is 7 s. */
 const finishMs = 30_000;
+/** Whoever was down when everything healed has started after this. */
+const startedMs = 100;
 /** A new write succeeds within this, at every member. */
 const writeMs = 30_000;
 /** All members have applied everything within this. */
@@ -166,6 +168,9 @@ export class World {
     this.#faults.schedule();
     await this.#until(this.scenario.durationMs, () => false);
     this.#heal();
+    // Those that were down may know of members that nobody else does.
+    await this.#until(this.timeline.now + startedMs, () => false);
+    this.operator.startMissing();
     await this.#expect("liveness: requests finish", finishMs, () => this.clients.done && this.#callsAnswered());
     await this.#writeEverywhere();
     await this.#expect("liveness: members converge", convergeMs, () => this.#converged());
