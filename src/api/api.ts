@@ -69,7 +69,7 @@ class ClientApi implements Api {
     this.#logger = logger;
     const preferred = resolve(config.dataDir, "member", "http.sock");
     this.#ownSocketDir =
-      Buffer.byteLength(preferred) > socketPathBytesMax ? mkdtempSync(join(tmpdir(), "etcd-")) : null;
+      Buffer.byteLength(preferred) + "-m".length > socketPathBytesMax ? mkdtempSync(join(tmpdir(), "etcd-")) : null;
     this.#socketPath = this.#ownSocketDir === null ? preferred : join(this.#ownSocketDir, "http.sock");
     logger.info("configuring client listeners", {
       "listen-client-urls": config.listenClientUrls.map(({ text }) => text),
@@ -81,6 +81,11 @@ class ClientApi implements Api {
         receiveBytesMax: this.#messageBytesMax,
         maxConcurrentStreams: config.maxConcurrentStreams,
         ...(this.#sharesPort ? { httpSocketPath: this.#socketPath } : {}),
+        httpListeners: [
+          ...config.listenClientHttpUrls.map((url) => ({ address: addressOf(url), socketPath: this.#socketPath })),
+          ...config.listenMetricsUrls.map((url) => ({ address: addressOf(url), socketPath: this.#metricsSocketPath })),
+        ],
+        reusePort: config.socketReusePort,
         keepalive: {
           minTimeMs: config.grpcKeepaliveMinTime,
           intervalMs: config.grpcKeepaliveInterval,
@@ -94,6 +99,7 @@ class ClientApi implements Api {
   startHttp(fatal: (message: string, fields: Readonly<Record<string, unknown>>) => void): void {
     setGatewayMailbox(this.#gateway.handle);
     rmSync(this.#socketPath, { force: true });
+    rmSync(this.#metricsSocketPath, { force: true });
     this.#httpStart = HttpThread.start({
       data: this.#httpData(),
       metricsTexts: (counts) => this.#metricsTexts(counts),
@@ -135,12 +141,17 @@ class ClientApi implements Api {
     const http = await this.#httpStart?.catch(() => null);
     await Promise.all([this.#edge.close(closeGraceMs), http?.close()]);
     this.#gateway.close();
-    rmSync(this.#ownSocketDir ?? this.#socketPath, { recursive: true, force: true });
+    for (const path of [this.#ownSocketDir ?? this.#socketPath, this.#metricsSocketPath])
+      rmSync(path, { recursive: true, force: true });
   }
 
   /** HTTP is served on the client URLs themselves. */
   get #sharesPort(): boolean {
     return this.#config.listenClientHttpUrls.length === 0;
+  }
+
+  get #metricsSocketPath(): string {
+    return `${this.#socketPath}-m`;
   }
 
   get #messageBytesMax(): number {
@@ -150,10 +161,8 @@ class ClientApi implements Api {
   #httpData(): HttpWorkerData {
     const config = this.#config;
     return {
-      socketPath: this.#sharesPort ? this.#socketPath : undefined,
-      listeners: config.listenClientHttpUrls.map(addressOf),
-      metricsListeners: config.listenMetricsUrls.map(addressOf),
-      reusePort: config.socketReusePort,
+      socketPath: this.#socketPath,
+      metricsSocketPath: config.listenMetricsUrls.length > 0 ? this.#metricsSocketPath : undefined,
       mailboxHandle: this.#gateway.handle,
       served: this.methodPaths,
       enableGateway: config.enableGrpcGateway,

@@ -323,7 +323,7 @@ describe("configuration file", () => {
   test("groups", () => {
     assert.match(refusal("client-transport-security:\n  cert-file: a\n"), /^--cert-file is not supported/);
     assert.match(refusal("peer-transport-security: {auto-tls: true}\n"), /^--peer-auto-tls is not supported/);
-    assert.match(refusal("socket-options: {reuse-port: true}\n"), /^--socket-reuse-port is not supported/);
+    assert.equal(fromFile("socket-options: {reuse-port: true}\n").socketReusePort, true);
     assert.equal(fromFile("client-transport-security:\n  auto-tls: false\ncert-file: a\n").certFile, "");
     assert.deepEqual(fromFile("log-outputs: [stderr, /dev/null]\n").logOutputs, ["stderr", "/dev/null"]);
   });

@@ -171,17 +171,16 @@ export const options = {
   }),
   "socket-reuse-port": boolean({
     section: "member",
-    notYet: true,
     default: false,
     yaml: ["socket-options", "reuse-port"],
-    help: "Set SO_REUSEPORT on listeners.",
+    help: "Set SO_REUSEPORT on listeners for clients.",
   }),
   "socket-reuse-address": boolean({
     section: "member",
-    notYet: true,
+    noEffect: true,
     default: false,
     yaml: ["socket-options", "reuse-address"],
-    help: "Set SO_REUSEADDR on listeners.",
+    help: "Set SO_REUSEADDR on listeners; it is set in any case.",
   }),
   "enable-grpc-gateway": boolean({ section: "member", default: true, help: "Serve JSON over HTTP below /v3/." }),
   "raft-read-timeout": duration({

@@ -238,6 +238,17 @@ describe("listeners", () => {
     await rig.close();
   });
 
+  test("a port is shared with others who share it", async () => {
+    const rig = new EdgeRig(echo, { reusePort: true });
+    const another = (reusePort: boolean): Promise<void> => {
+      const listeners = [{ host: "127.0.0.1", port: rig.port }];
+      return new EdgeRig(echo, { listeners, reusePort }).close();
+    };
+    await another(true);
+    assert.throws(() => another(false), EdgeListenError);
+    await rig.close();
+  });
+
   test("several listeners, a Unix socket among them", async () => {
     const path = join(mkdtempSync(join(tmpdir(), "EDGE-")), "s");
     const rig = new EdgeRig(echo, {

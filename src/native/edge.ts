@@ -23,9 +23,15 @@ export interface EdgeMethod {
   readonly blocking?: boolean;
 }
 
+/** A TCP address, or a Unix socket by its path. Port 0 lets the system choose. */
+export type EdgeAddress = { readonly host: string; readonly port: number } | { readonly path: string };
+
 export interface EdgeOptions {
-  /** TCP addresses, or Unix sockets by path. Port 0 lets the system choose. */
-  readonly listeners: readonly ({ readonly host: string; readonly port: number } | { readonly path: string })[];
+  readonly listeners: readonly EdgeAddress[];
+  /** Further ones, whose connections all go to the Unix socket of an HTTP server. */
+  readonly httpListeners?: readonly { readonly address: EdgeAddress; readonly socketPath: string }[];
+  /** Other processes may listen on the same TCP ports (SO_REUSEPORT). False. */
+  readonly reusePort?: boolean;
   /** Their order gives each its number in call records. */
   readonly methods: readonly EdgeMethod[];
   /** Bytes of one received message; a larger one is refused as gRPC does. */
@@ -75,11 +81,17 @@ interface EdgeDoor {
   close(graceMs: number): Promise<void>;
 }
 interface EdgeSettings {
-  listeners: { host: string; port: number; path: string | null }[];
+  listeners: {
+    host: string;
+    port: number;
+    path: string | null;
+    shared: boolean;
+    grpc: boolean;
+    httpSocketPath: string | null;
+  }[];
   methods: { path: string; kind: number; blocking: boolean }[];
   receiveBytesMax: number;
   maxConcurrentStreams: number;
-  httpSocketPath: string | null;
   keepalive: { minTime: number; permitWithoutStream: boolean; interval: number; timeout: number };
   clockOffset: number;
 }
@@ -128,7 +140,7 @@ export class Edge {
     this.#methods = methods;
   }
 
-  /** What the listeners are bound to, "127.0.0.1:2379", in the order of the options. */
+  /** What the listeners are bound to, "127.0.0.1:2379", in the order of the options, those for HTTP alone last. */
   get addresses(): string[] {
     return this.#door.addresses;
   }
@@ -186,16 +198,26 @@ export const gatewaySubmit: (bytes: Uint8Array, length: number) => boolean = nat
 /** Replies to the gateway's calls come into this mailbox, a batch a message; null ends that. */
 export const setGatewayMailbox: (handle: number | null) => void = native.setGatewayMailbox;
 
+function doorOf(address: EdgeAddress): { host: string; port: number; path: string | null } {
+  return "path" in address ? { host: "", port: 0, path: address.path } : { ...address, path: null };
+}
+
 function settingsOf(options: EdgeOptions): EdgeSettings {
   const keepalive = options.keepalive ?? {};
+  const { reusePort: shared = false, httpListeners = [], httpSocketPath = null } = options;
   return {
-    listeners: options.listeners.map((listener) =>
-      "path" in listener ? { host: "", port: 0, path: listener.path } : { ...listener, path: null },
-    ),
+    listeners: [
+      ...options.listeners.map((address) => ({ ...doorOf(address), shared, grpc: true, httpSocketPath })),
+      ...httpListeners.map(({ address, socketPath }) => ({
+        ...doorOf(address),
+        shared,
+        grpc: false,
+        httpSocketPath: socketPath,
+      })),
+    ],
     methods: options.methods.map(({ path, kind, blocking }) => ({ path, kind, blocking: blocking ?? false })),
     receiveBytesMax: options.receiveBytesMax,
     maxConcurrentStreams: options.maxConcurrentStreams,
-    httpSocketPath: options.httpSocketPath ?? null,
     keepalive: {
       minTime: keepalive.minTimeMs ?? 5_000,
       permitWithoutStream: keepalive.permitWithoutStream ?? false,

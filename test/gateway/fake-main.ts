@@ -37,6 +37,9 @@ export const messageBytesMax = 1_572_864 + 524_288;
 export class FakeMain {
   readonly http: HttpThread;
   readonly port: number;
+  /** A port for HTTP alone, and one for metrics and health checks alone. */
+  readonly httpPort: number;
+  readonly metricsPort: number;
   readonly #edge: Edge;
   readonly #grpc: GrpcClient;
   readonly #mailbox: Mailbox;
@@ -54,6 +57,10 @@ export class FakeMain {
         receiveBytesMax: messageBytesMax,
         maxConcurrentStreams: 2 ** 32 - 1,
         httpSocketPath: socketPath,
+        httpListeners: [socketPath, `${socketPath}-m`].map((path) => ({
+          address: { host: "127.0.0.1", port: 0 },
+          socketPath: path,
+        })),
       },
       () => {
         for (let length = edge.drain(drainBuffer); length > 0; length = edge.drain(drainBuffer)) {
@@ -64,10 +71,8 @@ export class FakeMain {
     const http = await HttpThread.start({
       data: {
         socketPath,
-        listeners: [{ host: "127.0.0.1", port: 0 }],
-        metricsListeners: [{ host: "127.0.0.1", port: 0 }],
+        metricsSocketPath: `${socketPath}-m`,
         logsDebug: false,
-        reusePort: false,
         mailboxHandle: mailbox.handle,
         served: servedPaths,
         enableGateway: true,
@@ -92,7 +97,12 @@ export class FakeMain {
     this.http = http;
     this.#grpc = grpc;
     this.#mailbox = mailbox;
-    this.port = Number(edge.addresses[0]!.split(":").at(-1));
+    const [port = 0, httpPort = 0, metricsPort = 0] = edge.addresses.map((address) =>
+      Number(address.split(":").at(-1)),
+    );
+    this.port = port;
+    this.httpPort = httpPort;
+    this.metricsPort = metricsPort;
   }
 
   async stop(): Promise<void> {

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { join } from "node:path";
 import {
@@ -23,6 +24,7 @@ const state = { hasLeader: true, isLearner: false, alarms: [], clusterVersion: "
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let etcd: Member;
+let probePort: number;
 let main: FakeMain;
 let clients: {
   theirs: HttpClient;
@@ -35,7 +37,8 @@ let clients: {
 before(async () => {
   if (cache.kind !== "ready") return;
   folder = await temporaryFolder();
-  const [clientPort, peerPort, probePort] = (await freePorts(3)) as [number, number, number];
+  const [clientPort, peerPort, metricsPort] = (await freePorts(3)) as [number, number, number];
+  probePort = metricsPort;
   etcd = await Member.start({
     command: [cache.binaries.etcd],
     dataDir: join(folder.path, "etcd"),
@@ -44,8 +47,8 @@ before(async () => {
     flags: [`--listen-metrics-urls=http://127.0.0.1:${probePort}`],
   });
   main = await FakeMain.start({ socketPath: join(folder.path, "http.sock"), etcdPort: clientPort, state });
-  const [theirs, ours, ownPort] = [clientPort, main.port, main.http.ports[0]!].map((port) => new HttpClient(port));
-  const [theirProbes, ourProbes] = [new HttpClient(probePort), new HttpClient(main.http.ports[1]!)];
+  const [theirs, ours, ownPort] = [clientPort, main.port, main.httpPort].map((port) => new HttpClient(port));
+  const [theirProbes, ourProbes] = [new HttpClient(probePort), new HttpClient(main.metricsPort)];
   clients = { theirs: theirs!, ours: ours!, ownPort: ownPort!, theirProbes, ourProbes };
   await clients.theirs.send(post("/v3/kv/put", { key: "YQ==", value: "Yg==" }));
   await clients.theirs.send(post("/v3/kv/put", { key: "YWI=", value: "_-8=" }));
@@ -303,6 +306,39 @@ test("the health checks are etcd's, on the client's port and on that of --listen
   );
 });
 
+/** All that comes back for `text` until the server closes the connection. */
+function raw(port: number, text: string): Promise<{ status: string; body: string }> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1", () => socket.write(text));
+    let answer = "";
+    socket.setTimeout(10_000, () => socket.destroy(new Error(`${JSON.stringify(text)}: not closed in time`)));
+    socket.on("data", (chunk) => (answer += chunk.toString()));
+    socket.on("error", reject);
+    socket.on("close", () => {
+      const [head = "", ...body] = answer.split("\r\n\r\n");
+      resolve({ status: head.slice("HTTP/1.x ".length).split("\r\n")[0]!, body: level(body.join("\r\n\r\n")) });
+    });
+  });
+}
+
+const oldRequests = [
+  "GET /health HTTP/1.0\r\n\r\n",
+  "OPTIONS / HTTP/1.0\r\n\r\n",
+  "GET /readyz?verbose&exclude=serializable_read&exclude=linearizable_read&exclude=non_learner HTTP/1.0\r\n\r\n",
+  "GET /nope HTTP/1.0\r\nHost: a:1\r\nUser-Agent: x\r\n\r\n",
+  `POST /v3/kv/range HTTP/1.0\r\nContent-Length: 14\r\n\r\n{"key":"YQ=="}`,
+];
+
+test("HTTP/1.0 is answered as by etcd, and the connection closed", needsEtcd, async () => {
+  for (const text of oldRequests) {
+    const theirs = await raw(etcd.port, text);
+    assert.deepEqual(await raw(main.port, text), theirs, text);
+    assert.deepEqual(await raw(main.httpPort, text), theirs, text);
+  }
+  const probe = oldRequests[0]!;
+  assert.deepEqual(await raw(main.metricsPort, probe), await raw(probePort, probe));
+});
+
 test("a check that fails is named", needsEtcd, async (t) => {
   t.after(() => main.http.setState(state));
   main.http.setState({ ...state, alarms: [2], isLearner: true });
@@ -365,7 +401,7 @@ test("replies larger than any buffer", needsEtcd, async () => {
   };
   const theirs = await ask(etcd.port);
   assert.equal(await ask(main.port), theirs);
-  assert.equal(await ask(main.http.ports[0]!), theirs);
+  assert.equal(await ask(main.httpPort), theirs);
 });
 
 test("many requests at once, over many connections", needsEtcd, async () => {

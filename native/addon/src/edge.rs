@@ -2,7 +2,7 @@
 
 use crate::mailbox::too_small;
 use crate::wake::wake_function;
-use etcd_core::edge::{self, Address, Limits, ListenError, Method, MethodKind};
+use etcd_core::edge::{self, Address, Door, Limits, ListenError, Method, MethodKind};
 use etcd_core::mailbox::Mailbox;
 use napi::bindgen_prelude::{
     AsyncTask, Error, Float64ArraySlice, Function, Result, Uint8ArraySlice, Unknown,
@@ -17,6 +17,9 @@ pub struct EdgeListener {
     pub host: String,
     pub port: u16,
     pub path: Option<String>,
+    pub shared: bool,
+    pub grpc: bool,
+    pub http_socket_path: Option<String>,
 }
 
 /// One served method.
@@ -44,7 +47,6 @@ pub struct EdgeSettings {
     pub methods: Vec<EdgeMethod>,
     pub receive_bytes_max: u32,
     pub max_concurrent_streams: u32,
-    pub http_socket_path: Option<String>,
     pub keepalive: EdgeKeepalive,
     /// Microseconds since the process started.
     pub clock_offset: f64,
@@ -198,27 +200,33 @@ fn options(settings: EdgeSettings) -> Result<edge::Options> {
     limits.ping_without_stream = settings.keepalive.permit_without_stream;
     limits.probe_after = microseconds(settings.keepalive.interval);
     limits.probe_timeout = microseconds(settings.keepalive.timeout);
-    let listeners = settings
-        .listeners
-        .into_iter()
-        .map(|listener| match listener.path {
-            Some(path) => Address::Unix(path.into()),
-            None => Address::Tcp {
-                host: listener.host,
-                port: listener.port,
-            },
-        });
+    let doors = settings.listeners.into_iter().map(door);
     Ok(edge::Options {
-        listeners: listeners.collect(),
+        doors: doors.collect(),
         methods: settings
             .methods
             .into_iter()
             .map(method)
             .collect::<Result<_>>()?,
         limits,
-        http_path: settings.http_socket_path.map(Into::into),
         clock_offset: settings.clock_offset as u64,
     })
+}
+
+fn door(listener: EdgeListener) -> Door {
+    let address = match listener.path {
+        Some(path) => Address::Unix(path.into()),
+        None => Address::Tcp {
+            host: listener.host,
+            port: listener.port,
+        },
+    };
+    Door {
+        address,
+        shared: listener.shared,
+        grpc: listener.grpc,
+        http_path: listener.http_socket_path.map(Into::into),
+    }
 }
 
 fn method(method: EdgeMethod) -> Result<Method> {

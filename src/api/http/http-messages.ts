@@ -5,22 +5,12 @@ import type { LogFields } from "../../base/index.js";
 import type { GatewayCounts } from "./gateway-counts.js";
 import type { ServerState } from "./server-state.js";
 
-/** A TCP address; port 0: any. */
-export interface HttpListener {
-  readonly host: string;
-  readonly port: number;
-}
-
 /** What a worker is started with. */
 export interface HttpWorkerData {
-  /** Where the edge splices HTTP/1.1 connections to; absent when clients reach this thread by its own ports alone. */
-  readonly socketPath: string | undefined;
-  /** Addresses of --listen-client-http-urls. */
-  readonly listeners: readonly HttpListener[];
-  /** Addresses of --listen-metrics-urls: metrics and health checks alone. */
-  readonly metricsListeners: readonly HttpListener[];
-  /** The ports may be shared with other processes. */
-  readonly reusePort: boolean;
+  /** The Unix socket that the edge gives clients' HTTP/1.1 connections to. */
+  readonly socketPath: string;
+  /** That for connections of --listen-metrics-urls: metrics and health checks alone. Undefined: there are none. */
+  readonly metricsSocketPath: string | undefined;
   readonly mailboxHandle: number;
   /** Paths of the RPCs that main serves, by their method index. */
   readonly served: readonly string[];
@@ -43,7 +33,7 @@ export type ToHttpWorker =
   | { readonly kind: "close" };
 
 export type FromHttpWorker =
-  | { readonly kind: "listening"; readonly ports: readonly number[] }
+  | { readonly kind: "listening" }
   /** Asks for the other threads' metrics, and tells of this one's calls. */
   | { readonly kind: "metrics"; readonly id: number; readonly counts: GatewayCounts }
   /** The thread cannot go on; it ends after this. */

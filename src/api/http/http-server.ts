@@ -28,8 +28,6 @@ export interface HttpServerOptions {
   readonly bodyBytesMax: number;
   /** Longest message, for the answer to a longer body. */
   readonly messageBytesMax: number;
-  /** Each listener takes connections beside those of another process on its port (SO_REUSEPORT). */
-  readonly reusePort: boolean;
 }
 
 /** Headers that handlers look at; a request's headers are gone once its callback has returned. */
@@ -75,17 +73,11 @@ export class HttpServer {
     this.#app.any("/*", (response, request) => this.#accept(response, new UwsExchange(response, request)));
   }
 
-  /** Listens on a TCP port (0: any) and resolves to it. */
-  async listen(host: string, port: number): Promise<number> {
-    const { uws, reusePort } = this.#options;
-    const exclusive = reusePort ? 0 : (uws.LIBUS_LISTEN_EXCLUSIVE_PORT ?? 1);
-    const socket = await this.#listening(`${host}:${port}`, (done) => this.#app.listen(host, port, exclusive, done));
-    return (uws.us_socket_local_port ?? uws.getSocketPort)?.(socket) ?? port;
-  }
-
-  /** Listens on a unix socket. */
-  async listenUnix(path: string): Promise<void> {
-    await this.#listening(path, (done) => this.#app.listen_unix(done, path));
+  /** Listens on a Unix socket. */
+  async listen(path: string): Promise<void> {
+    const socket = await new Promise<UwsListenSocket>((done) => this.#app.listen_unix(done, path));
+    if (!socket) throw new Error(`cannot listen for HTTP on ${path}`);
+    this.#sockets.push(socket);
   }
 
   /** Stops listening and closes all connections. */
@@ -94,16 +86,6 @@ export class HttpServer {
     const closeSocket = uws.us_listen_socket_close ?? uws.closeSocket;
     for (const socket of this.#sockets.splice(0)) closeSocket?.(socket);
     this.#app.close();
-  }
-
-  #listening(name: string, listen: (done: (socket: UwsListenSocket) => void) => void): Promise<object> {
-    return new Promise((resolve, reject) => {
-      listen((socket) => {
-        if (!socket) return reject(new Error(`cannot listen for HTTP on ${name}`));
-        this.#sockets.push(socket);
-        resolve(socket);
-      });
-    });
   }
 
   #accept(response: UwsResponse, exchange: UwsExchange): void {

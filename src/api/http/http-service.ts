@@ -48,29 +48,25 @@ export class HttpService {
     this.#counter = new GatewayCounter(data.served.length);
     this.client = new CallClient(submit, { callsMax, counter: this.#counter });
     const logger = portLogger(send, data.logsDebug);
-    const { messageBytesMax, reusePort } = data;
+    const { messageBytesMax } = data;
     const shared = {
       uws: loadUws(),
       logger,
       messageBytesMax,
       bodyBytesMax: jsonGrowthMax * messageBytesMax,
-      reusePort,
     };
     const handlers = this.#probes(logger);
     this.#server = new HttpServer({ ...shared, handlers: this.#router(handlers, logger) });
-    const hasMetricsServer = data.metricsListeners.length > 0;
-    this.#metricsServer = hasMetricsServer ? new HttpServer({ ...shared, handlers: new Mux(handlers) }) : null;
+    const hasMetrics = data.metricsSocketPath !== undefined;
+    this.#metricsServer = hasMetrics ? new HttpServer({ ...shared, handlers: new Mux(handlers) }) : null;
   }
 
-  /** Opens all listeners and tells main their ports. */
+  /** Opens the sockets and tells main. */
   async start(): Promise<void> {
-    if (this.#data.socketPath !== undefined) await this.#server.listenUnix(this.#data.socketPath);
-    const ports: number[] = [];
-    for (const { host, port } of this.#data.listeners) ports.push(await this.#server.listen(host, port));
-    for (const { host, port } of this.#data.metricsListeners) {
-      ports.push(await this.#metricsServer!.listen(host, port));
-    }
-    this.#send({ kind: "listening", ports });
+    const { socketPath, metricsSocketPath } = this.#data;
+    await this.#server.listen(socketPath);
+    if (metricsSocketPath !== undefined) await this.#metricsServer?.listen(metricsSocketPath);
+    this.#send({ kind: "listening" });
   }
 
   /** A message of main's. */

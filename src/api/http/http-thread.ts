@@ -27,25 +27,19 @@ export class HttpThread {
   readonly #worker: Worker;
   readonly #closed: Promise<void>;
   #isClosing = false;
-  #listening: ((ports: readonly number[]) => void) | undefined;
+  #listening: (() => void) | undefined;
   #failed: ((error: Error) => void) | undefined;
 
   /** Starts the worker and resolves once it listens; rejects when it cannot. */
   static async start(options: HttpThreadOptions): Promise<HttpThread> {
     const thread = new HttpThread(options);
     await new Promise<void>((resolve, reject) => {
-      thread.#listening = (ports) => {
-        thread.ports = ports;
-        resolve();
-      };
+      thread.#listening = resolve;
       thread.#failed = reject;
     });
     thread.#failed = options.onFailure;
     return thread;
   }
-
-  /** Ports of `listeners`, in their order. */
-  ports: readonly number[] = [];
 
   private constructor(options: HttpThreadOptions) {
     this.#options = options;
@@ -74,7 +68,7 @@ export class HttpThread {
   #receive(message: FromHttpWorker): void {
     switch (message.kind) {
       case "listening":
-        this.#listening?.(message.ports);
+        this.#listening?.();
         break;
       case "metrics":
         void this.#answerMetrics(message.id, message.counts);

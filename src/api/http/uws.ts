@@ -59,7 +59,6 @@ export type UwsListenSocket = object | false;
 export interface UwsApp {
   any(pattern: string, handler: (response: UwsResponse, request: UwsRequest) => void): UwsApp;
   ws<Data>(pattern: string, behavior: UwsWebSocketBehavior<Data>): UwsApp;
-  listen(host: string, port: number, options: number, callback: (socket: UwsListenSocket) => void): UwsApp;
   listen_unix(callback: (socket: UwsListenSocket) => void, path: string): UwsApp;
   close(): UwsApp;
 }
@@ -67,10 +66,7 @@ export interface UwsApp {
 export interface Uws {
   App(): UwsApp;
   us_listen_socket_close?(socket: object): void;
-  us_socket_local_port?(socket: object): number;
   closeSocket?(socket: object): void;
-  getSocketPort?(socket: object): number;
-  readonly LIBUS_LISTEN_EXCLUSIVE_PORT?: number;
 }
 
 /** Newest first: the second needs an older glibc and Node 20 at most. */

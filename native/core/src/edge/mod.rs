@@ -23,6 +23,7 @@ mod grpc;
 mod head;
 mod health;
 mod hpack;
+mod http10;
 mod huffman;
 mod inflate;
 mod receive;
@@ -56,13 +57,22 @@ use std::thread::JoinHandle;
 
 /// How an edge is started.
 pub struct Options {
-    pub listeners: Vec<Address>,
+    pub doors: Vec<Door>,
     pub methods: Vec<Method>,
     pub limits: Limits,
-    /// The Unix socket that HTTP/1.1 connections are given to; without one they are closed.
-    pub http_path: Option<PathBuf>,
     /// Microseconds since the process started.
     pub clock_offset: u64,
+}
+
+/// Where clients come in.
+pub struct Door {
+    pub address: Address,
+    /// Other processes may listen there, too (SO_REUSEPORT).
+    pub shared: bool,
+    /// HTTP/2 is spoken here; otherwise all connections are the HTTP server's.
+    pub grpc: bool,
+    /// The Unix socket that connections of HTTP/1 are given to; without one they are closed.
+    pub http_path: Option<PathBuf>,
 }
 
 /// A running edge.
@@ -104,8 +114,8 @@ impl Edge {
         let poll = Poll::new().map_err(system)?;
         let waker = Waker::new(poll.registry(), WAKER_TOKEN).map_err(system)?;
         let mut listeners = Vec::new();
-        for (index, address) in options.listeners.iter().enumerate() {
-            let mut listener = Listener::open(address)?;
+        for (index, door) in options.doors.iter().enumerate() {
+            let mut listener = Listener::open(&door.address, door.shared)?;
             listener
                 .register(poll.registry(), Token(1 + index))
                 .map_err(system)?;
@@ -120,9 +130,9 @@ impl Edge {
         let server = Server::new(
             poll,
             listeners,
+            options.doors,
             context,
             shared.clone(),
-            options.http_path,
             options.clock_offset,
         );
         let thread = std::thread::Builder::new()

@@ -4,6 +4,7 @@
 //! take the replies; write each connection's bytes with one system call. Sockets are registered once,
 //! edge-triggered, so a connection is in `readable` until a read has found it empty.
 
+use super::Door;
 use super::batch::call_kind;
 use super::context::Context;
 use super::health::Verdict;
@@ -13,7 +14,6 @@ use super::splice::Side;
 use super::traffic::{BUFFER_BYTES, Client, Peer};
 use mio::event::Event;
 use mio::{Events, Poll, Token};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,8 @@ const AGAIN_AFTER: u64 = 20_000;
 pub struct Server {
     pub(super) poll: Poll,
     listeners: Vec<Listener>,
+    /// What the listeners are for, in the same order.
+    pub(super) doors: Vec<Door>,
     pub(super) clients: Vec<Option<Client>>,
     free: Vec<u32>,
     /// Freed in this turn; events of it may still name them.
@@ -44,7 +46,6 @@ pub struct Server {
     pub(super) shared: Arc<Shared>,
     pub(super) replies: Vec<u8>,
     pub(super) buffer: Vec<u8>,
-    pub(super) http_path: Option<PathBuf>,
     started: Instant,
     clock_offset: u64,
     pub(super) next_connection: u32,
@@ -69,15 +70,16 @@ impl Server {
     pub fn new(
         poll: Poll,
         listeners: Vec<Listener>,
+        doors: Vec<Door>,
         context: Context,
         shared: Arc<Shared>,
-        http_path: Option<PathBuf>,
         clock_offset: u64,
     ) -> Server {
         Server {
             client_tokens: 1 + listeners.len(),
             poll,
             listeners,
+            doors,
             clients: Vec::new(),
             free: Vec::new(),
             freed: Vec::new(),
@@ -87,7 +89,6 @@ impl Server {
             shared,
             replies: Vec::new(),
             buffer: vec![0; BUFFER_BYTES],
-            http_path,
             started: Instant::now(),
             clock_offset,
             next_connection: 1,
@@ -194,8 +195,11 @@ impl Server {
                 let Some(client) = self.clients[slot as usize].as_mut() else {
                     return;
                 };
+                if side == Side::Client {
+                    client.ending |= event.is_read_closed();
+                }
                 if let Peer::Http1(splice) = &mut client.peer {
-                    splice.ready(side);
+                    splice.ready(side, event.is_read_closed());
                 }
                 if event.is_writable() {
                     client.full = false;
@@ -231,7 +235,7 @@ impl Server {
         }
         for _ in 0..ACCEPTS_MAX {
             match self.listeners[index].accept() {
-                Ok((socket, remote)) => self.admit(socket, remote),
+                Ok((socket, remote)) => self.admit(index, socket, remote),
                 Err(error) => match error.kind() {
                     std::io::ErrorKind::WouldBlock => return,
                     std::io::ErrorKind::Interrupted | std::io::ErrorKind::ConnectionAborted => {}
@@ -243,7 +247,7 @@ impl Server {
         self.try_again_later();
     }
 
-    fn admit(&mut self, mut socket: Socket, remote: String) {
+    fn admit(&mut self, door: usize, mut socket: Socket, remote: String) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.clients.push(None);
             self.clients.len() as u32 - 1
@@ -257,8 +261,10 @@ impl Server {
         self.clients[slot as usize] = Some(Client {
             socket,
             remote,
+            door,
             peer: Peer::Unknown(Vec::new()),
             leftover: Vec::new(),
+            ending: false,
             since: self.context.now,
             readable: false,
             dirty: false,

@@ -38,9 +38,10 @@ pub struct ListenError {
 }
 
 impl Listener {
-    pub fn open(address: &Address) -> Result<Listener, ListenError> {
+    /// With `shared` other processes may listen on a TCP address, too.
+    pub fn open(address: &Address, shared: bool) -> Result<Listener, ListenError> {
         match address {
-            Address::Tcp { host, port } => open_tcp(host, *port).map_err(|cause| {
+            Address::Tcp { host, port } => open_tcp(host, *port, shared).map_err(|cause| {
                 let host = if host.contains(':') {
                     format!("[{host}]")
                 } else {
@@ -102,7 +103,7 @@ impl Drop for Listener {
     }
 }
 
-fn open_tcp(host: &str, port: u16) -> io::Result<Listener> {
+fn open_tcp(host: &str, port: u16, shared: bool) -> io::Result<Listener> {
     let addresses: Vec<SocketAddr> = if host.is_empty() {
         vec![
             SocketAddr::from(([0u16; 8], port)),
@@ -126,14 +127,14 @@ fn open_tcp(host: &str, port: u16) -> io::Result<Listener> {
             "no such host",
         ));
     };
-    match bind_tcp(*address) {
+    match bind_tcp(*address, shared) {
         // A host without IPv6 still has all its IPv4 addresses.
-        Err(_) if host.is_empty() => bind_tcp(addresses[1]),
+        Err(_) if host.is_empty() => bind_tcp(addresses[1], shared),
         result => result,
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+fn bind_tcp(address: SocketAddr, shared: bool) -> io::Result<Listener> {
     let socket = RawSocket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -143,6 +144,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
         socket.set_only_v6(false)?;
     }
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;

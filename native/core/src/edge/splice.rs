@@ -15,6 +15,8 @@ struct Pipe {
     ready: bool,
     /// Bytes that the target has not taken yet.
     waiting: Vec<u8>,
+    /// Its end has been announced: a short read does not mean that nothing more comes.
+    ending: bool,
     /// The source has ended.
     ended: bool,
     /// The target has been told.
@@ -55,12 +57,14 @@ impl Splice {
         &mut self.server
     }
 
-    /// This side may have bytes, or has ended.
-    pub fn ready(&mut self, side: Side) {
-        match side {
-            Side::Client => self.to_server.ready = true,
-            Side::Server => self.to_client.ready = true,
-        }
+    /// This side may have bytes, or has ended; with `ending` its end is known to be among what waits.
+    pub fn ready(&mut self, side: Side, ending: bool) {
+        let pipe = match side {
+            Side::Client => &mut self.to_server,
+            Side::Server => &mut self.to_client,
+        };
+        pipe.ready = true;
+        pipe.ending |= ending;
     }
 
     /// Moves what can be moved both ways. `false`: the connection is over.
@@ -98,8 +102,9 @@ impl Pipe {
                 Received::Nothing => self.ready = false,
                 Received::End => self.ended = true,
                 Received::Bytes(count) => {
-                    // A short read means that the source is empty now; its next bytes raise an event.
-                    self.ready = count == buffer.len();
+                    // A short read means that the source is empty now; its next bytes raise an event, but its end
+                    // may have come with these.
+                    self.ready = count == buffer.len() || self.ending;
                     match write_some(target, &buffer[..count]) {
                         None => return false,
                         Some(written) => self.waiting.extend_from_slice(&buffer[written..count]),

@@ -4,6 +4,7 @@
 use super::batch::{ReplyRecord, call_kind, put_metadata, tag};
 use super::connection::{Connection, Out};
 use super::frame::PREFACE;
+use super::http10;
 use super::server::{Server, mark};
 use super::socket::{Received, Socket, read_some, write_some};
 use super::splice::{Side, Splice};
@@ -40,9 +41,13 @@ pub enum Peer {
 pub struct Client {
     pub socket: Socket,
     pub remote: String,
+    /// Which listener it came by.
+    pub door: usize,
     pub peer: Peer,
     /// The start of a frame whose rest has not come.
     pub leftover: Vec<u8>,
+    /// Its end has been announced, and no further event may come: it is read until the end is found.
+    pub ending: bool,
     pub since: u64,
     /// It is in `readable`.
     pub readable: bool,
@@ -101,7 +106,7 @@ impl Server {
             Received::Nothing => {}
             Received::End => self.drop_client(slot),
             Received::Bytes(count) => {
-                if kept + count == end {
+                if kept + count == end || client.ending {
                     mark(&mut client.readable, &mut self.readable, slot);
                 }
                 self.received(slot, kept + count);
@@ -140,8 +145,8 @@ impl Server {
         };
         let head = std::mem::take(head);
         let compared = head.len().min(PREFACE.len());
-        if head[..compared] != PREFACE[..compared] {
-            return self.splice(slot, &head);
+        if !self.doors[client.door].grpc || head[..compared] != PREFACE[..compared] {
+            return self.recognize_http(slot, head);
         }
         if compared < PREFACE.len() {
             client.peer = Peer::Unknown(head);
@@ -163,9 +168,19 @@ impl Server {
         self.received(slot, rest);
     }
 
+    /// Tells HTTP/1.0 from what the HTTP server speaks itself.
+    fn recognize_http(&mut self, slot: u32, head: Vec<u8>) {
+        match http10::start(&head) {
+            http10::Start::Unknown => self.client(slot).peer = Peer::Unknown(head),
+            http10::Start::AsIs => self.splice(slot, &head),
+            http10::Start::Instead(head) => self.splice(slot, &head),
+        }
+    }
+
     /// Gives an HTTP/1.1 connection to the HTTP server.
     fn splice(&mut self, slot: u32, head: &[u8]) {
-        let Some(path) = self.http_path.as_deref() else {
+        let door = self.client(slot).door;
+        let Some(path) = self.doors[door].http_path.as_deref() else {
             return self.drop_client(slot);
         };
         match Splice::open(path, head) {
@@ -187,6 +202,9 @@ impl Server {
             return self.drop_client(slot);
         }
         let client = self.clients[slot as usize].as_mut().expect(LIVE);
+        if client.ending {
+            splice.ready(Side::Client, true);
+        }
         client.peer = Peer::Http1(Box::new(splice));
         mark(&mut client.readable, &mut self.readable, slot);
     }
