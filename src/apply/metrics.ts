@@ -58,6 +58,7 @@ export class ApplyMetrics {
   readonly #compactedKeys: Value;
   readonly #lastCompaction: Value;
   readonly #defragmenting: Value;
+  readonly #installing: Value;
   readonly #defragmentations: Histogram;
   #rangeSucceeded: Histogram | undefined;
   #rangeFailed: Histogram | undefined;
@@ -78,6 +79,7 @@ export class ApplyMetrics {
     this.#compactions = registry.histogram("etcd_debugging_mvcc_db_compaction_total_duration_milliseconds");
     this.#compactedKeys = registry.counter("etcd_debugging_mvcc_db_compaction_keys_total");
     this.#lastCompaction = registry.gauge("etcd_debugging_mvcc_db_compaction_last");
+    this.#installing = registry.gauge("etcd_server_snapshot_apply_in_progress_total");
     this.#defragmenting = registry.gauge("etcd_disk_defrag_inflight");
     this.#defragmentations = registry.histogram("etcd_disk_backend_defrag_duration_seconds");
   }
@@ -124,6 +126,11 @@ export class ApplyMetrics {
     this.#compactions.observe(Math.floor(milliseconds));
     this.#compactedKeys.inc(removed);
     this.#lastCompaction.set(unixSeconds);
+  }
+
+  /** A snapshot from another member is being installed. */
+  installing(isActive: boolean): void {
+    this.#installing.set(isActive ? 1 : 0);
   }
 
   defragmenting(isActive: boolean): void {

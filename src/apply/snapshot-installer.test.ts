@@ -43,6 +43,7 @@ async function pair(followed: number) {
   const follower = await Rig.open({ backend });
   for (const request of history.slice(0, followed)) follower.follow(request);
   let restored = 0;
+  const shown: boolean[] = [];
   const installer = new SnapshotInstaller({
     backend,
     store: follower.store,
@@ -52,6 +53,7 @@ async function pair(followed: number) {
     applier: follower.applier,
     compactor: follower.compactor,
     watches: { restored: () => restored++ },
+    metrics: { installing: (isActive) => shown.push(isActive) },
     rebuilds: new OneAtATime(),
     mvcc: { yield: yieldTurn, crc32c },
     leaseTtlMin: 2,
@@ -59,19 +61,20 @@ async function pair(followed: number) {
     post: (event) => void follower.events.push(event),
     logger: silentLogger,
   });
-  return { leader, follower, installer, files, restored: () => restored };
+  return { leader, follower, installer, files, shown, restored: () => restored };
 }
 
 const mark = { index: history.length, term: raftTerm };
 const range = { key: bytes("\0"), rangeEnd: bytes("\0") };
 
 test("everything that a member has in memory is the snapshot's, and entries go on behind it", async () => {
-  const { leader, follower, installer, files, restored } = await pair(100);
+  const { leader, follower, installer, files, shown, restored } = await pair(100);
   assert.equal(follower.leases.has(5, 0), true);
   follower.leaseEvents.take();
   await installer.install(mark);
   assert.deepEqual(files, [`snap/${mark.index.toString(16).padStart(16, "0")}.snap.db`]);
   assert.equal(restored(), 1);
+  assert.deepEqual(shown, [true, false]);
   assert.equal(follower.applier.appliedIndex, mark.index);
   assert.equal(follower.store.currentRevision, leader.store.currentRevision);
   assert.equal(follower.store.compactRevision, 200);

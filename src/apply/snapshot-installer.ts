@@ -16,6 +16,7 @@ import { AlarmStore } from "./alarm-store.js";
 import type { Applier } from "./applier.js";
 import type { Compactor } from "./compactor.js";
 import type { FromApply, InstallMark } from "./control.js";
+import type { ApplyMetrics } from "./metrics.js";
 import type { OneAtATime } from "./one-at-a-time.js";
 import type { Watches } from "./watch/index.js";
 
@@ -28,6 +29,7 @@ export interface SnapshotInstallerOptions {
   readonly applier: Pick<Applier, "appliedIndex" | "restored">;
   readonly compactor: Compactor;
   readonly watches: Pick<Watches, "restored">;
+  readonly metrics: Pick<ApplyMetrics, "installing">;
   /** Of this and defragmentation. */
   readonly rebuilds: OneAtATime;
   readonly mvcc: Pick<MvccStoreOptions, "yield" | "crc32c">;
@@ -47,14 +49,16 @@ export class SnapshotInstaller {
 
   /** Resolves when the state is the snapshot's, and main has been told. No entry may be under way or be applied. */
   async install(mark: InstallMark): Promise<void> {
-    const { applier, compactor, rebuilds, logger } = this.#options;
+    const { applier, compactor, rebuilds, metrics, logger } = this.#options;
     if (mark.index <= applier.appliedIndex) return;
     logger.info("applying snapshot", {
       "current-applied-index": applier.appliedIndex,
       "incoming-leader-snapshot-index": mark.index,
       "incoming-leader-snapshot-term": mark.term,
     });
+    metrics.installing(true);
     await rebuilds.run(() => compactor.withoutCompaction(() => this.#become(mark)));
+    metrics.installing(false);
     compactor.restored();
     logger.info("applied snapshot", { "current-applied-index": applier.appliedIndex });
   }

@@ -6,6 +6,7 @@ import { statfs } from "node:fs/promises";
 import { SeededPrng, type Logger } from "../base/index.js";
 import type { Config } from "../config/index.js";
 import { memberIdText } from "../membership/index.js";
+import { registry } from "../metrics/index.js";
 import { SnapshotClient } from "../storage/snap/index.js";
 import type { WalStats } from "../storage/wal/index.js";
 import type { ApplyClient } from "./apply-client.js";
@@ -111,6 +112,7 @@ export class EtcdServer {
     this.snapshotReceiver = new SnapshotReceiver({
       directory: storage.dataDir.paths.snapDir,
       step: (message) => core.receiveSnapshot(message),
+      registry,
       logger: surroundings.logger,
     });
     this.#ticker = setInterval(() => core.tick(), this.config.heartbeatInterval);

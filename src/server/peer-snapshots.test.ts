@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { silentLogger } from "../base/index.js";
 import { formatConfState } from "../membership/index.js";
+import { Registry } from "../metrics/index.js";
 import { encodeLease } from "../proto/index.js";
 import { MessageType, type Message } from "../raft/index.js";
 import {
@@ -94,6 +95,7 @@ async function rig(t: TestContext) {
       stepped.push(message);
       return wanted;
     },
+    registry: new Registry(),
     logger: silentLogger,
   });
   const send = (deliver: (message: Message, file: OutgoingSnapshot) => Promise<void>): Promise<void> =>

@@ -12,6 +12,7 @@ import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "../base/index.js";
 import { memberIdText } from "../membership/index.js";
+import type { Histogram, Registry } from "../metrics/index.js";
 import type { Message } from "../raft/index.js";
 import { checkOnThread, SnapshotFileError, snapshotIndexOf, snapshotPath } from "../storage/snap/index.js";
 
@@ -23,15 +24,20 @@ export interface SnapshotReceiverOptions {
   readonly directory: string;
   /** Gives the message to Raft; false: it does not want the snapshot. */
   readonly step: (message: Message) => boolean;
+  readonly registry: Registry;
   readonly logger: Logger;
 }
 
 export class SnapshotReceiver {
   readonly #options: SnapshotReceiverOptions;
+  readonly #syncs: Histogram;
+  readonly #saves: Histogram;
   #receiving = 0;
 
   constructor(options: SnapshotReceiverOptions) {
     this.#options = options;
+    this.#syncs = options.registry.histogram("etcd_snap_db_fsync_duration_seconds");
+    this.#saves = options.registry.histogram("etcd_snap_db_save_total_duration_seconds");
   }
 
   /**
@@ -64,8 +70,10 @@ export class SnapshotReceiver {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const path = snapshotPath(directory, position.index);
     const temporary = `${path}.tmp-${randomUUID()}`;
+    const began = performance.now();
     try {
-      const bytes = await writeFlushed(temporary, pieces);
+      const bytes = await this.#writeFlushed(temporary, pieces);
+      this.#saves.observe((performance.now() - began) / 1000);
       await checkOnThread(temporary, position);
       await rename(temporary, path);
       await syncFolder(directory);
@@ -75,20 +83,22 @@ export class SnapshotReceiver {
       throw error;
     }
   }
-}
 
-async function writeFlushed(path: string, pieces: AsyncIterable<Uint8Array>): Promise<number> {
-  const file = await open(path, "wx", 0o600);
-  try {
-    let bytes = 0;
-    for await (const piece of pieces) {
-      await file.writeFile(piece);
-      bytes += piece.length;
+  async #writeFlushed(path: string, pieces: AsyncIterable<Uint8Array>): Promise<number> {
+    const file = await open(path, "wx", 0o600);
+    try {
+      let bytes = 0;
+      for await (const piece of pieces) {
+        await file.writeFile(piece);
+        bytes += piece.length;
+      }
+      const began = performance.now();
+      await file.sync();
+      this.#syncs.observe((performance.now() - began) / 1000);
+      return bytes;
+    } finally {
+      await file.close();
     }
-    await file.sync();
-    return bytes;
-  } finally {
-    await file.close();
   }
 }
 
