@@ -44,7 +44,7 @@ const kindOf = (operation: Operation): string => {
 
 const statusName = (operation: Operation, outcome: Outcome): string => {
   if (operation.kind === "restart") return "restart";
-  const isGrpc = operation.kind === "grpc" || operation.kind === "raw";
+  const isGrpc = operation.kind !== "gateway" && operation.kind !== "http";
   return isGrpc ? `${outcome.status} ${outcome.message}` : `HTTP ${outcome.status}`;
 };
 
@@ -106,7 +106,9 @@ export const runSeed = async (
   const statuses: Record<string, number> = {};
   let current = 1;
   for (let i = 0; i < count; i++) {
-    const operation = operationAt(i, count) ?? fixed[i] ?? generator.next(current);
+    const planned = operationAt(i, count) ?? fixed[i];
+    if (planned !== undefined) generator.interrupted();
+    const operation = planned ?? generator.next(current);
     operations.push(operation);
     const kind = operation.kind === "raw" || operation.kind === "http" ? operation.kind : kindOf(operation);
     counts[kind] = (counts[kind] ?? 0) + 1;

@@ -8,11 +8,11 @@ import {
   bulkKey,
   someInterval,
   someKey,
+  someLease,
   someLimit,
   someOperand,
   someRevision,
   someValue,
-  unknownLease,
   withOptions,
 } from "./vocabulary.js";
 
@@ -58,7 +58,7 @@ export const somePut = ({ prng }: Context, key = someKey(prng)): JsonObject => {
     [keepsValue, () => ({ ignore_value: true })],
     [prng.oneIn(4), () => ({ prev_kv: true })],
     [prng.oneIn(14), () => ({ ignore_lease: true })],
-    [prng.oneIn(40), () => ({ lease: unknownLease(prng) })],
+    [prng.oneIn(12), () => ({ lease: someLease(prng) })],
     [prng.oneIn(80), () => ({ key: "" })],
   ]);
 };
@@ -78,7 +78,7 @@ const targetNames = ["version", "create_revision", "mod_revision", "value", "lea
 
 const someTargetUnion = ({ prng, current }: Context, name: (typeof targetNames)[number]): JsonObject => {
   if (name === "value") return { value: someValue(prng) };
-  if (name === "lease") return { lease: prng.oneIn(3) ? unknownLease(prng) : "0" };
+  if (name === "lease") return { lease: prng.oneIn(3) ? someLease(prng) : "0" };
   return { [name]: someOperand(prng, current) };
 };
 

@@ -10,6 +10,13 @@ export type RpcName =
   | "etcdserverpb.KV/Put"
   | "etcdserverpb.KV/DeleteRange"
   | "etcdserverpb.KV/Txn"
+  | "etcdserverpb.KV/RangeStream"
+  | "etcdserverpb.KV/Compact"
+  | "etcdserverpb.Lease/LeaseGrant"
+  | "etcdserverpb.Lease/LeaseRevoke"
+  | "etcdserverpb.Lease/LeaseKeepAlive"
+  | "etcdserverpb.Lease/LeaseLeases"
+  | "etcdserverpb.Watch/Watch"
   | "etcdserverpb.Maintenance/Status"
   | "etcdserverpb.Maintenance/HashKV"
   | "etcdserverpb.Maintenance/Alarm"
@@ -62,13 +69,21 @@ export interface HttpOperation {
   readonly note: string;
 }
 
+/** A watch on a stream of its own; its answer is all that it is told until it has all there is, or is canceled. */
+export interface WatchOperation {
+  readonly kind: "watch";
+  readonly rpc: "etcdserverpb.Watch/Watch";
+  /** A WatchCreateRequest. */
+  readonly request: JsonObject;
+}
+
 /** Both members are killed with -9 and started again on their data. */
 export interface RestartOperation {
   readonly kind: "restart";
 }
 
 /** What is sent to a member. */
-export type RequestOperation = GrpcOperation | GatewayOperation | RawOperation | HttpOperation;
+export type RequestOperation = GrpcOperation | GatewayOperation | RawOperation | HttpOperation | WatchOperation;
 
 /** One step. */
 export type Operation = RequestOperation | RestartOperation;

@@ -6,6 +6,7 @@ import {
   encodeMessage,
   frame,
   GrpcClient,
+  GrpcStream,
   HttpClient,
   isJsonList,
   isJsonObject,
@@ -15,7 +16,14 @@ import {
   type Json,
   type JsonObject,
 } from "../support/index.js";
-import type { GatewayOperation, GrpcOperation, Outcome, RequestOperation, RpcName } from "./operation.js";
+import type {
+  GatewayOperation,
+  GrpcOperation,
+  Outcome,
+  RequestOperation,
+  RpcName,
+  WatchOperation,
+} from "./operation.js";
 import { base64 } from "./vocabulary.js";
 
 /** Left out of the comparison: times, sizes and raft positions differ from run to run. */
@@ -53,13 +61,14 @@ const withoutIgnored = (value: Json): Json => {
 /** Go's text form of a message has one space or two between fields, by a hash of the program. */
 const collapseSpaces = (text: Json): Json => (typeof text === "string" ? text.replace(/ {2,}/g, " ") : text);
 
-/** Alarms come in Go's random map order. */
+/** Alarms come in Go's random map order, and so do leases after a restart. */
 const sortedAlarms = (body: JsonObject): JsonObject => {
   const sorted = (list: Json | undefined): Json =>
     isJsonList(list) ? list.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)) : [];
   return {
     ...body,
     ...(body["alarms"] === undefined ? {} : { alarms: sorted(body["alarms"]) }),
+    ...(body["leases"] === undefined ? {} : { leases: sorted(body["leases"]) }),
     ...(body["errors"] === undefined
       ? {}
       : { errors: sorted(isJsonList(body["errors"]) ? body["errors"].map(collapseSpaces) : []) }),
@@ -125,12 +134,46 @@ const httpOutcome = (reply: HttpReply): Outcome => {
 const gatewayBody = ({ json, padValue }: GatewayOperation): string =>
   padValue === undefined ? json : json.replace('"PAD"', JSON.stringify(base64(Buffer.alloc(padValue, "x"))));
 
+const watchMsMax = 15_000;
+/** A progress request is dropped, not kept, while a watch is read up: so often it is made again. */
+const askEveryMs = 60;
+
+/** All that a watch is told until it has all there is, or is canceled; then what it was told of progress is left out. */
+const watchOutcome = async (port: number, { request }: WatchOperation): Promise<Outcome> => {
+  const stream = new GrpcStream(port, "/etcdserverpb.Watch/Watch");
+  const send = (message: JsonObject): void => stream.send(encodeMessage("etcdserverpb.WatchRequest", message));
+  const responses: JsonObject[] = [];
+  let canonical = true;
+  let isOver = false;
+  try {
+    send({ create_request: request });
+    for (const end = performance.now() + watchMsMax; !isOver;) {
+      if (stream.end !== null || performance.now() > end) throw new Error("the watch came to no end");
+      await stream.changed(askEveryMs);
+      for (const bytes of stream.take()) {
+        const decoded = decodeMessage("etcdserverpb.WatchResponse", bytes);
+        const isProgress = decoded.plain["watch_id"] === "-1" && decoded.plain["created"] === undefined;
+        isOver ||= isProgress || decoded.plain["canceled"] === true;
+        canonical &&= decoded.canonical;
+        if (!isProgress) responses.push(reduced(decoded.plain));
+      }
+      if (!isOver) send({ progress_request: {} });
+    }
+    return { status: 0, message: "", httpStatus: 200, headers: {}, body: responses, canonical };
+  } finally {
+    stream.close();
+  }
+};
+
 /** The connections to one server. */
 export class Target {
   readonly #grpc: GrpcClient;
   readonly #http: HttpClient;
 
+  readonly #port: number;
+
   constructor(port: number) {
+    this.#port = port;
     this.#grpc = new GrpcClient(port);
     this.#http = new HttpClient(port);
   }
@@ -143,6 +186,8 @@ export class Target {
         const body = Buffer.from(gatewayBody(operation));
         return httpOutcome(await this.#http.send({ method: "POST", path: operation.path, body }));
       }
+      case "watch":
+        return watchOutcome(this.#port, operation);
       case "raw": {
         const { path, headers, rpc } = operation;
         const body = Buffer.from(operation.body, "base64");

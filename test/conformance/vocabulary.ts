@@ -143,8 +143,11 @@ export const someRevision = (prng: Prng, current: number): string => {
 export const someOperand = (prng: Prng, current: number): string =>
   prng.oneIn(3) ? String(prng.below(6)) : someRevision(prng, current);
 
-/** A lease that nobody granted. */
-export const unknownLease = (prng: Prng): string => prng.pick(["1", "7587895622486700000", "-1", int64Max, int64Min]);
+/** The leases of a run. */
+export const leaseIds = ["1", "7587895622486700000", "-1", int64Max, int64Min] as const;
+
+/** A lease that may be there. */
+export const someLease = (prng: Prng): string => prng.pick(leaseIds);
 
 /** A limit. */
 export const someLimit = (prng: Prng): string =>

@@ -1,0 +1,73 @@
+/**
+ * Random leases, compactions and watches of history, for the same sequence as all else.
+ *
+ * Leases last longer than any run, and how much of their time is left is compared elsewhere. A compaction is never at
+ * a revision that a transaction made: real etcd 3.7.1 ends at the next read of a key that was deleted and put in it.
+ */
+import type { JsonObject, Prng } from "../support/index.js";
+import type { Operation, RpcName, WatchOperation } from "./operation.js";
+import { leaseIds, someInterval } from "./vocabulary.js";
+
+const call = (rpc: RpcName, request: JsonObject): Operation => ({ kind: "grpc", rpc, request });
+
+/** Each its own, so that the order of leases is clear. */
+const ttls = ["3000", "4000", "5000", "6000", "9000000000", "9000000001", "9223372036854775807"];
+
+/** A call about leases. */
+export const someLeaseCall = (prng: Prng): Operation => {
+  const ID = prng.pick(leaseIds);
+  switch (prng.weighted({ grant: 8, revoke: 2, keepAlive: 3, list: 2 })) {
+    case "grant":
+      return call("etcdserverpb.Lease/LeaseGrant", { ID, TTL: prng.pick(ttls) });
+    case "revoke":
+      return call("etcdserverpb.Lease/LeaseRevoke", { ID });
+    case "keepAlive":
+      return call("etcdserverpb.Lease/LeaseKeepAlive", { ID });
+    case "list":
+      return call("etcdserverpb.Lease/LeaseLeases", {});
+  }
+};
+
+/** A watch from now or from a revision that has been, with every option. */
+export const someWatch = (prng: Prng, current: number): WatchOperation => ({
+  kind: "watch",
+  rpc: "etcdserverpb.Watch/Watch",
+  request: {
+    ...someInterval(prng),
+    start_revision: prng.oneIn(20)
+      ? "-1"
+      : String(prng.oneIn(4) ? 0 : prng.between(Math.max(1, current - 300), current)),
+    filters: prng.pick([[], [], [0], [1], [0, 1]]),
+    prev_kv: prng.oneIn(2),
+    fragment: prng.oneIn(2),
+    progress_notify: prng.oneIn(3),
+    watch_id: prng.pick(["0", "0", "7", "-3"]),
+  },
+});
+
+/** Which revisions a compaction may be at, as the store grows. */
+export class CompactionPoints {
+  /** Revisions that a put or a delete made alone; the newest last. */
+  readonly #points: number[] = [];
+  #current = 1;
+
+  /** What `operation` brought the store to. */
+  seen(operation: Operation | null, current: number): void {
+    const isPlain =
+      (operation?.kind === "grpc" || operation?.kind === "gateway") && /\/(Put|DeleteRange)$/.test(operation.rpc);
+    if (isPlain && current === this.#current + 1) this.#points.push(current);
+    this.#current = current;
+    if (this.#points.length > 1000) this.#points.splice(0, 500);
+  }
+
+  /** A compaction, and one that is refused once that one is done: until then hashes are a matter of time. */
+  some(prng: Prng): Operation[] {
+    const revision = prng.oneIn(8)
+      ? prng.pick([0, -1, this.#current + 1, 1])
+      : prng.pick(this.#points.length === 0 ? [1] : this.#points.slice(-60));
+    return [
+      call("etcdserverpb.KV/Compact", { revision: String(revision), ...(prng.oneIn(2) ? { physical: true } : {}) }),
+      call("etcdserverpb.KV/Compact", { revision: "1", physical: true }),
+    ];
+  }
+}
