@@ -38,6 +38,8 @@ export interface ApplySurroundings {
   readonly fromMain: Inbox;
   readonly toMain: Outbox;
   readonly reply: (bytes: Uint8Array, length: number) => void;
+  /** Bytes of replies that clients have not taken yet. */
+  readonly pendingReplyBytes?: () => number;
   readonly crc32c: (crc: number, bytes: Uint8Array) => number;
   /** Runs a function after what else waits on this thread. */
   readonly schedule: (run: () => void) => void;
@@ -138,6 +140,8 @@ export class ApplyThread {
       counts,
       warningApplyDurationMs,
       ...slices,
+      pendingReplyBytes: surroundings.pendingReplyBytes,
+      after: surroundings.after,
       post,
       wake,
     });

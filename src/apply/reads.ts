@@ -28,6 +28,8 @@ import type { ReadsHeader } from "./messages.js";
 import type { ApplyMetrics } from "./metrics.js";
 import { RangeStreams } from "./range-streams.js";
 import { ReadCall, ReadMethod } from "./read-call.js";
+import { handlers, type Handler } from "./read-handlers.js";
+import { ReplyPressure, type ReplyPressureOptions } from "./reply-pressure.js";
 import type { HeaderWriter } from "./response.js";
 import { encodeMemberList, encodeStatus, type StatusSources } from "./status.js";
 import type { Watches } from "./watch/index.js";
@@ -42,13 +44,15 @@ const slice: SliceLimits = { keys: 512, bytes: 256 << 10 };
 /** Calls, and bytes of answers, of one turn. */
 const turnCallsMax = 512;
 const turnBytesMax = 512 << 10;
+/** While clients leave too much lying: what a few keys answer. */
+const shortSlice: SliceLimits = { keys: 16, bytes: 64 << 10 };
 /** A call that used a whole slice counts as so many. */
 const sliceCalls = 128;
 
 /** Answers of one turn, sent at its end; a long read sends its own. */
 export type SendReplies = (bytes: Uint8Array, length: number) => void;
 
-export interface ReadsOptions extends StatusSources {
+export interface ReadsOptions extends StatusSources, ReplyPressureOptions {
   readonly replies: ReplyBatchWriter;
   readonly header: HeaderWriter;
   readonly leases: LeaseTable;
@@ -93,31 +97,6 @@ interface LongRead {
   readonly began: number;
 }
 
-/** What a method index asks for. */
-type Handler =
-  | "range"
-  | "rangeStream"
-  | "txn"
-  | "status"
-  | "hash"
-  | "hashKv"
-  | "defragment"
-  | "memberList"
-  | "watch"
-  | "unknown";
-
-const handlers: Readonly<Record<string, Handler>> = {
-  "/etcdserverpb.KV/Range": "range",
-  "/etcdserverpb.KV/RangeStream": "rangeStream",
-  "/etcdserverpb.KV/Txn": "txn",
-  "/etcdserverpb.Maintenance/Status": "status",
-  "/etcdserverpb.Maintenance/Hash": "hash",
-  "/etcdserverpb.Maintenance/HashKV": "hashKv",
-  "/etcdserverpb.Maintenance/Defragment": "defragment",
-  "/etcdserverpb.Cluster/MemberList": "memberList",
-  "/etcdserverpb.Watch/Watch": "watch",
-};
-
 export class Reads {
   readonly #options: ReadsOptions;
   readonly #handlers: readonly Handler[];
@@ -132,6 +111,7 @@ export class Reads {
   readonly #waiting: Chunk[] = [];
   /** May be answered. */
   readonly #ready: Chunk[] = [];
+  readonly #pressure: ReplyPressure;
   #waitingCalls = 0;
   #waitingBytes = 0;
   readonly #hashes: Hashes;
@@ -148,6 +128,7 @@ export class Reads {
   constructor(options: ReadsOptions) {
     this.#options = options;
     this.#handlers = options.methods.map((path) => handlers[path] ?? "unknown");
+    this.#pressure = new ReplyPressure(options);
     this.#hashes = new Hashes(options);
     this.#streams = new RangeStreams(options, new ReplyBatchWriter());
     this.#leaseLists = new LeaseLists(options);
@@ -164,7 +145,8 @@ export class Reads {
   }
   /** A further turn has something to do. */
   get hasWork(): boolean {
-    return this.#ready.length > 0 || this.#active.length > 0 || this.#long.length > 0 || this.#streams.hasWork;
+    const mayBegin = this.#long.length > 0 && !this.#pressure.isOn;
+    return this.#ready.length > 0 || this.#active.length > 0 || mayBegin || this.#streams.hasWork;
   }
 
   /**
@@ -194,6 +176,7 @@ export class Reads {
 
   /** Goes on with what is ready, then with one slice of a long read. */
   work(): void {
+    if (this.hasWork) this.#pressure.feel();
     while (this.#ready.length > 0 && this.#mayGoOn) {
       const chunk = this.#ready[0]!;
       const before = chunk.from;
@@ -309,7 +292,7 @@ export class Reads {
   #read(method: ReadMethod, callId: number, header: ReadsHeader, bytes: Uint8Array, start: number, end: number): void {
     const call = this.#short;
     const began = this.#options.clock.now();
-    if (!call.start(method, callId, bytes, start, end) && !call.step(slice)) {
+    if (!call.start(method, callId, bytes, start, end) && !call.step(this.#pressure.isOn ? shortSlice : slice)) {
       call.abandon();
       this.#turnCalls += sliceCalls;
       this.#long.push({ method, callId, raftTerm: header.raftTerm, request: bytes.slice(start, end), began });
@@ -361,7 +344,7 @@ export class Reads {
   }
 
   #activate(): void {
-    while (this.#active.length < longReadsMax && this.#long.length > 0) {
+    while (this.#active.length < longReadsMax && this.#long.length > 0 && !this.#pressure.feel()) {
       const read = this.#long.shift()!;
       const call = this.#idle.pop() ?? this.#newCall();
       this.#options.header.raftTerm = read.raftTerm;

@@ -98,6 +98,7 @@ interface EdgeSettings {
 interface Native {
   EdgeDoor: { start(settings: EdgeSettings, onWake: () => void): EdgeDoor };
   replyBatch(bytes: Uint8Array, length: number): void;
+  pendingReplyBytes(): number;
   gatewaySubmit(bytes: Uint8Array, length: number): boolean;
   setGatewayMailbox(handle: number | null): void;
   edgeCounterCounts(): [number, number];
@@ -191,6 +192,9 @@ export function startEdge(options: EdgeOptions, onWake: () => void): Edge {
 
 /** Sends the replies `bytes[0, length)`: to the edge, or those with the gateway's call IDs to its mailbox. */
 export const replyBatch: (bytes: Uint8Array, length: number) => void = native.replyBatch;
+
+/** Reply bytes of all clients that they have not taken yet. For any thread. */
+export const pendingReplyBytes: () => number = native.pendingReplyBytes;
 
 /** Puts the gateway's call records `bytes[0, length)` among those that `drain` gives. False: no room now. */
 export const gatewaySubmit: (bytes: Uint8Array, length: number) => boolean = native.gatewaySubmit;

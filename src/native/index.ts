@@ -23,6 +23,7 @@ export {
   edgeCounters,
   edgeHandlingBounds,
   gatewaySubmit,
+  pendingReplyBytes,
   replyBatch,
   setGatewayMailbox,
   startEdge,

@@ -163,6 +163,12 @@ pub fn reply_batch(bytes: &[u8], length: u32) {
     edge::reply_batch(&bytes[..length as usize]);
 }
 
+/// Reply bytes that wait for their clients.
+#[napi]
+pub fn pending_reply_bytes() -> f64 {
+    edge::pending_reply_bytes() as f64
+}
+
 /// Calls of the gateway, `bytes[0, length)`; false when there is no room now.
 #[napi]
 pub fn gateway_submit(bytes: &[u8], length: u32) -> bool {

@@ -100,6 +100,9 @@ pub struct Connection {
     /// Calls whose own window is used up.
     pub(super) window_blocked: Vec<u32>,
     pub(super) pending_bytes: usize,
+    /// Of those, what the client has taken since `taken_since`.
+    pub(super) taken_bytes: usize,
+    taken_since: u64,
     pub(super) in_flight: usize,
     /// Whole unary calls that wait until the client takes its replies.
     pub(super) deferred: VecDeque<u32>,
@@ -161,6 +164,8 @@ impl Connection {
             sending: VecDeque::new(),
             window_blocked: Vec::new(),
             pending_bytes: 0,
+            taken_bytes: 0,
+            taken_since: 0,
             in_flight: 0,
             deferred: VecDeque::new(),
             health: Health::new(context.now),
@@ -337,13 +342,15 @@ impl Connection {
         }
         self.streams.remove(&call.stream);
         self.assembly_bytes -= call.assembly.len() + call.kept.len();
-        self.pending_bytes -= call.pending_bytes();
+        let pending = call.pending_bytes();
         self.in_flight -= usize::from(call.in_flight);
         let granted = std::mem::take(&mut call.granted);
         if call.awaits_grant {
             self.awaiting_grant.retain(|&waiting| waiting != id);
         }
         context.calls.remove(id);
+        self.pending_bytes -= pending;
+        context.pending_bytes -= pending;
         self.ungrant(granted, context);
         self.dispatch_deferred(context);
     }
@@ -354,6 +361,7 @@ impl Connection {
         self.sending.clear();
         self.window_blocked.clear();
         self.awaiting_grant.clear();
+        context.pending_bytes -= std::mem::take(&mut self.pending_bytes);
         for id in std::mem::take(&mut self.streams).into_values() {
             let call = context.calls.at(id);
             if call.started {
@@ -379,6 +387,20 @@ impl Connection {
     }
 
     /// A second has passed.
+    /// Whether the client leaves lying what others could use the memory for.
+    pub fn is_stalled(&mut self, context: &Context) -> bool {
+        let limits = &context.limits;
+        let is_pressed = context.pending_bytes >= limits.pending_bytes_total_max;
+        if !is_pressed
+            || self.pending_bytes < limits.stall_bytes_min
+            || self.taken_bytes >= limits.stall_bytes_min
+        {
+            self.taken_since = context.now;
+            self.taken_bytes = 0;
+        }
+        context.now - self.taken_since >= limits.stall_time
+    }
+
     pub fn second_passed(&mut self) {
         self.settings_count = 0;
     }

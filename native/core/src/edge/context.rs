@@ -39,6 +39,12 @@ pub struct Limits {
     pub in_flight_max: usize,
     /// Reply bytes of a connection that wait for the client; with more, its unary calls wait in the edge.
     pub pending_bytes_max: usize,
+    /// Reply bytes of all connections that wait for their clients; with more, a connection that has some waiting gets
+    /// no further unary calls dispatched, and one that hardly takes any is closed.
+    pub pending_bytes_total_max: usize,
+    /// A connection must have taken `stall_bytes_min` within this time while the total is above its bound.
+    pub stall_time: u64,
+    pub stall_bytes_min: usize,
     /// Framed bytes that a connection hands to the socket at a time.
     pub out_bytes_max: usize,
     /// A stream with fewer reply bytes waiting than this is writable.
@@ -63,6 +69,8 @@ pub struct Context {
     pub records: Vec<u8>,
     /// The head of the request being read.
     pub head: Head,
+    /// Reply bytes that wait for their clients, of all connections.
+    pub pending_bytes: usize,
     /// Microseconds since the process started, as of this turn.
     pub now: u64,
 }
@@ -77,6 +85,7 @@ impl Context {
             deadlines: Deadlines::default(),
             counters,
             records: Vec::new(),
+            pending_bytes: 0,
             head: Head::new(),
             now: 0,
         }

@@ -40,6 +40,8 @@ pub struct Counters {
     bytes_sent: AtomicU64,
     connections: AtomicU64,
     calls: AtomicU64,
+    /// Not among the totals: see `pending`.
+    pending: AtomicU64,
     versions: Mutex<Vec<VersionCount>>,
 }
 
@@ -53,6 +55,7 @@ impl Counters {
             bytes_sent: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             calls: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
             versions: Mutex::default(),
         }
     }
@@ -87,6 +90,20 @@ impl Counters {
 
     pub fn set_connections(&self, count: usize) {
         self.connections.store(count as u64, Ordering::Relaxed);
+    }
+
+    pub fn set_pending(&self, bytes: usize) {
+        self.pending.store(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Of replies that the edge has in hand, until its turn ends.
+    pub fn add_pending(&self, bytes: usize) {
+        add(&self.pending, bytes as u64);
+    }
+
+    /// Reply bytes that wait for their clients, as of the edge's last turn.
+    pub fn pending(&self) -> u64 {
+        self.pending.load(Ordering::Relaxed)
     }
 
     pub fn set_calls(&self, count: usize) {

@@ -41,7 +41,7 @@ mod traffic;
 pub use call_table::MethodKind;
 pub use context::{Limits, Method};
 pub use counters::{Counters, PER_METHOD, TOTALS, VersionCount};
-pub use shared::{gateway_submit, reply_batch, set_gateway_mailbox};
+pub use shared::{gateway_submit, pending_reply_bytes, reply_batch, set_gateway_mailbox};
 pub use socket::{Address, ListenError};
 
 use crate::byte_queue::BufferTooSmall;
@@ -94,6 +94,9 @@ impl Limits {
             assembly_bytes_max: 64 << 20,
             in_flight_max: 1024,
             pending_bytes_max: 4 << 20,
+            pending_bytes_total_max: 256 << 20,
+            stall_time: 30_000_000,
+            stall_bytes_min: 1 << 20,
             out_bytes_max: 256 << 10,
             writable_bytes: 64 << 10,
             ping_interval_min: 5_000_000,

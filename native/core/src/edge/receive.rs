@@ -229,7 +229,13 @@ impl Connection {
 
     fn may_dispatch(&self, context: &Context) -> bool {
         let limits = &context.limits;
-        self.in_flight < limits.in_flight_max && self.pending_bytes < limits.pending_bytes_max
+        let is_pressed = context.pending_bytes >= limits.pending_bytes_total_max;
+        let pending_max = if is_pressed {
+            limits.writable_bytes
+        } else {
+            limits.pending_bytes_max
+        };
+        self.in_flight < limits.in_flight_max && self.pending_bytes < pending_max
     }
 
     fn count_in_flight(&mut self, id: u32, context: &mut Context) {

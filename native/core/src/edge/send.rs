@@ -84,6 +84,7 @@ impl Connection {
         call.pending.extend_from_slice(&prefix);
         call.pending.extend_from_slice(message);
         self.pending_bytes += total as usize;
+        context.pending_bytes += total as usize;
         if call.sending == Sending::Idle {
             self.queue(id, context);
         }
@@ -142,6 +143,8 @@ impl Connection {
         call.send_offset -= count as i64;
         self.send_window -= count as i64;
         self.pending_bytes -= count;
+        context.pending_bytes -= count;
+        self.taken_bytes += count;
         take_pending(call, count);
         if call.pending_bytes() > 0 {
             self.sending.push_back(id);

@@ -302,7 +302,9 @@ impl Server {
             self.next_tick = now + TICK.min(self.context.limits.probe_timeout / 2);
             self.tick();
         }
-        self.context.counters.set_calls(self.context.calls.live());
+        let counters = &self.context.counters;
+        counters.set_calls(self.context.calls.live());
+        counters.set_pending(self.context.pending_bytes);
     }
 
     fn tick(&mut self) {
@@ -318,6 +320,7 @@ impl Server {
                 Peer::Http2(connection) => {
                     connection.second_passed();
                     connection.tick(&mut self.context) == Verdict::Close
+                        || connection.is_stalled(&self.context)
                 }
             };
             if gone {

@@ -83,10 +83,15 @@ impl Shared {
 
     /// The edge's side: takes all replies that have come; `into` is empty and its memory is used next.
     pub fn take_replies(&self, into: &mut Vec<u8>) {
-        std::mem::swap(
-            &mut *self.replies.lock().unwrap_or_else(PoisonError::into_inner),
-            into,
-        );
+        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *replies, into);
+        self.counters.add_pending(into.len());
+    }
+
+    /// Reply bytes that are on their way to clients or wait for them.
+    fn pending_reply_bytes(&self) -> u64 {
+        let replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        replies.len() as u64 + self.counters.pending()
     }
 
     /// The edge's side: false when connections must not be read for now.
@@ -146,6 +151,14 @@ pub fn gateway_submit(records: &[u8]) -> bool {
     current
         .as_ref()
         .is_some_and(|shared| shared.calls.send([records, &[]], 0))
+}
+
+/// Reply bytes of the edge that wait for their clients; from any thread.
+pub fn pending_reply_bytes() -> u64 {
+    let current = CURRENT.read().unwrap_or_else(PoisonError::into_inner);
+    current
+        .as_ref()
+        .map_or(0, |shared| shared.pending_reply_bytes())
 }
 
 /// Replies of any JavaScript thread: runs of records go to the edge or to the gateway, as their call IDs say.

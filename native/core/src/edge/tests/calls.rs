@@ -176,3 +176,53 @@ fn the_end_of_a_connection_lets_its_calls_finish() {
     rig.reply(crossed, reply_kind::MESSAGE_AND_END, 0, b"", b"");
     assert!(rig.connection.drained());
 }
+
+/// A rig whose client has asked for 100,000 bytes and not taken what its windows do not let through.
+fn slow_reader() -> Rig {
+    let mut rig = Rig::new(|limits| {
+        limits.pending_bytes_total_max = 30_000;
+        limits.stall_time = 1_000;
+        limits.stall_bytes_min = 20_000;
+    });
+    rig.open(1, SNAPSHOT).data(1, true, &framed(b""));
+    rig.deliver().expect("valid");
+    let id = rig.calls()[0];
+    rig.reply(id, reply_kind::MESSAGE, 0, &[9; 100_000], b"");
+    rig.out();
+    rig
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_sent_away_while_others_lack_the_memory() {
+    let mut rig = slow_reader();
+    assert!(rig.context.pending_bytes > 30_000);
+    assert!(
+        !rig.connection.is_stalled(&rig.context),
+        "it has taken its window"
+    );
+    rig.context.now = 999;
+    assert!(!rig.connection.is_stalled(&rig.context));
+    rig.context.now = 1_000;
+    assert!(rig.connection.is_stalled(&rig.context));
+    rig.connection.abandon(&mut rig.context);
+    assert_eq!(rig.context.pending_bytes, 0);
+}
+
+#[test]
+fn a_client_that_reads_slowly_stays_and_so_does_any_where_memory_is_not_short() {
+    let mut rig = slow_reader();
+    rig.connection.is_stalled(&rig.context);
+    for (stream, widened) in [(0, 25_000u32), (1, 25_000)] {
+        rig.frame(kind::WINDOW_UPDATE, 0, stream, &widened.to_be_bytes());
+    }
+    rig.deliver().expect("valid");
+    rig.out();
+    rig.context.now = 1_500;
+    assert!(
+        !rig.connection.is_stalled(&rig.context),
+        "it has taken 25,000 bytes"
+    );
+    rig.context.limits.pending_bytes_total_max = 1 << 20;
+    rig.context.now = 9_000;
+    assert!(!rig.connection.is_stalled(&rig.context));
+}

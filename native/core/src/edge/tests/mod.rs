@@ -153,6 +153,7 @@ impl Rig {
         let connection = &self.connection;
         assert_eq!(connection.assembly_bytes, assembly);
         assert_eq!(connection.pending_bytes, pending);
+        assert_eq!(self.context.pending_bytes, pending);
         assert_eq!(connection.in_flight, in_flight);
         assert_eq!(connection.granted_bytes, granted);
         let lists = [

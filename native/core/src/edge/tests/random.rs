@@ -129,5 +129,6 @@ fn random_clients_break_nothing() {
         }
         rig.connection.abandon(&mut rig.context);
         assert_eq!(rig.context.calls.live(), 0);
+        assert_eq!(rig.context.pending_bytes, 0);
     }
 }
