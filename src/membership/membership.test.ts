@@ -1,6 +1,7 @@
 /** IDs, JSON forms and the pure rules, against values seen from etcd 3.7.1. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ErrMemberNotEnoughStarted } from "../errors/index.js";
 import {
   applyConfChange,
   clusterIdOf,
@@ -18,6 +19,7 @@ import {
   readyToAddVoter,
   readyToPromote,
   readyToRemoveVoter,
+  validateConfChange,
   type Member,
 } from "./index.js";
 
@@ -100,4 +102,17 @@ test("strict reconfiguration counts started voters against the new quorum", () =
   assert.equal(readyToRemoveVoter([...one, member(2n, "")], 1n), false);
   assert.equal(readyToPromote([...one, member(2n, "l", true)]), true);
   assert.equal(readyToPromote([...one, member(3n, ""), member(4n, ""), member(2n, "l", true)]), false);
+});
+
+test("the last voter stays, whoever asks for its removal: nothing could be decided after it", () => {
+  const member = (id: bigint, isLearner: boolean): [bigint, Member] => [
+    id,
+    { id, name: "m", peerURLs: [], clientURLs: [], isLearner },
+  ];
+  const membership = { members: new Map([member(1n, false), member(2n, true)]), removed: new Set<bigint>() };
+  const removal = (nodeId: bigint) => ({ id: 1n, type: ConfChangeType.RemoveNode, nodeId, context: null });
+  assert.equal(validateConfChange(membership, removal(1n), 1), ErrMemberNotEnoughStarted);
+  assert.equal(validateConfChange(membership, removal(2n), 1), null);
+  membership.members.set(...member(3n, false));
+  assert.equal(validateConfChange(membership, removal(1n), 1), null);
 });

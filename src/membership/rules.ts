@@ -5,6 +5,7 @@
  */
 import {
   ErrMemberExists,
+  ErrMemberNotEnoughStarted,
   ErrMemberNotFound,
   ErrMemberNotLearner,
   ErrPeerUrlExists,
@@ -50,6 +51,13 @@ function refuseAdd(membership: Membership, change: ConfChange, learnersMax: numb
   return learners + 1 > learnersMax ? ErrTooManyLearners : null;
 }
 
+/** Without a voter nothing could ever be decided again: real etcd members end by a panic where these refuse. */
+function refuseRemove({ members }: Membership, id: bigint): EtcdErrorClass | null {
+  if (!members.has(id)) return ErrMemberNotFound;
+  const isLast = [...members.values()].every((member) => member.isLearner || member.id === id);
+  return isLast && members.get(id)?.isLearner === false ? ErrMemberNotEnoughStarted : null;
+}
+
 function refuseUpdate(membership: Membership, change: ConfChange): EtcdErrorClass | null {
   if (!membership.members.has(change.nodeId)) return ErrMemberNotFound;
   const others = [...membership.members.values()].filter((member) => member.id !== change.nodeId);
@@ -68,7 +76,7 @@ export function validateConfChange(
     case ConfChangeType.AddLearnerNode:
       return refuseAdd(membership, change, learnersMax);
     case ConfChangeType.RemoveNode:
-      return membership.members.has(change.nodeId) ? null : ErrMemberNotFound;
+      return refuseRemove(membership, change.nodeId);
     case ConfChangeType.UpdateNode:
       return refuseUpdate(membership, change);
   }
