@@ -138,9 +138,6 @@ const absent: Readonly<Record<string, string>> = {
   etcd_mvcc_db_open_read_transactions: "LMDB's readers are slots of threads, always the same number",
   etcd_server_go_version: "there is no Go",
   etcd_server_request_duration_seconds: "shortfall: grpc_server_handling_seconds has the time from request to answer",
-  etcd_server_snapshot_apply_in_progress_total: "moved by several members only",
-  etcd_snap_db_fsync_duration_seconds: "moved by several members only",
-  etcd_snap_db_save_total_duration_seconds: "moved by several members only",
   etcd_snap_fsync_duration_seconds: "no .snap file is written",
 };
 
