@@ -86,6 +86,7 @@ class ClientApi implements Api {
           ...config.listenMetricsUrls.map((url) => ({ address: addressOf(url), socketPath: this.#metricsSocketPath })),
         ],
         reusePort: config.socketReusePort,
+        slowAfterMs: config.warningUnaryRequestDuration,
         keepalive: {
           minTimeMs: config.grpcKeepaliveMinTime,
           intervalMs: config.grpcKeepaliveInterval,
@@ -113,7 +114,7 @@ class ClientApi implements Api {
 
   async serve(server: EtcdServer): Promise<void> {
     this.#server = server;
-    this.#dispatcher = new Dispatcher(server, this.#edge, this.#messageBytesMax + drainOverheadBytes);
+    this.#dispatcher = new Dispatcher(server, this.#edge, this.#messageBytesMax + drainOverheadBytes, this.#logger);
     this.#grpcMetrics = new GrpcMetrics(this.#edge, { hasTimes: this.#config.metrics === "extensive" });
     addProcessMetrics(registry);
     this.#http = await this.#httpStart;
@@ -170,6 +171,7 @@ class ClientApi implements Api {
       hostWhitelist: config.hostWhitelist,
       serverVersion: serverVersionText,
       logsDebug: config.logLevel === "debug",
+      slowAfterMs: config.warningUnaryRequestDuration,
       messageBytesMax: this.#messageBytesMax,
       requestTimeoutMs: 5000 + 2 * config.electionTimeout,
       state: unknownState,

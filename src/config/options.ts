@@ -456,7 +456,6 @@ export const options = {
   }),
   "warning-unary-request-duration": duration({
     section: "logging",
-    noEffect: true,
     default: 300,
     help: "Log unary requests that take longer.",
   }),

@@ -34,6 +34,11 @@ export const CallKind = {
   Disconnect: 6,
   /** Little is left to send of a stream's replies, as one of them had asked to be told (`finish(end, true)`). */
   Writable: 7,
+  /**
+   * A unary call has ended that took longer than the edge was told to: u64 microseconds, u32 bytes of the request, u32
+   * bytes of the answer. The call's ID may be another's by now.
+   */
+  Slow: 8,
 } as const;
 export type CallKind = (typeof CallKind)[keyof typeof CallKind];
 

@@ -40,6 +40,8 @@ export interface EdgeOptions {
   readonly maxConcurrentStreams: number;
   /** Unix socket of the HTTP server, which gets whatever is not HTTP/2; without one it is closed. */
   readonly httpSocketPath?: string;
+  /** Milliseconds after which a unary call's end is told by a Slow record; never without this. */
+  readonly slowAfterMs?: number;
   /** Times in milliseconds; the defaults are etcd's. */
   readonly keepalive?: {
     /** A client that pings more often than this is sent away. 5,000. */
@@ -92,6 +94,7 @@ interface EdgeSettings {
   methods: { path: string; kind: number; blocking: boolean }[];
   receiveBytesMax: number;
   maxConcurrentStreams: number;
+  slowAfter: number;
   keepalive: { minTime: number; permitWithoutStream: boolean; interval: number; timeout: number };
   clockOffset: number;
 }
@@ -222,6 +225,7 @@ function settingsOf(options: EdgeOptions): EdgeSettings {
     methods: options.methods.map(({ path, kind, blocking }) => ({ path, kind, blocking: blocking ?? false })),
     receiveBytesMax: options.receiveBytesMax,
     maxConcurrentStreams: options.maxConcurrentStreams,
+    slowAfter: options.slowAfterMs ?? Infinity,
     keepalive: {
       minTime: keepalive.minTimeMs ?? 5_000,
       permitWithoutStream: keepalive.permitWithoutStream ?? false,

@@ -73,6 +73,7 @@ export class FakeMain {
         socketPath,
         metricsSocketPath: `${socketPath}-m`,
         logsDebug: false,
+        slowAfterMs: 300,
         mailboxHandle: mailbox.handle,
         served: servedPaths,
         enableGateway: true,

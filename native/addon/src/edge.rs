@@ -48,6 +48,8 @@ pub struct EdgeSettings {
     pub receive_bytes_max: u32,
     pub max_concurrent_streams: u32,
     pub keepalive: EdgeKeepalive,
+    /// Unary calls that take longer are told of; milliseconds.
+    pub slow_after: f64,
     /// Microseconds since the process started.
     pub clock_offset: f64,
 }
@@ -202,6 +204,7 @@ pub fn edge_counter_counts() -> Vec<u32> {
 fn options(settings: EdgeSettings) -> Result<edge::Options> {
     let mut limits = Limits::new(settings.receive_bytes_max as usize);
     limits.concurrent_streams_max = settings.max_concurrent_streams;
+    limits.slow_after = microseconds(settings.slow_after);
     limits.ping_interval_min = microseconds(settings.keepalive.min_time);
     limits.ping_without_stream = settings.keepalive.permit_without_stream;
     limits.probe_after = microseconds(settings.keepalive.interval);

@@ -15,6 +15,7 @@ import {
   GrpcCode,
   unmarshalRequestError,
 } from "../../errors/index.js";
+import type { Logger } from "../../base/index.js";
 import { callHeaderBytes, CallBatchReader, CallFlag, CallKind, writeCancelRecord } from "../../native/index.js";
 import {
   AlarmRequestDescriptor,
@@ -43,19 +44,11 @@ import { HealthService } from "./health.js";
 import { LeaseService } from "./lease-service.js";
 import { LeaderStreams } from "./leader-streams.js";
 import { methodIndex, servedMethods, type ServedPath } from "./methods.js";
+import { requestField } from "./request-field.js";
 import { KvValidator } from "./validate-kv.js";
+import { logSlowRequest, readSlowRecord } from "../request-stats.js";
 import { isTxnReadonly, isTxnSerializable } from "./validate-txn.js";
 
-/** Fields of InternalRaftRequest. */
-const requestField = {
-  put: 4,
-  deleteRange: 5,
-  txn: 6,
-  compaction: 7,
-  leaseGrant: 8,
-  leaseRevoke: 9,
-  alarm: 10,
-} as const;
 const alarmActionMax = 2;
 
 const watchMethod = methodIndex("/etcdserverpb.Watch/Watch");
@@ -75,6 +68,7 @@ const batchesInARow = 4;
 export class Dispatcher {
   readonly #server: EtcdServer;
   readonly #source: CallSource;
+  readonly #logger: Logger;
   readonly #buffer: Uint8Array;
   readonly #reader = new CallBatchReader();
   readonly #validator: KvValidator;
@@ -90,7 +84,8 @@ export class Dispatcher {
   #scheduled = false;
 
   /** `messageBytesMax`: the longest message that the edge lets through. */
-  constructor(server: EtcdServer, source: CallSource, messageBytesMax: number) {
+  constructor(server: EtcdServer, source: CallSource, messageBytesMax: number, logger: Logger) {
+    this.#logger = logger;
     this.#server = server;
     this.#source = source;
     this.#buffer = new Uint8Array(Math.max(1 << 20, messageBytesMax + (1 << 16)));
@@ -203,6 +198,9 @@ export class Dispatcher {
       case CallKind.Disconnect:
         this.#connections.closed(reader.connectionId);
         break;
+      case CallKind.Slow:
+        this.#slowRequest();
+        break;
       case CallKind.Writable:
         this.#server.snapshots.writable(reader.callId);
         this.#readLocal();
@@ -213,6 +211,12 @@ export class Dispatcher {
         else if (reader.kind === CallKind.HalfClose) this.#leaseStreamEnds();
         break;
     }
+  }
+
+  #slowRequest(): void {
+    const remote = this.#connections.of(this.#reader.connectionId).address;
+    const { path } = servedMethods[this.#reader.method]!;
+    logSlowRequest(this.#logger, { ...readSlowRecord(this.#reader), remote, path });
   }
 
   /** A watch stream is apply's. */
@@ -243,14 +247,16 @@ export class Dispatcher {
   #range(): void {
     const { bytes, messageStart, messageEnd } = this.#reader;
     const error = this.#validator.checkRange(bytes, messageStart, messageEnd);
-    if (error !== undefined) return this.#fail(error);
-    if (this.#validator.range.serializable) this.#readLocal();
-    else this.#readLinearizable();
+    this.#readRange(error);
   }
 
   #rangeStream(): void {
     const { bytes, messageStart, messageEnd } = this.#reader;
     const error = this.#validator.checkRangeStream(bytes, messageStart, messageEnd);
+    this.#readRange(error);
+  }
+
+  #readRange(error: EtcdError | undefined): void {
     if (error !== undefined) return this.#fail(error);
     if (this.#validator.range.serializable) this.#readLocal();
     else this.#readLinearizable();

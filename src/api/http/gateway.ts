@@ -2,6 +2,7 @@
  * The JSON gateway: POST /v3/… with a request message as JSON becomes a call, its reply becomes JSON again
  * (reference/rpc.md §11). Driven by the proto descriptors: an RPC is served here as soon as main serves it.
  */
+import type { Logger } from "../../base/index.js";
 import {
   ErrContextCanceled,
   ErrContextDeadlineExceeded,
@@ -13,6 +14,7 @@ import {
 } from "../../errors/index.js";
 import { CallFlag, MetadataTag } from "../../native/index.js";
 import { methods, type MethodDescriptor } from "../../proto/index.js";
+import { logSlowRequest } from "../request-stats.js";
 import type { Call, CallClient } from "./call-client.js";
 import { type BodyUse, type HttpRequest, type HttpResponse, jsonType } from "./exchange.js";
 import { gatewayRoutes } from "./gateway-routes.js";
@@ -35,15 +37,25 @@ interface Route {
   readonly index: number | undefined;
 }
 
+export interface GatewayOptions {
+  /** Paths of the RPCs that main serves, by their method index. */
+  readonly served: readonly string[];
+  readonly messageBytesMax: number;
+  readonly logger: Logger;
+  /** Unary calls that take longer are logged. */
+  readonly slowAfterMs: number;
+}
+
 export class Gateway {
   readonly #routes = new Map<string, Route>();
   readonly #client: CallClient;
   readonly #messageBytesMax: number;
   readonly #services: ReadonlySet<string>;
+  readonly #options: GatewayOptions;
 
-  /** `served`: paths of the RPCs that main serves, by their method index. */
-  constructor(client: CallClient, options: { served: readonly string[]; messageBytesMax: number }) {
+  constructor(client: CallClient, options: GatewayOptions) {
     this.#client = client;
+    this.#options = options;
     this.#messageBytesMax = options.messageBytesMax;
     this.#services = new Set(methods.map(({ service }) => service));
     for (const [path, rpc] of Object.entries(gatewayRoutes)) {
@@ -101,14 +113,22 @@ export class Gateway {
       this.#client.cancel(id, new ErrContextCanceled());
     });
     const timer = this.#deadline(id, timeoutMs);
+    const sinceMs = performance.now();
+    let responseBytes = 0;
     try {
-      const body = encodeJson(method.response, await reply);
+      const message = await reply;
+      responseBytes = message.length;
+      const body = encodeJson(method.response, message);
       return { status: 200, headers: [jsonType, metadataTypeHeader], body };
     } catch (error) {
       if (isGone) return undefined;
       throw error;
     } finally {
       clearTimeout(timer);
+      const milliseconds = performance.now() - sinceMs;
+      const { logger, slowAfterMs } = this.#options;
+      const stats = { remote: "gateway", path: method.path, requestBytes: call.message.length, responseBytes };
+      if (milliseconds > slowAfterMs) logSlowRequest(logger, { milliseconds, ...stats });
     }
   }
 

@@ -20,6 +20,8 @@ export interface HttpWorkerData {
   readonly serverVersion: string;
   /** Whether lines of level debug are wanted. */
   readonly logsDebug: boolean;
+  /** Unary calls of the gateway that take longer are logged; milliseconds. */
+  readonly slowAfterMs: number;
   /** The edge's limit of a message. */
   readonly messageBytesMax: number;
   /** etcd's server-side limit of a request: 5 s + 2 × election timeout. */

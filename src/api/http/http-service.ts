@@ -108,9 +108,10 @@ export class HttpService {
   }
 
   #router(handlers: ReadonlyMap<string, Handler>, logger: Logger): Router {
-    const { served, messageBytesMax, enableGateway, corsOrigins, hostWhitelist, serverVersion } = this.#data;
+    const { served, messageBytesMax, enableGateway, slowAfterMs } = this.#data;
+    const { corsOrigins, hostWhitelist, serverVersion } = this.#data;
     return new Router({
-      gateway: enableGateway ? new Gateway(this.client, { served, messageBytesMax }) : undefined,
+      gateway: enableGateway ? new Gateway(this.client, { served, messageBytesMax, logger, slowAfterMs }) : undefined,
       handlers,
       state: () => this.#state,
       logger,

@@ -18,6 +18,7 @@ function start(change: Partial<HttpWorkerData>, onFailure: (error: Error) => voi
     socketPath: join(folder, "http"),
     metricsSocketPath: undefined,
     logsDebug: false,
+    slowAfterMs: 300,
     mailboxHandle: new Mailbox(1 << 20).handle,
     served: ["/etcdserverpb.KV/Range"],
     enableGateway: true,

@@ -51,7 +51,7 @@ function setUp(options: { corsOrigins?: string[]; hostWhitelist?: string[]; answ
     { callsMax: 10 },
   );
   const router = new Router({
-    gateway: new Gateway(client, { served, messageBytesMax: 100 }),
+    gateway: new Gateway(client, { served, messageBytesMax: 100, logger: silentLogger, slowAfterMs: 300 }),
     handlers: new Map([
       ["/health", () => answer],
       ["/metrics", () => answer],

@@ -10,6 +10,7 @@ pub mod call_kind {
     pub const CONNECT: u8 = 5;
     pub const DISCONNECT: u8 = 6;
     pub const WRITABLE: u8 = 7;
+    pub const SLOW: u8 = 8;
 }
 
 /// Bits of a call record's flags.

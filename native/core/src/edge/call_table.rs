@@ -60,6 +60,9 @@ pub struct Call {
     pub kind: MethodKind,
     pub flags: u8,
     pub arrival: u32,
+    /// Bytes of its one message, and of its answer.
+    pub request_bytes: u32,
+    pub response_bytes: u32,
     /// When its header fields came, in microseconds of the edge's clock.
     pub began: u64,
     /// The client has ended its side.

@@ -9,7 +9,7 @@
 //! flight one reply; a client that does not take its replies is not given more work.
 
 use super::batch::call_kind;
-use super::call_table::Call;
+use super::call_table::{Call, MethodKind};
 use super::context::Context;
 use super::counters::Counters;
 use super::frame::{self, Fatal, HEADER_BYTES, Header, Reason, flag, kind, setting};
@@ -340,6 +340,8 @@ impl Connection {
         if call.started {
             count_end(call, ended_as, context.now, &context.counters);
         }
+        self.tell_if_slow(id, context);
+        let call = context.calls.at(id);
         self.streams.remove(&call.stream);
         self.assembly_bytes -= call.assembly.len() + call.kept.len();
         let pending = call.pending_bytes();
@@ -353,6 +355,20 @@ impl Connection {
         context.pending_bytes -= pending;
         self.ungrant(granted, context);
         self.dispatch_deferred(context);
+    }
+
+    /// Tells JavaScript of a unary call that took long: microseconds, and the sizes of its messages.
+    fn tell_if_slow(&self, id: u32, context: &mut Context) {
+        let call: &Call = context.calls.at(id);
+        let took = context.now - call.began;
+        if took <= context.limits.slow_after || !call.started || call.kind != MethodKind::Unary {
+            return;
+        }
+        let mut payload = [0; 16];
+        payload[..8].copy_from_slice(&took.to_le_bytes());
+        payload[8..12].copy_from_slice(&call.request_bytes.to_le_bytes());
+        payload[12..].copy_from_slice(&call.response_bytes.to_le_bytes());
+        context.put_record(id, self.id, call_kind::SLOW, &payload);
     }
 
     /// Ends all calls without an answer: the client is gone.

@@ -55,6 +55,8 @@ pub struct Limits {
     /// An idle connection is probed after this, and closed when it has not answered for the timeout.
     pub probe_after: u64,
     pub probe_timeout: u64,
+    /// A unary call that took longer is told of at its end.
+    pub slow_after: u64,
 }
 
 /// See the module.

@@ -103,6 +103,7 @@ impl Limits {
             ping_without_stream: false,
             probe_after: 7_200_000_000,
             probe_timeout: 20_000_000,
+            slow_after: u64::MAX,
         }
     }
 }

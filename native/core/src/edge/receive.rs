@@ -173,6 +173,7 @@ impl Connection {
             return Err(Fault(code::INTERNAL, text.into()));
         }
         context.counters.received(call.method, message.len());
+        call.request_bytes = message.len() as u32;
         call.message_complete = !call.kind.client_streams();
         match call.kind {
             MethodKind::Unary => {

@@ -22,6 +22,7 @@ impl Connection {
         }
         if reply.kind != reply_kind::END {
             context.counters.sent(call.method, reply.message.len());
+            call.response_bytes = reply.message.len() as u32;
             self.send_message(id, reply.message, context);
         }
         let call = context.calls.at(id);
