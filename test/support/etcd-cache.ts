@@ -33,7 +33,10 @@ export type CacheResult =
 const lockPollMs = 250;
 const lockWaitMsMax = 15 * 60_000;
 
-const cacheFolder = (): string => join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "etcd-ts", "bin");
+/** Where all that is made once for the tests is kept. */
+export const cacheRoot = (): string => join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "etcd-ts");
+
+const cacheFolder = (): string => join(cacheRoot(), "bin");
 
 const binariesIn = (folder: string): EtcdBinaries => ({
   etcd: join(folder, "etcd"),

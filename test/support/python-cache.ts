@@ -6,9 +6,9 @@ import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { cacheRoot } from "./etcd-cache.js";
 
 const run = promisify(execFile);
 const installMsMax = 180_000;
@@ -33,7 +33,7 @@ export const pythonWith = async (packages: readonly string[]): Promise<PythonRes
     return { kind: "skipped", reason: "skipped: python3 is missing" };
   if (!(await works("python3", ["-m", "pip", "--version"])))
     return { kind: "skipped", reason: "skipped: pip is missing" };
-  const folder = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "etcd-ts");
+  const folder = cacheRoot();
   const { stdout } = await run("python3", ["-c", "import sys; print(sys.version, sys.executable)"]);
   const hash = createHash("sha256")
     .update([stdout, ...packages].join("\n"))
@@ -45,7 +45,10 @@ export const pythonWith = async (packages: readonly string[]): Promise<PythonRes
   await mkdir(folder, { recursive: true });
   const work = await mkdtemp(join(folder, "python-build-"));
   try {
-    await run("python3", ["-m", "venv", work]);
+    // Some systems have both and yet no package to make an environment with.
+    if (!(await works("python3", ["-m", "venv", work]))) {
+      return { kind: "skipped", reason: "skipped: python3 -m venv does not work here" };
+    }
     const install = ["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", ...packages];
     await run(join(work, "bin", "python"), install, { timeout: installMsMax });
     // Another run may have been first; its environment is the same.
