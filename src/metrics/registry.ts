@@ -2,6 +2,11 @@
  * A thread's metrics and their Prometheus text. Each thread has a registry of its own; /metrics joins the texts of all
  * threads (`mergeTexts`). Hot code holds a series (`metric.with({op: "Put"})`) and calls `inc` or `observe` on it:
  * no look-up and no allocation there. A vector without series prints nothing, as in Go's client.
+ *
+ * Why not prom-client, which prints the process' metrics (process-metrics.ts): measured on Node 20 with a series held by
+ * its caller, its histogram takes 470 ns an observation and its counter 68 ns, these 14 and 4 ns; an applied put moves
+ * several of them and takes 8 µs in all. Printing alone by it is no way out: what is counted in Rust, in bulk, cannot be
+ * put into its counters and histograms, which only go up by what they observe, and all texts would be made twice.
  */
 import { assert } from "../base/index.js";
 import { definitions, type MetricDefinition, type MetricName, type NameOf } from "./definitions.js";
