@@ -43,7 +43,7 @@ const manyKeys: Trial = {
     cpu: ["server's CPU a put, µs", 1],
   },
   run: async (arena) => {
-    await arena.warmUp();
+    // Without puts before it: they leave more in the memory of who takes more of them.
     const watches = arena.scaled(1000);
     const before = arena.memory();
     const settings = { watched: "each-key", connections: 100, watches };
