@@ -50,7 +50,7 @@ pub struct Outcome {
     pub unfinished: u64,
     /// Of the successes of the measured time, in 100 ns. In the open loop: of the requests due in that time.
     pub latencies: Vec<u32>,
-    /// With `total`: when request n was answered, in µs since the epoch.
+    /// With `total`: when the request with number n in its key or lease was answered, in µs since the epoch.
     pub answered: Vec<u64>,
     pub server_cpu_seconds: f64,
     pub own_cpu_seconds: f64,
@@ -181,8 +181,8 @@ impl<'a> Run<'a> {
         for End { begin, key, code } in ended.drain(..) {
             if code == GRPC_OK {
                 self.succeeded(begin, now);
-                if self.settings.total > 0 {
-                    self.answered[key as usize] = process::epoch_us();
+                if let Some(answered) = self.answered.get_mut(key as usize) {
+                    *answered = process::epoch_us();
                 }
             } else {
                 *self.failed.entry(code).or_default() += 1;
