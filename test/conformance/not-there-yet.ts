@@ -30,10 +30,6 @@ export const notThereYet: Readonly<Record<string, readonly string[]>> = {
 
 /** Gateway paths of the same RPCs. */
 export const notThereYetPaths: readonly string[] = [
-  "/v3/watch",
-  // The gateway has no streams yet.
-  "/v3/lease/keepalive",
-  "/v3/maintenance/snapshot",
   ...["enable", "disable", "status", "authenticate"].map((name) => `/v3/auth/${name}`),
   ...["add", "get", "list", "delete", "changepw", "grant", "revoke"].map((name) => `/v3/auth/user/${name}`),
   ...["add", "get", "list", "delete", "grant", "revoke"].map((name) => `/v3/auth/role/${name}`),
