@@ -243,6 +243,9 @@ test("members are added, promoted, updated and removed by the rules", async () =
   assert.deepEqual(again.membership.sortedMembers(), [own]);
   assert.deepEqual([...again.membership.removed], [2n]);
   assert.deepEqual(again.membership.confState?.voters, [memberId]);
+  const last = confChange(again, { type: 1, nodeId: memberId });
+  assert.deepEqual([last.accepted, last.removedSelf], [false, false], "nobody could decide anything any more");
+  confChange(again, { type: 0, nodeId: 5n, context: formatMember(member(5n)) });
   assert.equal(confChange(again, { type: 1, nodeId: memberId }).removedSelf, true);
 });
 
