@@ -238,6 +238,10 @@ describe("listeners", () => {
     await rig.close();
   });
 
+  test("an edge that has just begun ends when it is asked to", async () => {
+    for (let i = 0; i < 100; i++) await new EdgeRig(echo).close();
+  });
+
   test("a port is shared with others who share it", async () => {
     const rig = new EdgeRig(echo, { reusePort: true });
     const another = (reusePort: boolean): Promise<void> => {

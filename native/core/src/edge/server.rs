@@ -137,8 +137,8 @@ impl Server {
             self.poll_for(events, Some(Duration::ZERO));
         } else {
             self.poll_for(events, timeout);
-            self.shared.awake();
         }
+        self.shared.awake();
     }
 
     fn poll_for(&mut self, events: &mut Events, timeout: Option<Duration>) {

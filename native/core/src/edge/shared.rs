@@ -5,11 +5,18 @@ use super::counters::Counters;
 use crate::byte_queue::ByteQueue;
 use crate::mailbox::Mailbox;
 use mio::Waker;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Bytes of calls that wait for JavaScript; with more, no connection is read.
 pub const CALLS_BYTES_MAX: usize = 8 << 20;
+
+/// States of the edge's thread: it works.
+const AWAKE: u8 = 0;
+/// It sleeps, or is about to: who brings work must wake it.
+const ASLEEP: u8 = 1;
+/// Work was brought since it has last looked at anything: it must look again before it sleeps.
+const CALLED: u8 = 2;
 
 /// See the module.
 pub struct Shared {
@@ -18,8 +25,8 @@ pub struct Shared {
     pub counters: Arc<Counters>,
     replies: Mutex<Vec<u8>>,
     waker: Waker,
-    /// The edge sleeps, or is about to: who brings work must wake it.
-    sleeping: AtomicBool,
+    /// One of the states above.
+    state: AtomicU8,
     /// The edge reads no connection until `calls` has been drained.
     stalled: AtomicBool,
     /// Milliseconds of grace in which to end, plus 1; 0: go on.
@@ -38,15 +45,15 @@ impl Shared {
             counters,
             replies: Mutex::default(),
             waker,
-            sleeping: AtomicBool::new(false),
+            state: AtomicU8::new(AWAKE),
             stalled: AtomicBool::new(false),
             closing: AtomicU64::new(0),
         }
     }
 
-    /// Wakes the edge if it sleeps.
+    /// Whatever was brought before is seen by the edge: by its turn under way, or by one more.
     fn wake(&self) {
-        if self.sleeping.swap(false, Ordering::SeqCst) {
+        if self.state.swap(CALLED, Ordering::SeqCst) == ASLEEP {
             // Fails only if the edge's poll is gone, and then nothing matters any more.
             let _ = self.waker.wake();
         }
@@ -104,23 +111,16 @@ impl Shared {
         self.calls.waiting() < CALLS_BYTES_MAX
     }
 
-    /// The edge's side, before it sleeps: true when it may, false when work has come meanwhile.
+    /// The edge's side, before it sleeps: true when it may, false when work may have come since `awake`.
     pub fn may_sleep(&self) -> bool {
-        self.sleeping.store(true, Ordering::SeqCst);
-        let idle = self
-            .replies
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty();
-        if !idle {
-            self.sleeping.store(false, Ordering::SeqCst);
-        }
-        idle
+        self.state
+            .compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
     }
 
-    /// The edge's side: it is awake.
+    /// The edge's side, before it looks for work: it is awake.
     pub fn awake(&self) {
-        self.sleeping.store(false, Ordering::SeqCst);
+        self.state.store(AWAKE, Ordering::SeqCst);
     }
 }
 
