@@ -1,12 +1,5 @@
 /**
- * `npm run simulate`: many seeds in parallel, or one again.
- *
- *   npm run simulate                         1,000 short seeds from a first one drawn by chance
- *   npm run simulate -- --seeds 100000       more of them
- *   npm run simulate -- --long --seeds 100   each an hour of simulated time
- *   SEED=81247 npm run simulate              that seed alone, exactly as it was
- *   npm run simulate -- --scenario FILE      a scenario that was kept
- *
+ * `npm run simulate`: many seeds in parallel, or one again; `usage` below says how.
  * A failing seed is shrunk to a short history; its scenario and its drawing go to .build/simulation/.
  */
 import { execFileSync } from "node:child_process";
@@ -23,6 +16,23 @@ import { shrink } from "./shrink.js";
 
 const outDir = join(packageRoot(), ".build", "simulation");
 const runsToShrink = 400;
+const seedMax = 2 ** 32 - 1;
+
+const usage = `usage: npm run simulate -- [options]
+
+Runs whole clusters on a simulated network, disk and clock, and checks what they do.
+
+  (no options)       1,000 short seeds, the first one drawn by chance
+  --seeds N          so many seeds
+  --first SEED       from this one on
+  --long             an hour of simulated time each, in place of some seconds
+  --workers N        so many processes, in place of one a core
+  --scenario FILE    one scenario that was kept
+  --no-shrink        failures are kept as they are
+  --help             this text
+
+SEED=81247 npm run simulate runs that seed alone, exactly as it was (with --long, the long one).
+A failure is shrunk and drawn: .build/simulation/seed-N.json and .svg.`;
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 
@@ -44,18 +54,25 @@ function summaryLines({ done, simulatedMs, cpuMs, events, counts, failures }: Se
   return [
     `${done} seeds, ${hours} simulated hours, ${perSeed} ms CPU a seed, ${events} events`,
     counted.join(", "),
-    ...failures.map(({ seed, message }) => `FAILED seed ${seed}: ${message.split("\n")[0]}`),
+    failures.length === 0 ? "all hold" : `FAILED: ${failures.map(({ seed }) => seed).join(", ")}`,
   ];
 }
 
+/** A line now and then on how far the run is, and at once for each failure. */
 function progress(total: number): (summary: SeedSummary) => void {
+  const isTty = process.stdout.isTTY;
   let printed = Date.now();
+  let told = 0;
   return ({ done, simulatedMs, failures }) => {
+    for (; told < failures.length; told++) {
+      const { seed, message } = failures[told]!;
+      print(`${isTty ? "\r" : ""}FAILED seed ${seed}: ${message.split("\n")[0]}`);
+    }
     const now = Date.now();
-    if (now - printed < (process.stdout.isTTY ? 200 : 10_000) && done < total) return;
+    if (now - printed < (isTty ? 200 : 10_000) && done < total) return;
     printed = now;
     const line = `${done}/${total} seeds, ${(simulatedMs / 3_600_000).toFixed(2)} simulated hours, ${failures.length} failed`;
-    if (process.stdout.isTTY) process.stdout.write(`\r${line}${done === total ? "\n" : ""}`);
+    if (isTty) process.stdout.write(`\r${line}${done === total ? "\n" : ""}`);
     else print(line);
   };
 }
@@ -97,38 +114,113 @@ async function runOne(scenario: Scenario, mayShrink: boolean): Promise<boolean> 
   return false;
 }
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: "string", default: "1000" },
-    first: { type: "string" },
-    long: { type: "boolean", default: false },
-    workers: { type: "string" },
-    scenario: { type: "string" },
-    "no-shrink": { type: "boolean", default: false },
-  },
-});
+interface Options {
+  readonly count: number;
+  readonly first: number | null;
+  readonly isLong: boolean;
+  readonly workers: number | null;
+  readonly scenario: string | null;
+  readonly mayShrink: boolean;
+  /** The one seed to run; null: many. */
+  readonly seed: number | null;
+}
 
-async function main(): Promise<boolean> {
-  const length = values.long ? longRun : shortRun;
-  const mayShrink = !values["no-shrink"];
-  if (values.scenario !== undefined) {
-    print(`scenario ${values.scenario}, commit ${commit()}`);
-    return runOne(JSON.parse(readFileSync(values.scenario, "utf8")) as Scenario, mayShrink);
+/** What was asked for makes no sense; told without a stack. */
+class UsageError extends Error {}
+
+function wholeNumber(name: string, text: string, lo: number, hi: number): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isInteger(value) || value < lo || value > hi)
+    throw new UsageError(`${name} is a whole number from ${lo} to ${hi}, not "${text}"`);
+  return value;
+}
+
+function optionsOf(args: readonly string[], env: NodeJS.ProcessEnv): Options | null {
+  const { values } = parseOptions(args);
+  if (values.help) return null;
+  const isMissing = (text: string | undefined): text is undefined => text === undefined;
+  const seed = env["SEED"];
+  return {
+    count: wholeNumber("--seeds", values.seeds, 1, 1e9),
+    first: isMissing(values.first) ? null : wholeNumber("--first", values.first, 0, seedMax),
+    isLong: values.long,
+    workers: isMissing(values.workers) ? null : wholeNumber("--workers", values.workers, 1, 1024),
+    scenario: values.scenario ?? null,
+    mayShrink: !values["no-shrink"],
+    seed: isMissing(seed) ? null : wholeNumber("SEED", seed, 0, seedMax),
+  };
+}
+
+function parseOptions(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        help: { type: "boolean", short: "h", default: false },
+        seeds: { type: "string", default: "1000" },
+        first: { type: "string" },
+        long: { type: "boolean", default: false },
+        workers: { type: "string" },
+        scenario: { type: "string" },
+        "no-shrink": { type: "boolean", default: false },
+      },
+    });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
   }
-  const given = process.env["SEED"];
-  if (given !== undefined) {
-    print(`seed ${given}, commit ${commit()}`);
-    return runOne(drawScenario(Number(given), length), mayShrink);
+}
+
+function readScenario(path: string): Scenario {
+  try {
+    const scenario = JSON.parse(readFileSync(path, "utf8")) as Partial<Scenario>;
+    for (const field of ["seed", "members", "durationMs", "faults", "operations", "weather", "limits"] as const) {
+      if (scenario[field] === undefined) throw new Error(`it has no "${field}"`);
+    }
+    // The fields that a run begins with are there; it says itself what it cannot do.
+    return scenario as Scenario;
+  } catch (error) {
+    throw new UsageError(`cannot use the scenario ${path}: ${error instanceof Error ? error.message : String(error)}`);
   }
-  const count = Number(values.seeds);
-  const firstSeed = values.first === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.first);
+}
+
+async function runMany({ count, first, isLong, workers, mayShrink }: Options): Promise<boolean> {
+  const firstSeed = first ?? Math.floor(Math.random() * 2 ** 31);
   print(`seeds ${firstSeed} to ${firstSeed + count - 1}, commit ${commit()}`);
-  const workers = values.workers === undefined ? {} : { workers: Number(values.workers) };
-  const summary = await runSeeds({ firstSeed, count, isLong: values.long, ...workers, onResult: progress(count) });
+  const summary = await runSeeds({
+    firstSeed,
+    count,
+    isLong,
+    ...(workers === null ? {} : { workers }),
+    onResult: progress(count),
+  });
   for (const line of summaryLines(summary)) print(line);
   const kinds = new Map(summary.failures.map((failure) => [failure.kind, failure]));
-  for (const { seed } of kinds.values()) await runOne(drawScenario(seed, length), mayShrink && !values.long);
+  for (const { seed } of kinds.values())
+    await runOne(drawScenario(seed, isLong ? longRun : shortRun), mayShrink && !isLong);
   return summary.failures.length === 0;
 }
 
-process.exitCode = (await main()) ? 0 : 1;
+async function main(): Promise<boolean> {
+  const options = optionsOf(process.argv.slice(2), process.env);
+  if (options === null) {
+    print(usage);
+    return true;
+  }
+  const { scenario, seed, isLong, mayShrink } = options;
+  if (scenario !== null) {
+    const read = readScenario(scenario);
+    print(`scenario ${scenario}, seed ${read.seed}, commit ${commit()}`);
+    return runOne(read, mayShrink);
+  }
+  if (seed === null) return runMany(options);
+  print(`seed ${seed}, commit ${commit()}`);
+  return runOne(drawScenario(seed, isLong ? longRun : shortRun), mayShrink);
+}
+
+try {
+  process.exitCode = (await main()) ? 0 : 1;
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  process.stderr.write(`simulate: ${error.message}\n\n${usage}\n`);
+  process.exitCode = 2;
+}
