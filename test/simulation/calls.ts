@@ -1,10 +1,11 @@
 /** Calls and replies in the binary batches of the edge, as the simulation's clients write and read them. */
-import { callHeaderBytes, CallKind } from "../../src/native/index.js";
+import { callHeaderBytes, CallKind, ReplyKind } from "../../src/native/index.js";
 
 /** One reply. */
 export interface Reply {
   readonly callId: number;
-  /** gRPC status. */
+  readonly kind: ReplyKind;
+  /** gRPC status; of a stream's message, 1 asks to hear when it is taken. */
   readonly code: number;
   readonly text: string;
   readonly message: Uint8Array;
@@ -19,6 +20,8 @@ export function parseReplies(bytes: Uint8Array, length: number): Reply[] {
     const textEnd = messageEnd + view.getUint16(at + 10, true);
     replies.push({
       callId: view.getUint32(at + 4, true),
+      // The batch's writer has put one of them there.
+      kind: view.getUint8(at + 8) as ReplyKind,
       code: view.getUint8(at + 9),
       text: Buffer.from(bytes.subarray(messageEnd, textEnd)).toString(),
       message: bytes.slice(at + 16, messageEnd),
@@ -28,12 +31,17 @@ export function parseReplies(bytes: Uint8Array, length: number): Reply[] {
 }
 
 /** One call-batch record (src/native/call-batch.ts). */
-export function callRecord(callId: number, method: number, message: Uint8Array): Uint8Array {
+export function callRecord(
+  callId: number,
+  method: number,
+  message: Uint8Array,
+  kind: CallKind = CallKind.Call,
+): Uint8Array {
   const record = new Uint8Array(Math.ceil((callHeaderBytes + message.length) / 8) * 8);
   const view = new DataView(record.buffer);
   view.setUint32(0, record.length, true);
   view.setUint32(4, callId, true);
-  view.setUint8(8, CallKind.Call);
+  view.setUint8(8, kind);
   view.setUint16(10, method, true);
   view.setUint32(12, message.length, true);
   record.set(message, callHeaderBytes);

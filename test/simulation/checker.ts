@@ -51,6 +51,8 @@ export class Checker {
   #recentConfStates: ConfState[] = [];
   /** Entries up to here were committed by decree. */
   bootstrapIndex = 0;
+  /** Hears of each entry when it is first written. */
+  proposed: (member: CheckedMember, term: number, data: Uint8Array) => void = () => {};
   /** Terms that had a leader. */
   elections = 0;
 
@@ -63,6 +65,10 @@ export class Checker {
     return this.#committed.length - 1;
   }
 
+  leaderOf(term: number): bigint | undefined {
+    return this.#leaders.get(term);
+  }
+
   #fail(kind: string, detail: string): never {
     throw new SimulationFailure(kind, detail);
   }
@@ -73,8 +79,11 @@ export class Checker {
       const place = `${index}:${batch.term}`;
       const digest = digestOf(batch.typeOf(index), batch.dataOf(index));
       const known = this.#logs.get(place);
-      if (known === undefined) this.#logs.set(place, digest);
-      else if (known !== digest) this.#fail("log matching", `${member.name} has another entry ${place}`);
+      if (known === undefined) {
+        this.#logs.set(place, digest);
+        if (batch.typeOf(index) === EntryType.Normal && digest.length > 2)
+          this.proposed(member, batch.term, batch.dataOf(index));
+      } else if (known !== digest) this.#fail("log matching", `${member.name} has another entry ${place}`);
       const committed = this.#committed[index];
       if (committed !== undefined && committed.term !== batch.term) {
         this.#mayReplace(member, index, batch.term, committed.term);

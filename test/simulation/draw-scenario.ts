@@ -2,6 +2,7 @@
 import { Chance } from "./chance.js";
 import { installPoints, writePoints } from "./log-door.js";
 import { fairWeather, type Weather } from "./network.js";
+import { drawLeasesAndWatches } from "./draw-watches.js";
 import { leader, operationKinds, type Fault, type Operation, type OperationKind, type Scenario } from "./scenario.js";
 
 /** How long a run's faults go on, and how much its clients do. */
@@ -300,5 +301,6 @@ class Drawing {
 
 /** The scenario of a seed. */
 export function drawScenario(seed: number, length: Length = shortRun): Scenario {
-  return new Drawing(seed, length).scenario(seed);
+  const scenario = new Drawing(seed, length).scenario(seed);
+  return { ...scenario, ...drawLeasesAndWatches(seed, length === longRun, scenario) };
 }

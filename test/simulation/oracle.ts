@@ -16,6 +16,7 @@ import {
 
 interface Stored {
   readonly value: string;
+  readonly lease: bigint;
   readonly create: number;
   readonly mod: number;
   readonly version: number;
@@ -29,7 +30,12 @@ const textOf = (bytes: Uint8Array): string =>
 
 /** A key as an answer shows it, in one line. */
 export function describeKeyValue(kv: KeyValue): string {
-  return `${textOf(kv.key)}=${textOf(kv.value)}@${kv.createRevision}/${kv.modRevision}/${kv.version}`;
+  const { createRevision: create, modRevision: mod, version, lease } = kv;
+  return describeStored(textOf(kv.key), { value: textOf(kv.value), create, mod, version, lease });
+}
+
+function describeStored(key: string, { value, create, mod, version, lease }: Stored): string {
+  return `${key}=${value}@${create}/${mod}/${version}${lease === 0n ? "" : `~${lease}`}`;
 }
 
 export function describePut({ prevKv }: PutResponse): string {
@@ -57,11 +63,39 @@ export function describeTxn({ succeeded, responses }: TxnResponse): string {
   return `txn(${succeeded}:${parts.join()})`;
 }
 
+/** A change of a key, as watchers are told of it. */
+export interface OracleEvent {
+  readonly revision: number;
+  readonly key: string;
+  readonly isDelete: boolean;
+  /** The key after the change, in one line; and before it, "" when it was not there. */
+  readonly shown: string;
+  readonly before: string;
+}
+
+/** A lease, as the log has made it. */
+export interface OracleLease {
+  /** Seconds. */
+  readonly ttl: number;
+  /** Of the entry that granted it. */
+  readonly index: number;
+  readonly keys: Set<string>;
+}
+
+/** The shortest TTL, in seconds. */
+const leaseTtlMin = 2;
+/** What a refused request is answered. */
+export const refused = "refused";
+
 export class Oracle {
   readonly #tracks = new Map<string, Track>();
   /** By index: what the entry's request is answered, and at which revision. */
   readonly #answers = new Map<number, { readonly text: string; readonly revision: number }>();
   revision = 1;
+  compactRevision = -1;
+  /** All changes, in order. */
+  readonly events: OracleEvent[] = [];
+  readonly leases = new Map<bigint, OracleLease>();
 
   /** Takes the next committed entry's data. */
   apply(index: number, data: Uint8Array): void {
@@ -69,11 +103,19 @@ export class Oracle {
     const main = this.revision + 1;
     let text: string;
     if (request.put !== undefined) {
-      text = this.#put(textOf(request.put.key), textOf(request.put.value), request.put.prevKv, main);
+      const { key, value, prevKv, lease } = request.put;
+      if (lease !== 0n && !this.leases.has(lease)) text = refused;
+      else text = this.#put(textOf(key), { value: textOf(value), prevKv, lease }, main);
     } else if (request.deleteRange !== undefined) {
       text = this.#delete(textOf(request.deleteRange.key), main);
     } else if (request.txn !== undefined) {
       text = this.#txn(request.txn, main);
+    } else if (request.leaseGrant !== undefined) {
+      text = this.#grant(index, request.leaseGrant.ID, request.leaseGrant.TTL);
+    } else if (request.leaseRevoke !== undefined) {
+      text = this.#revoke(request.leaseRevoke.ID, main);
+    } else if (request.compaction !== undefined) {
+      text = this.#compact(request.compaction.revision);
     } else return;
     this.#answers.set(index, { text, revision: this.revision });
   }
@@ -95,21 +137,30 @@ export class Oracle {
 
   #show(key: string, revision: number): string {
     const stored = this.#at(key, revision);
-    return stored === null ? "" : `${key}=${stored.value}@${stored.create}/${stored.mod}/${stored.version}`;
+    return stored === null ? "" : describeStored(key, stored);
   }
 
   #set(key: string, from: number, stored: Stored | null): void {
+    const before = this.#at(key, from);
+    const shown = stored === null ? `${key} deleted at ${from}` : describeStored(key, stored);
+    this.events.push({ revision: from, key, isDelete: stored === null, shown, before: this.#show(key, from) });
+    if (before !== null) this.leases.get(before.lease)?.keys.delete(key);
+    if (stored !== null) this.leases.get(stored.lease)?.keys.add(key);
     const track = this.#tracks.get(key);
     if (track === undefined) this.#tracks.set(key, [{ from, stored }]);
     else track.push({ from, stored });
     this.revision = from;
   }
 
-  #put(key: string, value: string, prevKv: boolean, main: number): string {
+  #put(
+    key: string,
+    { value, prevKv, lease }: { readonly value: string; readonly prevKv: boolean; readonly lease: bigint },
+    main: number,
+  ): string {
     const before = this.#at(key, main);
     const text = `put(${prevKv ? this.#show(key, main) : ""})`;
     const create = before?.create ?? main;
-    this.#set(key, main, { value, create, mod: main, version: (before?.version ?? 0) + 1 });
+    this.#set(key, main, { value, create, mod: main, version: (before?.version ?? 0) + 1, lease });
     return text;
   }
 
@@ -118,6 +169,28 @@ export class Oracle {
     if (shown === "") return "delete(0:)";
     this.#set(key, main, null);
     return `delete(1:${shown})`;
+  }
+
+  #grant(index: number, id: bigint, ttl: number): string {
+    if (this.leases.has(id)) return refused;
+    const granted = Math.max(ttl, leaseTtlMin);
+    this.leases.set(id, { ttl: granted, index, keys: new Set() });
+    return `grant(${id}:${granted})`;
+  }
+
+  /** A lease's keys go in one revision, in the order of their names. */
+  #revoke(id: bigint, main: number): string {
+    const lease = this.leases.get(id);
+    if (lease === undefined) return refused;
+    for (const key of [...lease.keys].sort()) this.#delete(key, main);
+    this.leases.delete(id);
+    return "revoke()";
+  }
+
+  #compact(revision: number): string {
+    if (revision <= this.compactRevision || revision > this.revision) return refused;
+    this.compactRevision = revision;
+    return "compact()";
   }
 
   #txn({ compare, success, failure }: TxnRequest, main: number): string {
@@ -144,7 +217,11 @@ export class Oracle {
   #op({ request }: RequestOp, main: number): string {
     switch (request?.case) {
       case "requestPut":
-        return this.#put(textOf(request.value.key), textOf(request.value.value), request.value.prevKv, main);
+        return this.#put(
+          textOf(request.value.key),
+          { value: textOf(request.value.value), prevKv: request.value.prevKv, lease: request.value.lease },
+          main,
+        );
       case "requestDeleteRange":
         return this.#delete(textOf(request.value.key), main);
       case "requestRange":

@@ -2,12 +2,13 @@
  * One run of one member: the real core, log, apply thread and store, on simulated threads, disk and network.
  * It ends by a crash, a stop, or because it must not go on; the member's disk then holds what it left.
  */
+import { LeaseService } from "../../src/api/grpc/index.js";
 import { ApplyThread, type ApplyInit, type FromApply, type InstallMark } from "../../src/apply/index.js";
 import { silentLogger, type EntryBatch } from "../../src/base/index.js";
 import type { EtcdError } from "../../src/errors/index.js";
 import { Registry } from "../../src/metrics/index.js";
 import { parseConfState } from "../../src/membership/index.js";
-import { crc32c } from "../../src/native/index.js";
+import { CallKind, crc32c, ReplyKind } from "../../src/native/index.js";
 import type { Message } from "../../src/raft/index.js";
 import {
   anonymous,
@@ -19,7 +20,7 @@ import {
   type ConfChangeOutcome,
   type LeaderAnswer,
 } from "../../src/server/index.js";
-import { Bucket, metaKey, type Backend, type MemoryBackend } from "../../src/storage/backend/index.js";
+import { Bucket, MemoryBackend, metaKey, type Backend } from "../../src/storage/backend/index.js";
 import { snapshotPath } from "../../src/storage/snap/index.js";
 import { Wal, type WalAppend } from "../../src/storage/wal/index.js";
 import { ApplySide } from "./apply-side.js";
@@ -37,7 +38,7 @@ type Ready = Extract<FromApply, { type: "ready" }>;
 /** A call on its way to or in a member. */
 export interface ServerCall {
   /** A write: the message of InternalRaftRequest's `field`. A read: a method's request. */
-  readonly kind: "write" | "read" | "localRead";
+  readonly kind: "write" | "read" | "localRead" | "grant" | "timeToLive";
   readonly field: number;
   readonly method: number;
   readonly message: Uint8Array;
@@ -47,8 +48,31 @@ export interface ServerCall {
   readonly answered: (reply: Reply | null) => void;
 }
 
+/** A stream on its way to or in a member. */
+export interface ServerStream {
+  readonly kind: "watch" | "keepAlive";
+  /** A message leaves the member; `asks`: the member wants to hear when the client has taken it. */
+  readonly message: (bytes: Uint8Array, asks: boolean) => void;
+  /** Hears of the one end; null: the member is gone. */
+  readonly ended: (reply: Reply | null) => void;
+}
+
+/** What has come of a stream: its opening, a message, that it takes more, or its end. */
+interface StreamRecord {
+  readonly callId: number;
+  readonly kind: CallKind;
+  readonly message: Uint8Array;
+}
+
 /** Methods that reads may have. */
-export const methods = ["/etcdserverpb.KV/Range", "/etcdserverpb.KV/Txn", "/etcdserverpb.Maintenance/HashKV"] as const;
+export const methods = [
+  "/etcdserverpb.KV/Range",
+  "/etcdserverpb.KV/Txn",
+  "/etcdserverpb.Maintenance/HashKV",
+  "/etcdserverpb.Watch/Watch",
+] as const;
+const watchMethod = methods.indexOf("/etcdserverpb.Watch/Watch");
+const nothing = new Uint8Array(0);
 
 export class MemberProcess {
   readonly member: SimulatedMember;
@@ -64,6 +88,11 @@ export class MemberProcess {
   readonly #calls = new Map<number, ServerCall>();
   #nextCall = 1;
   #inbox: ServerCall[] = [];
+  readonly #streams = new Map<number, ServerStream>();
+  #streamInbox: StreamRecord[] = [];
+  /** Streams that their clients have left. */
+  readonly #left = new Set<number>();
+  #leaseService: LeaseService | null = null;
   #woken = false;
   #lastPost = 0;
   /** It takes no more messages, calls or ticks. */
@@ -113,6 +142,8 @@ export class MemberProcess {
     for (const call of [...this.#inbox, ...this.#calls.values()]) call.answered(null);
     this.#calls.clear();
     this.#inbox = [];
+    for (const stream of this.#streams.values()) stream.ended(null);
+    this.#streams.clear();
   }
 
   /** Stops in order, as EtcdServer does, once the core is there; `done` when everything is closed. */
@@ -251,6 +282,7 @@ export class MemberProcess {
       backendBatchLimit: 10_000,
       backendBatchIntervalMs: 100,
       maxLearners: 1,
+      watchProgressNotifyIntervalMs: world.scenario.watchProgressMs ?? 0,
       warningApplyDurationMs: Number.MAX_SAFE_INTEGER,
       logLevel: world.config.logLevel,
     };
@@ -274,12 +306,21 @@ export class MemberProcess {
       this.applier.run(world.diskChance.around(3), () => onCommit(report));
     };
     observeInstall(member, backend, this.applier);
-    observeState(backend, (index, term, digest) => {
-      world.checker.applied(member, index, term, digest);
+    const schedule = (): void => {
       if (scheduled) return;
       scheduled = true;
       this.#flusher.run(member.manner.flushMs * (0.5 + world.diskChance.fraction()), flush);
+    };
+    observeState(backend, (index, term, digest) => {
+      world.checker.applied(member, index, term, digest);
+      schedule();
     });
+    // A compaction waits for what no entry follows.
+    const flushed = MemoryBackend.prototype.flush;
+    backend.flush = () => {
+      schedule();
+      return flushed.call(backend);
+    };
     return backend;
   }
 
@@ -325,10 +366,7 @@ export class MemberProcess {
         transport: { send: (messages) => this.#send(messages) },
         peers: simulatedPeers(this),
         sendSnapshot: (message) => this.#sendSnapshot(message),
-        replies: {
-          error: (callId, error) => void this.#errors.push({ callId, error }),
-          flush: () => this.#flushErrors(),
-        },
+        ...this.#replies,
         logger: silentLogger,
         prng: world.raftChance.prng,
         limits: world.scenario.limits,
@@ -336,15 +374,29 @@ export class MemberProcess {
         startMs: member.clock.wallMs(world.timeline.now),
         unblocked: () => this.#wake(),
         wallMs: () => member.clock.wallMs(world.timeline.now),
-        stateChanged: () => {},
+        stateChanged: () => this.#leaderChanged(),
         removed: () => member.leave(),
       },
       { log, ready },
     );
+    const { replies } = this.#replies;
+    this.#leaseService = new LeaseService({ core: this.#core, replies });
     this.#core.begin();
     this.#tick();
     this.#wake();
     member.started();
+  }
+
+  readonly #replies = {
+    replies: {
+      error: (callId: number, error: EtcdError): void => void this.#errors.push({ callId, error }),
+      flush: (): void => this.#flushErrors(),
+    },
+  };
+
+  #leaderChanged(): void {
+    const { world } = this.member;
+    if (this.#core?.isLeader === true) world.leaseChecks.promoted(this.member, this.appliedIndex);
   }
 
   #tick(): void {
@@ -418,6 +470,21 @@ export class MemberProcess {
     this.#wake();
   }
 
+  /** A client opens a stream; returns its ID here. */
+  openStream(stream: ServerStream): number {
+    const callId = this.#nextCall++;
+    this.#streams.set(callId, stream);
+    this.streamRecord(callId, CallKind.Call, nothing);
+    return callId;
+  }
+
+  /** A record of a stream arrives. */
+  streamRecord(callId: number, kind: CallKind, message: Uint8Array): void {
+    if (!this.#streams.has(callId)) return;
+    this.#streamInbox.push({ callId, kind, message });
+    this.#wake();
+  }
+
   #wake(): void {
     if (this.#woken) return;
     this.#woken = true;
@@ -430,15 +497,17 @@ export class MemberProcess {
   /** One wake-up: all calls that have come, then one flush, as the dispatcher does. */
   #takeCalls(): void {
     const core = this.#core;
-    if (core === null || this.#inbox.length === 0 || core.blocked) return;
+    if (core === null || this.#stopping || core.blocked) return;
+    if (this.#inbox.length === 0 && this.#streamInbox.length === 0) return;
     const calls = this.#inbox;
     this.#inbox = [];
     const local: Uint8Array[] = [];
+    for (const record of this.#streamInbox.splice(0)) this.#takeRecord(core, record, local);
     for (const call of calls) {
       const callId = this.#nextCall++;
       this.#calls.set(callId, call);
       if (core.clusterVersion === null)
-        this.#answer({ callId, code: 14, text: "not capable", message: new Uint8Array(0) });
+        this.#answer({ callId, kind: ReplyKind.End, code: 14, text: "not capable", message: nothing });
       else this.#take(core, call, callId, local);
     }
     if (local.length > 0)
@@ -451,9 +520,17 @@ export class MemberProcess {
 
   #take(core: MemberCore, call: ServerCall, callId: number, local: Uint8Array[]): void {
     const { kind, field, message, method } = call;
-    if (kind === "write") {
-      const error = core.propose(field, message, 0, message.length, callId, anonymous);
-      if (error !== null) this.#answer({ callId, code: error.code, text: error.message, message: new Uint8Array(0) });
+    if (kind === "timeToLive") {
+      this.#leaseService!.timeToLive(message, 0, message.length, callId);
+      return;
+    }
+    if (kind === "write" || kind === "grant") {
+      const error =
+        kind === "grant"
+          ? this.#leaseService!.grant(message, 0, message.length, callId, anonymous)
+          : core.propose(field, message, 0, message.length, callId, anonymous);
+      if (error !== null)
+        this.#answer({ callId, kind: ReplyKind.End, code: error.code, text: error.message, message: nothing });
       return;
     }
     const record = callRecord(callId, method, message);
@@ -461,9 +538,29 @@ export class MemberProcess {
     else local.push(record);
   }
 
+  #takeRecord(core: MemberCore, { callId, kind, message }: StreamRecord, local: Uint8Array[]): void {
+    const stream = this.#streams.get(callId);
+    if (stream === undefined) return;
+    if (core.clusterVersion === null) {
+      this.#answer({ callId, kind: ReplyKind.End, code: 14, text: "not capable", message: nothing });
+      return;
+    }
+    if (kind === CallKind.Cancel) {
+      this.#streams.delete(callId);
+      this.#left.add(callId);
+    }
+    if (stream.kind === "watch") {
+      local.push(callRecord(callId, watchMethod, message, kind));
+      return;
+    }
+    if (kind === CallKind.Call) this.#leaseService!.open(callId);
+    else if (kind === CallKind.Message) this.#leaseService!.message(callId, message, 0, message.length);
+    else if (kind === CallKind.Cancel) this.#leaseService!.cancel(callId);
+  }
+
   #flushErrors(): void {
     for (const { callId, error } of this.#errors.splice(0)) {
-      this.#answer({ callId, code: error.code, text: error.message, message: new Uint8Array(0) });
+      this.#answer({ callId, kind: ReplyKind.End, code: error.code, text: error.message, message: nothing });
     }
   }
 
@@ -471,9 +568,23 @@ export class MemberProcess {
     for (const reply of replies) this.#answer(reply);
   }
 
+  /** True: it is a stream's. What a client has left behind may get answers that nobody hears. */
+  #answerStream(reply: Reply): boolean {
+    if (reply.kind === ReplyKind.Message) {
+      this.#streams.get(reply.callId)?.message(reply.message, reply.code === 1);
+      return true;
+    }
+    const stream = this.#streams.get(reply.callId);
+    if (stream === undefined) return this.#left.has(reply.callId);
+    this.#streams.delete(reply.callId);
+    stream.ended(reply);
+    return true;
+  }
+
   /** Exactly one answer a call. */
   #answer(reply: Reply): void {
     const call = this.#calls.get(reply.callId);
+    if (call === undefined && this.#answerStream(reply)) return;
     if (call === undefined)
       this.member.world.fail("one answer a call", `${this.member.name} answers call ${reply.callId} again`);
     this.#calls.delete(reply.callId);

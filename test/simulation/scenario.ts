@@ -109,6 +109,52 @@ export interface Operation {
   readonly timeoutMs: number;
 }
 
+/** A client's lease. */
+export interface LeaseLife {
+  readonly atMs: number;
+  readonly member: number;
+  /** Seconds. */
+  readonly ttl: number;
+  /** The client chooses the ID. */
+  readonly chooses: boolean;
+  readonly keys: readonly string[];
+  readonly value: string;
+  readonly keepAliveMs: number;
+  /** 0: it is not kept alive. */
+  readonly keepAliveForMs: number;
+  /** null: it ends by itself. */
+  readonly revokeAfterMs: number | null;
+}
+
+/** A client's watch. */
+export interface WatchLife {
+  readonly atMs: number;
+  readonly member: number;
+  readonly key: string;
+  /** As in WatchCreateRequest: "" is the key alone, "\0" all from it on. */
+  readonly rangeEnd: string;
+  /** So far from the newest revision that the clients know of; null: from now. */
+  readonly start: number | null;
+  readonly prevKv: boolean;
+  readonly noPut: boolean;
+  readonly noDelete: boolean;
+  readonly progressNotify: boolean;
+  /** 0: the member chooses. */
+  readonly watchId: number;
+  /** How long the client takes over each message. */
+  readonly slowMs: number;
+  readonly cancelAfterMs: number | null;
+  readonly progressEveryMs: number | null;
+}
+
+/** A client compacts to `back` revisions before the newest that the clients know of. */
+export interface CompactionCall {
+  readonly atMs: number;
+  readonly member: number;
+  readonly back: number;
+  readonly physical: boolean;
+}
+
 export interface Scenario {
   readonly seed: number;
   readonly members: number;
@@ -125,4 +171,11 @@ export interface Scenario {
   readonly weather: Weather;
   readonly faults: readonly Fault[];
   readonly operations: readonly Operation[];
+  readonly leases?: readonly LeaseLife[];
+  readonly watches?: readonly WatchLife[];
+  readonly compactions?: readonly CompactionCall[];
+  /** --auto-compaction-mode and --auto-compaction-retention. */
+  readonly autoCompaction?: readonly ["periodic" | "revision", string];
+  /** --watch-progress-notify-interval, in ms. */
+  readonly watchProgressMs?: number;
 }

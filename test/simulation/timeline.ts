@@ -93,6 +93,8 @@ export class Thread {
   readonly #failed: (error: unknown) => void;
   #alive = true;
   #pausedUntil = 0;
+  /** What has come up while it is paused, in order. */
+  #held: (() => void)[] = [];
 
   /** `failed`: something that it did threw. */
   constructor(timeline: Timeline, failed: (error: unknown) => void) {
@@ -110,10 +112,18 @@ export class Thread {
 
   pause(forMs: number): void {
     this.#pausedUntil = Math.max(this.#pausedUntil, this.#timeline.now + forMs);
+    this.#timeline.after(forMs, () => this.#release());
   }
 
   resume(): void {
     this.#pausedUntil = 0;
+    this.#release();
+  }
+
+  /** What was held happens now, each as an event of its own. */
+  #release(): void {
+    if (this.#timeline.now < this.#pausedUntil) return;
+    for (const run of this.#held.splice(0)) this.#timeline.after(0, () => this.#turn(run));
   }
 
   /** `run` happens on this thread after `delayMs`, or when it is not paused any more. */
@@ -124,7 +134,7 @@ export class Thread {
   #turn(run: () => void): void {
     if (!this.#alive) return;
     if (this.#timeline.now < this.#pausedUntil) {
-      this.#timeline.at(this.#pausedUntil, () => this.#turn(run));
+      this.#held.push(run);
       return;
     }
     try {

@@ -12,6 +12,8 @@ import { Checker, SimulationFailure } from "./checker.js";
 import { Clients } from "./clients.js";
 import { FaultInjector } from "./faults.js";
 import { checkKvHistory, describeCall, type KvCall } from "./kv-model.js";
+import { LeaseChecks } from "./lease-checks.js";
+import { LeaseClients } from "./lease-clients.js";
 import type { Call } from "./linearizability.js";
 import { goodManner, SimulatedMember } from "./member.js";
 import { Network } from "./network.js";
@@ -20,6 +22,7 @@ import type { Scenario } from "./scenario.js";
 import { wholeDigest } from "./state-digest.js";
 import { Timeline } from "./timeline.js";
 import type { Trace } from "./trace.js";
+import { WatchClients } from "./watch-clients.js";
 
 /** What may become of a message between honest members. */
 const harmless: ReadonlySet<StepResult> = new Set(["ok", "unknownPeer", "noLeader", "notMember", "leaderTransfer"]);
@@ -30,6 +33,10 @@ const finishMs = 30_000;
 const startedMs = 100;
 /** A new write succeeds within this, at every member. */
 const writeMs = 30_000;
+/** Watchers have all events within this, members have removed what is compacted. */
+const followMs = 15_000;
+/** A lease ends so long after its time. */
+const endMs = 5_000;
 /** All members have applied everything within this. */
 const convergeMs = 20_000;
 
@@ -52,6 +59,9 @@ export class World {
   readonly checker: Checker;
   readonly clients: Clients;
   readonly operator = new Operator(this);
+  readonly leaseChecks = new LeaseChecks(this);
+  readonly leaseClients = new LeaseClients(this);
+  readonly watchClients = new WatchClients(this);
   readonly netChance: Chance;
   readonly diskChance: Chance;
   readonly threadChance: Chance;
@@ -60,6 +70,8 @@ export class World {
   readonly trace: Trace | null;
   readonly #faults: FaultInjector;
   readonly #byId = new Map<bigint, SimulatedMember>();
+  /** The faults are over. */
+  healed = false;
   crashes = 0;
   refusals = 0;
   /** Snapshots that have become a member's state. */
@@ -85,6 +97,8 @@ export class World {
     for (const member of this.members) this.#byId.set(member.id, member);
     this.checker = new Checker(() => this.members);
     this.checker.bootstrapIndex = this.founders.length;
+    const leaderOf = (term: number): bigint | undefined => this.checker.leaderOf(term);
+    this.checker.proposed = ({ id }, term, data) => this.leaseChecks.proposed(this.memberOf(id)!, leaderOf, term, data);
     this.network.weather = scenario.weather;
     this.clients = new Clients(this, scenario.operations);
     this.#faults = new FaultInjector(this);
@@ -158,6 +172,10 @@ export class World {
       elections: checker.elections,
       entries: checker.committedIndex,
       undecided: this.#undecided,
+      ...this.leaseClients.counts,
+      renewed: this.leaseChecks.renewed,
+      expired: this.leaseChecks.expired,
+      ...this.watchClients.counts,
     };
     return { failure: this.#failure, simulatedMs: timeline.now, events: timeline.count, counts };
   }
@@ -165,6 +183,9 @@ export class World {
   async #runAll(): Promise<void> {
     for (const member of this.members) member.start();
     this.clients.start();
+    const { leases = [], watches = [], compactions = [] } = this.scenario;
+    this.leaseClients.schedule(leases, compactions);
+    this.watchClients.schedule(watches);
     this.#faults.schedule();
     await this.#until(this.scenario.durationMs, () => false);
     this.#heal();
@@ -173,8 +194,10 @@ export class World {
     this.operator.startMissing();
     await this.#expect("liveness: requests finish", finishMs, () => this.clients.done && this.#callsAnswered());
     await this.#writeEverywhere();
+    await this.#leasesEnd();
+    await this.#expect("liveness: watchers see everything", followMs, () => this.watchClients.done);
     await this.#expect("liveness: members converge", convergeMs, () => this.#converged());
-    this.#checkEqual();
+    await this.#expect("equal state", followMs, () => this.#areEqual());
     await this.#checkCalm();
     this.#checkHistory();
   }
@@ -198,7 +221,8 @@ export class World {
   }
 
   #describe(): string {
-    return this.members
+    const watches = this.watchClients.describe();
+    const members = this.members
       .map(({ name, process, refused, up }) => {
         if (refused) return `${name} refused`;
         if (process === null || !up) return `${name} down`;
@@ -207,11 +231,13 @@ export class World {
         return `${name} term ${term} leader ${this.memberOf(leader)?.name ?? "none"} commit ${commitIndex} applied ${process.appliedIndex} ${open}`;
       })
       .join("; ");
+    return watches === "" ? members : `${members}; ${watches}`;
   }
 
   /** All faults end; who can, comes back. */
   #heal(): void {
     this.trace?.note(null, "heal");
+    this.healed = true;
     this.#faults.end();
     this.network.heal();
     this.operator.startMissing();
@@ -275,23 +301,23 @@ export class World {
     if (terms() !== before) this.fail("liveness: the leader stays", `terms ${before}, then ${terms()}`);
   }
 
-  /** All that is stored is equal on all members, byte by byte. */
-  #checkEqual(): void {
+  /** All that is stored is equal on all members, byte by byte, once each has removed what is compacted. */
+  #areEqual(): boolean {
     const [first, ...others] = this.members.filter((member) => this.#takesPart(member));
-    if (first === undefined) return;
-    for (const other of others) {
-      if (describeMembers(other) !== describeMembers(first))
-        this.fail(
-          "equal membership",
-          `${first.name}: ${describeMembers(first)}; ${other.name}: ${describeMembers(other)}`,
-        );
-    }
+    if (first === undefined) return true;
     const expected = wholeDigest(first.backend, smallBuckets);
-    for (const other of others) {
-      if (wholeDigest(other.backend, smallBuckets) !== expected) {
-        this.fail("equal state", `${first.name} and ${other.name} differ in the end`);
-      }
-    }
+    return others.every(
+      (other) =>
+        describeMembers(other) === describeMembers(first) && wholeDigest(other.backend, smallBuckets) === expected,
+    );
+  }
+
+  /** Nobody renews any more: all leases end in their time. */
+  async #leasesEnd(): Promise<void> {
+    const { leases } = this.checker.oracle;
+    const ttlMax = Math.max(0, ...[...leases.values()].map(({ ttl }) => ttl));
+    const withinMs = 1000 * ttlMax + 2 * this.config.electionTimeout + endMs;
+    await this.#expect("liveness: leases end", withinMs, () => leases.size === 0);
   }
 
   #checkHistory(): void {
@@ -327,6 +353,8 @@ function configOf(scenario: Scenario): Config {
     ["strict-reconfig-check", scenario.strict ?? true],
     ["snapshot-count", scenario.snapshotCount],
     ["snapshot-catchup-entries", scenario.catchupEntries],
+    ["auto-compaction-mode", scenario.autoCompaction?.[0] ?? "periodic"],
+    ["auto-compaction-retention", scenario.autoCompaction?.[1] ?? "0"],
   ];
   return makeConfig(new Map(given));
 }

@@ -3,6 +3,7 @@
  * Thread: main. Invariants: those of `dispatcher.ts` and `validate-kv.ts`.
  */
 export { Dispatcher } from "./dispatcher.js";
+export { LeaseService, type LeaseServiceOwner } from "./lease-service.js";
 export { methodKind, servedMethods } from "./methods.js";
 export { GrpcMetrics } from "./metrics.js";
 export { KvValidator } from "./validate-kv.js";

@@ -15,7 +15,7 @@ import {
   validate,
   writeVarint64,
 } from "../../proto/index.js";
-import type { EtcdServer, Identity } from "../../server/index.js";
+import type { ErrorSink, Identity, MemberCore } from "../../server/index.js";
 
 /** Field of InternalRaftRequest. */
 const grantField = 8;
@@ -44,13 +44,19 @@ function highOf(id: bigint): number {
   return Number((id >> 32n) & 0xffff_ffffn);
 }
 
+/** The member whose leases these are: EtcdServer, or a simulated one. */
+export interface LeaseServiceOwner {
+  readonly core: MemberCore;
+  readonly replies: ErrorSink;
+}
+
 export class LeaseService {
-  readonly #server: EtcdServer;
+  readonly #server: LeaseServiceOwner;
   readonly #streams = new Map<number, Stream>();
   readonly #waiting = new Set<number>();
   #scratch = new Uint8Array(256);
 
-  constructor(server: EtcdServer) {
+  constructor(server: LeaseServiceOwner) {
     this.#server = server;
     server.core.leases.onEnded = () => this.#again();
   }

@@ -1,0 +1,123 @@
+/**
+ * What must hold of leases: only the leader of a term proposes that one ends in it, none before its time by the clock
+ * of whoever proposes it, whoever led when it was granted or renewed, and none within a new leader's first whole TTL
+ * and an election timeout.
+ */
+import { decodeInternalRaftRequest } from "../../src/proto/index.js";
+import type { SimulatedMember } from "./member.js";
+import type { World } from "./world.js";
+
+/** Times are sums of fractions. */
+const slackMs = 1;
+/** What a client has sent is there, or lost, within this. */
+const travelMs = 50;
+/** etcd's request IDs begin with so many bits of the member's ID. */
+const memberBits = 0xffffn;
+
+/** Every member's clock at some moment. */
+type Clocks = ReadonlyMap<string, number>;
+
+interface Known {
+  /** Seconds, as granted. */
+  readonly ttl: number;
+  readonly index: number;
+  /** When its last renewal that was answered was asked for, or its grant. */
+  renewed: Clocks;
+  /** A client may have renewed it up to then, answered or not. */
+  touchedMs: number;
+}
+
+/** A member became leader. */
+interface Promotion {
+  readonly atMs: number;
+  readonly clockMs: number;
+  /** It had applied so much, at least. */
+  readonly appliedIndex: number;
+}
+
+export class LeaseChecks {
+  readonly #world: World;
+  readonly #known = new Map<bigint, Known>();
+  readonly #promotions = new Map<string, Promotion>();
+  /** Leases that a client has asked to revoke. */
+  readonly #revokedByClients = new Set<bigint>();
+  expired = 0;
+  renewed = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  clocks(): Clocks {
+    const { timeline, members } = this.#world;
+    return new Map(members.map(({ name, clock }) => [name, clock.monotonicMs(timeline.now)]));
+  }
+
+  /** A client has been told that its grant, asked for at `asked`, is done. */
+  granted(id: bigint, { ttl, index, asked }: { ttl: number; index: number; asked: Clocks }): void {
+    this.#known.set(id, { ttl, index, renewed: asked, touchedMs: this.#world.timeline.now });
+  }
+
+  /** A client asks for a renewal, or gives up asking. */
+  touched(id: bigint): void {
+    const known = this.#known.get(id);
+    if (known !== undefined) known.touchedMs = this.#world.timeline.now + travelMs;
+  }
+
+  /** A client has been told that the renewal that it asked for at `asked` is done. */
+  renewedAt(id: bigint, asked: Clocks): void {
+    const known = this.#known.get(id);
+    if (known === undefined) return;
+    known.renewed = asked;
+    this.renewed++;
+  }
+
+  revokedByClient(id: bigint): void {
+    this.#revokedByClients.add(id);
+  }
+
+  promoted(member: SimulatedMember, appliedIndex: number): void {
+    const atMs = this.#world.timeline.now;
+    this.#promotions.set(member.name, { atMs, clockMs: member.clock.monotonicMs(atMs), appliedIndex });
+  }
+
+  /** An entry that was not seen before is written to `member`'s log. */
+  proposed(
+    member: SimulatedMember,
+    leaderOf: (term: number) => bigint | undefined,
+    term: number,
+    data: Uint8Array,
+  ): void {
+    const request = decodeInternalRaftRequest(data, 0, data.length);
+    const id = request.leaseRevoke?.ID;
+    if (id === undefined || this.#revokedByClients.has(id)) return;
+    this.expired++;
+    const proposer = (request.header?.ID ?? 0n) >> 48n;
+    const leader = leaderOf(term) ?? member.id;
+    if ((leader & memberBits) !== proposer) {
+      this.#world.fail("the leader alone ends leases", `lease ${id} ends in term ${term}, by another than its leader`);
+    }
+    this.#notEarly(id, member);
+  }
+
+  #notEarly(id: bigint, member: SimulatedMember): void {
+    const known = this.#known.get(id);
+    if (known === undefined) return;
+    const { timeline, config } = this.#world;
+    const now = member.clock.monotonicMs(timeline.now);
+    const passed = now - (known.renewed.get(member.name) ?? -Infinity);
+    const ttlMs = known.ttl * 1000;
+    if (passed < ttlMs - slackMs) {
+      const detail = `${member.name} ends lease ${id} of ${known.ttl} s ${passed.toFixed(0)} ms after its renewal`;
+      this.#world.fail("no lease ends early", detail);
+    }
+    const promotion = this.#promotions.get(member.name);
+    if (promotion === undefined || promotion.appliedIndex < known.index || known.touchedMs >= promotion.atMs) return;
+    if (now - promotion.clockMs >= ttlMs + config.electionTimeout - slackMs) return;
+    const led = (now - promotion.clockMs).toFixed(0);
+    this.#world.fail(
+      "a new leader gives leases time",
+      `${member.name} ends lease ${id} of ${known.ttl} s, leading ${led} ms`,
+    );
+  }
+}
