@@ -9,8 +9,8 @@ import type { World } from "./world.js";
 
 /** Times are sums of fractions. */
 const slackMs = 1;
-/** What a client has sent is there, or lost, within this. */
-const travelMs = 50;
+/** What a client has sent is there, or lost, within this and an election timeout: a follower may have passed it on. */
+const travelMs = 2500;
 /** etcd's request IDs begin with so many bits of the member's ID. */
 const memberBits = 0xffffn;
 
@@ -29,6 +29,7 @@ interface Known {
 
 /** A member became leader. */
 interface Promotion {
+  readonly term: number;
   readonly atMs: number;
   readonly clockMs: number;
   /** It had applied so much, at least. */
@@ -61,7 +62,7 @@ export class LeaseChecks {
   /** A client asks for a renewal, or gives up asking. */
   touched(id: bigint): void {
     const known = this.#known.get(id);
-    if (known !== undefined) known.touchedMs = this.#world.timeline.now + travelMs;
+    if (known !== undefined) known.touchedMs = this.#world.timeline.now + travelMs + this.#world.config.electionTimeout;
   }
 
   /** A client has been told that the renewal that it asked for at `asked` is done. */
@@ -76,9 +77,11 @@ export class LeaseChecks {
     this.#revokedByClients.add(id);
   }
 
-  promoted(member: SimulatedMember, appliedIndex: number): void {
+  /** A member is found leading in `term`. */
+  promoted(member: SimulatedMember, term: number, appliedIndex: number): void {
+    if (this.#promotions.get(member.name)?.term === term) return;
     const atMs = this.#world.timeline.now;
-    this.#promotions.set(member.name, { atMs, clockMs: member.clock.monotonicMs(atMs), appliedIndex });
+    this.#promotions.set(member.name, { term, atMs, clockMs: member.clock.monotonicMs(atMs), appliedIndex });
   }
 
   /** An entry that was not seen before is written to `member`'s log. */

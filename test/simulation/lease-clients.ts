@@ -176,7 +176,7 @@ class Life {
     if (this.#isOver) return;
     const { timeline, leaseChecks, netChance } = this.#world;
     const next = (): void => timeline.after(this.#life.keepAliveMs, () => this.#keepAlive());
-    const at = memberFor(this.#world, netChance.oneIn(5) ? this.#life.member : leader);
+    const at = memberFor(this.#world, netChance.oneIn(2) ? this.#life.member : leader);
     if (at === null) return next();
     const asked = leaseChecks.clocks();
     leaseChecks.touched(this.#id);

@@ -2,8 +2,18 @@
  * What a simulated member asks others beside Raft's messages: small requests over the same network, each answered, or
  * given up as lost. Clocks of two members are not compared: a connection's age is told by the asker's own.
  */
-import type { ConfChangeOutcome, LeaderAnswer, MemberVersions, Peers } from "../../src/server/index.js";
+import { CallKind } from "../../src/native/index.js";
+import {
+  decodeLeaseKeepAliveResponse,
+  decodeLeaseTimeToLiveResponse,
+  encodeLeaseKeepAliveRequest,
+  encodeLeaseTimeToLiveRequest,
+} from "../../src/proto/index.js";
+import type { ConfChangeOutcome, LeaderAnswer, LeaseStatus, MemberVersions, Peers } from "../../src/server/index.js";
+import type { Reply } from "./calls.js";
 import type { MemberProcess } from "./process.js";
+
+const nothing = new Uint8Array(0);
 
 export function simulatedPeers(process: MemberProcess): Peers {
   const { member } = process;
@@ -43,8 +53,48 @@ export function simulatedPeers(process: MemberProcess): Peers {
       request<MemberVersions>(of.id, (at, answer) => answer({ server: "3.7.1", cluster: at.clusterVersion }), done),
     promote: (leader, id, done) =>
       request<LeaderAnswer<ConfChangeOutcome>>(leader.id, (at, answer) => at.promote(id, answer), done),
-    // Leases are not part of the clients' histories yet.
-    renewLease: (_leader, _id, done) => process.main.run(lostMs, () => done(null)),
-    leaseTimeToLive: (_leader, _id, _withKeys, done) => process.main.run(lostMs, () => done(null)),
+    renewLease: (leader, id, done) =>
+      request<LeaderAnswer<number>>(leader.id, (at, answer) => renewAt(at, id, { lostMs, answer }), done),
+    leaseTimeToLive: (leader, id, keys, done) =>
+      request<LeaderAnswer<LeaseStatus | null>>(
+        leader.id,
+        (at, answer) => timeToLiveAt(at, { id, keys }, answer),
+        done,
+      ),
   };
+}
+
+/** Renews a lease at its leader, as a client of the leader's own would. */
+function renewAt(
+  at: MemberProcess,
+  id: bigint,
+  { lostMs, answer }: { readonly lostMs: number; readonly answer: (value: LeaderAnswer<number>) => void },
+): void {
+  if (!at.core!.isLeader) return answer(null);
+  const leave = (): void => at.streamRecord(callId, CallKind.Cancel, nothing);
+  const callId = at.openStream({
+    kind: "keepAlive",
+    message: (bytes) => {
+      answer({ value: decodeLeaseKeepAliveResponse(bytes).TTL });
+      leave();
+    },
+    ended: () => answer(null),
+  });
+  at.streamRecord(callId, CallKind.Message, encodeLeaseKeepAliveRequest({ ID: BigInt.asIntN(64, id) }));
+  at.main.run(lostMs, leave);
+}
+
+function timeToLiveAt(
+  at: MemberProcess,
+  { id, keys }: { readonly id: bigint; readonly keys: boolean },
+  answer: (value: LeaderAnswer<LeaseStatus | null>) => void,
+): void {
+  if (!at.core!.isLeader) return answer(null);
+  const message = encodeLeaseTimeToLiveRequest({ ID: BigInt.asIntN(64, id), keys });
+  const answered = (reply: Reply | null): void => {
+    if (reply?.code !== 0) return answer(null);
+    const { TTL, grantedTTL, keys: attached } = decodeLeaseTimeToLiveResponse(reply.message);
+    answer({ value: TTL === -1 ? null : { ttl: TTL, grantedTtl: grantedTTL, keys: attached } });
+  };
+  at.call({ kind: "timeToLive", field: 0, method: 0, message, index: 0, answered });
 }

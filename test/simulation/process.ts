@@ -396,7 +396,8 @@ export class MemberProcess {
 
   #leaderChanged(): void {
     const { world } = this.member;
-    if (this.#core?.isLeader === true) world.leaseChecks.promoted(this.member, this.appliedIndex);
+    const core = this.#core;
+    if (core?.isLeader === true) world.leaseChecks.promoted(this.member, core.term, this.appliedIndex);
   }
 
   #tick(): void {
