@@ -181,6 +181,8 @@ export class World {
   }
 
   async #runAll(): Promise<void> {
+    // From here on this is a promise's work itself, so that `settled` waits for all of that, whoever has called.
+    await settled();
     for (const member of this.members) member.start();
     this.clients.start();
     const { leases = [], watches = [], compactions = [] } = this.scenario;
