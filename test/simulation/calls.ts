@@ -1,5 +1,5 @@
 /** Calls and replies in the binary batches of the edge, as the simulation's clients write and read them. */
-import { callHeaderBytes, CallKind, ReplyKind } from "../../src/native/index.js";
+import { callHeaderBytes, CallKind, type ReplyKind } from "../../src/native/index.js";
 
 /** One reply. */
 export interface Reply {

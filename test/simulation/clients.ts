@@ -24,7 +24,7 @@ import type { KeyValue, KvCall } from "./kv-model.js";
 import type { Call } from "./linearizability.js";
 import type { SimulatedMember } from "./member.js";
 import { describeDelete, describePut, describeRange, describeTxn } from "./oracle.js";
-import type { ServerCall } from "./process.js";
+import type { ServerCall } from "./member-calls.js";
 import type { Operation, OperationKind } from "./scenario.js";
 import type { World } from "./world.js";
 
@@ -188,7 +188,7 @@ class Attempt {
     timeline.after(netChance.around(0.3), () => {
       const { process } = this.#member;
       if (process === null) this.#end(null, true);
-      else process.call(this.#call);
+      else process.calls.call(this.#call);
     });
     timeline.after(this.#operation.timeoutMs, () => this.#end(null, false));
   }

@@ -71,8 +71,8 @@ function renewAt(
   { lostMs, answer }: { readonly lostMs: number; readonly answer: (value: LeaderAnswer<number>) => void },
 ): void {
   if (!at.core!.isLeader) return answer(null);
-  const leave = (): void => at.streamRecord(callId, CallKind.Cancel, nothing);
-  const callId = at.openStream({
+  const leave = (): void => at.calls.streamRecord(callId, CallKind.Cancel, nothing);
+  const callId = at.calls.openStream({
     kind: "keepAlive",
     message: (bytes) => {
       answer({ value: decodeLeaseKeepAliveResponse(bytes).TTL });
@@ -80,7 +80,7 @@ function renewAt(
     },
     ended: () => answer(null),
   });
-  at.streamRecord(callId, CallKind.Message, encodeLeaseKeepAliveRequest({ ID: BigInt.asIntN(64, id) }));
+  at.calls.streamRecord(callId, CallKind.Message, encodeLeaseKeepAliveRequest({ ID: BigInt.asIntN(64, id) }));
   at.main.run(lostMs, leave);
 }
 
@@ -96,5 +96,5 @@ function timeToLiveAt(
     const { TTL, grantedTTL, keys: attached } = decodeLeaseTimeToLiveResponse(reply.message);
     answer({ value: TTL === -1 ? null : { ttl: TTL, grantedTtl: grantedTTL, keys: attached } });
   };
-  at.call({ kind: "timeToLive", field: 0, method: 0, message, index: 0, answered });
+  at.calls.call({ kind: "timeToLive", field: 0, method: 0, message, index: 0, answered });
 }

@@ -2,16 +2,13 @@
  * One run of one member: the real core, log, apply thread and store, on simulated threads, disk and network.
  * It ends by a crash, a stop, or because it must not go on; the member's disk then holds what it left.
  */
-import { LeaseService } from "../../src/api/grpc/index.js";
 import { ApplyThread, type ApplyInit, type FromApply, type InstallMark } from "../../src/apply/index.js";
 import { silentLogger, type EntryBatch } from "../../src/base/index.js";
-import type { EtcdError } from "../../src/errors/index.js";
 import { Registry } from "../../src/metrics/index.js";
 import { parseConfState } from "../../src/membership/index.js";
-import { CallKind, crc32c, ReplyKind } from "../../src/native/index.js";
+import { crc32c } from "../../src/native/index.js";
 import type { Message } from "../../src/raft/index.js";
 import {
-  anonymous,
   encodeLogMetadata,
   firstEntries,
   MemberCore,
@@ -24,10 +21,11 @@ import { Bucket, MemoryBackend, metaKey, type Backend } from "../../src/storage/
 import { snapshotPath } from "../../src/storage/snap/index.js";
 import { Wal, type WalAppend } from "../../src/storage/wal/index.js";
 import { ApplySide } from "./apply-side.js";
-import { callRecord, parseReplies, type Reply } from "./calls.js";
+import { parseReplies } from "./calls.js";
 import { logDoors } from "./log-door.js";
 import { observeInstall } from "./install-steps.js";
 import { SimulatedMailbox } from "./mailbox.js";
+import { MemberCalls, methods } from "./member-calls.js";
 import type { SimulatedMember } from "./member.js";
 import { simulatedPeers } from "./peers.js";
 import { observeState } from "./state-digest.js";
@@ -35,69 +33,21 @@ import { Thread } from "./timeline.js";
 
 type Ready = Extract<FromApply, { type: "ready" }>;
 
-/** A call on its way to or in a member. */
-export interface ServerCall {
-  /** A write: the message of InternalRaftRequest's `field`. A read: a method's request. */
-  readonly kind: "write" | "read" | "localRead" | "grant" | "timeToLive";
-  readonly field: number;
-  readonly method: number;
-  readonly message: Uint8Array;
-  /** Its entry has this index; known once it is committed. */
-  index: number;
-  /** Hears of the one answer; null: the member is gone. */
-  readonly answered: (reply: Reply | null) => void;
-}
-
-/** A stream on its way to or in a member. */
-export interface ServerStream {
-  readonly kind: "watch" | "keepAlive";
-  /** A message leaves the member; `asks`: the member wants to hear when the client has taken it. */
-  readonly message: (bytes: Uint8Array, asks: boolean) => void;
-  /** Hears of the one end; null: the member is gone. */
-  readonly ended: (reply: Reply | null) => void;
-}
-
-/** What has come of a stream: its opening, a message, that it takes more, or its end. */
-interface StreamRecord {
-  readonly callId: number;
-  readonly kind: CallKind;
-  readonly message: Uint8Array;
-}
-
-/** Methods that reads may have. */
-export const methods = [
-  "/etcdserverpb.KV/Range",
-  "/etcdserverpb.KV/Txn",
-  "/etcdserverpb.Maintenance/HashKV",
-  "/etcdserverpb.Watch/Watch",
-] as const;
-const watchMethod = methods.indexOf("/etcdserverpb.Watch/Watch");
-const nothing = new Uint8Array(0);
-
 export class MemberProcess {
   readonly member: SimulatedMember;
   readonly startedAt: number;
   readonly main: Thread;
   readonly applier: Thread;
+  readonly calls: MemberCalls;
   readonly #walWriter: Thread;
   readonly #flusher: Thread;
   #core: MemberCore | null = null;
   #apply: ApplySide | null = null;
   #applyThread: ApplyThread | null = null;
   #wal: Wal | null = null;
-  readonly #calls = new Map<number, ServerCall>();
-  #nextCall = 1;
-  #inbox: ServerCall[] = [];
-  readonly #streams = new Map<number, ServerStream>();
-  #streamInbox: StreamRecord[] = [];
-  /** Streams that their clients have left. */
-  readonly #left = new Set<number>();
-  #leaseService: LeaseService | null = null;
-  #woken = false;
   #lastPost = 0;
   /** It takes no more messages, calls or ticks. */
   #stopping = false;
-  #errors: { readonly callId: number; readonly error: EtcdError }[] = [];
 
   constructor(member: SimulatedMember) {
     this.member = member;
@@ -105,6 +55,7 @@ export class MemberProcess {
     const { timeline } = member.world;
     const failed = (error: unknown): void => member.processFailed(this, error);
     this.main = new Thread(timeline, failed);
+    this.calls = new MemberCalls(member, this.main);
     this.applier = new Thread(timeline, failed);
     this.#walWriter = new Thread(timeline, failed);
     this.#flusher = new Thread(timeline, failed);
@@ -133,24 +84,20 @@ export class MemberProcess {
     return this.#apply?.progress.appliedIndex ?? 0;
   }
   get openCalls(): number {
-    return this.#calls.size + this.#inbox.length;
+    return this.calls.open;
   }
 
   /** The process is gone from one moment to the next. */
   kill(): void {
     for (const thread of [this.main, this.applier, this.#walWriter, this.#flusher]) thread.kill();
-    for (const call of [...this.#inbox, ...this.#calls.values()]) call.answered(null);
-    this.#calls.clear();
-    this.#inbox = [];
-    for (const stream of this.#streams.values()) stream.ended(null);
-    this.#streams.clear();
+    this.calls.kill();
   }
 
   /** Stops in order, as EtcdServer does, once the core is there; `done` when everything is closed. */
   stop(done: () => void): void {
     const [core, wal, applyThread] = [this.#core!, this.#wal!, this.#applyThread!];
     this.#stopping = true;
-    for (const call of this.#inbox.splice(0)) call.answered(null);
+    this.calls.stop();
     core.end();
     const stopAll = async (): Promise<void> => {
       await applyThread.handle({ type: "stop" });
@@ -252,7 +199,7 @@ export class MemberProcess {
         post,
         fromMain: toApply,
         toMain,
-        reply: (bytes, length) => this.#replied(parseReplies(bytes, length)),
+        reply: (bytes, length) => this.calls.replied(parseReplies(bytes, length)),
         crc32c,
         schedule: (run) => this.applier.run(world.threadChance.around(member.applyTurnMs), run),
         sleep: (milliseconds) => new Promise((resolve) => this.applier.run(milliseconds, resolve)),
@@ -338,10 +285,7 @@ export class MemberProcess {
 
   #handed(batch: EntryBatch, callIds: Uint32Array): void {
     this.member.world.checker.handedToApply(this.member, batch);
-    for (let i = 0; i < callIds.length; i++) {
-      const call = this.#calls.get(callIds[i]!);
-      if (call !== undefined) call.index = batch.firstIndex + i;
-    }
+    this.calls.handed(batch, callIds);
   }
 
   #run(log: ReplayedLog, ready: Ready): void {
@@ -366,33 +310,25 @@ export class MemberProcess {
         transport: { send: (messages) => this.#send(messages) },
         peers: simulatedPeers(this),
         sendSnapshot: (message) => this.#sendSnapshot(message),
-        ...this.#replies,
+        replies: this.calls.replies,
         logger: silentLogger,
         prng: world.raftChance.prng,
         limits: world.scenario.limits,
         nowMs: this.#nowMs,
         startMs: member.clock.wallMs(world.timeline.now),
-        unblocked: () => this.#wake(),
+        unblocked: () => this.calls.wake(),
         wallMs: () => member.clock.wallMs(world.timeline.now),
         stateChanged: () => this.#leaderChanged(),
         removed: () => member.leave(),
       },
       { log, ready },
     );
-    const { replies } = this.#replies;
-    this.#leaseService = new LeaseService({ core: this.#core, replies });
+    this.calls.begin(this.#core);
     this.#core.begin();
     this.#tick();
-    this.#wake();
+    this.calls.wake();
     member.started();
   }
-
-  readonly #replies = {
-    replies: {
-      error: (callId: number, error: EtcdError): void => void this.#errors.push({ callId, error }),
-      flush: (): void => this.#flushErrors(),
-    },
-  };
 
   #leaderChanged(): void {
     const { world } = this.member;
@@ -459,136 +395,5 @@ export class MemberProcess {
       this.#traceRole();
       this.member.world.received(this.member, message, result);
     });
-  }
-
-  /** A client's call arrives. */
-  call(call: ServerCall): void {
-    if (this.#stopping) {
-      call.answered(null);
-      return;
-    }
-    this.#inbox.push(call);
-    this.#wake();
-  }
-
-  /** A client opens a stream; returns its ID here. */
-  openStream(stream: ServerStream): number {
-    const callId = this.#nextCall++;
-    this.#streams.set(callId, stream);
-    this.streamRecord(callId, CallKind.Call, nothing);
-    return callId;
-  }
-
-  /** A record of a stream arrives. */
-  streamRecord(callId: number, kind: CallKind, message: Uint8Array): void {
-    if (!this.#streams.has(callId)) return;
-    this.#streamInbox.push({ callId, kind, message });
-    this.#wake();
-  }
-
-  #wake(): void {
-    if (this.#woken) return;
-    this.#woken = true;
-    this.main.run(this.member.world.threadChance.around(0.05), () => {
-      this.#woken = false;
-      this.#takeCalls();
-    });
-  }
-
-  /** One wake-up: all calls that have come, then one flush, as the dispatcher does. */
-  #takeCalls(): void {
-    const core = this.#core;
-    if (core === null || this.#stopping || core.blocked) return;
-    if (this.#inbox.length === 0 && this.#streamInbox.length === 0) return;
-    const calls = this.#inbox;
-    this.#inbox = [];
-    const local: Uint8Array[] = [];
-    for (const record of this.#streamInbox.splice(0)) this.#takeRecord(core, record, local);
-    for (const call of calls) {
-      const callId = this.#nextCall++;
-      this.#calls.set(callId, call);
-      if (core.clusterVersion === null)
-        this.#answer({ callId, kind: ReplyKind.End, code: 14, text: "not capable", message: nothing });
-      else this.#take(core, call, callId, local);
-    }
-    if (local.length > 0)
-      core.readSerializable(
-        new Uint8Array(Buffer.concat(local)),
-        local.reduce((sum, { length }) => sum + length, 0),
-      );
-    core.flush();
-  }
-
-  #take(core: MemberCore, call: ServerCall, callId: number, local: Uint8Array[]): void {
-    const { kind, field, message, method } = call;
-    if (kind === "timeToLive") {
-      this.#leaseService!.timeToLive(message, 0, message.length, callId);
-      return;
-    }
-    if (kind === "write" || kind === "grant") {
-      const error =
-        kind === "grant"
-          ? this.#leaseService!.grant(message, 0, message.length, callId, anonymous)
-          : core.propose(field, message, 0, message.length, callId, anonymous);
-      if (error !== null)
-        this.#answer({ callId, kind: ReplyKind.End, code: error.code, text: error.message, message: nothing });
-      return;
-    }
-    const record = callRecord(callId, method, message);
-    if (kind === "read") core.readLinearizable(record, 0, record.length);
-    else local.push(record);
-  }
-
-  #takeRecord(core: MemberCore, { callId, kind, message }: StreamRecord, local: Uint8Array[]): void {
-    const stream = this.#streams.get(callId);
-    if (stream === undefined) return;
-    if (core.clusterVersion === null) {
-      this.#answer({ callId, kind: ReplyKind.End, code: 14, text: "not capable", message: nothing });
-      return;
-    }
-    if (kind === CallKind.Cancel) {
-      this.#streams.delete(callId);
-      this.#left.add(callId);
-    }
-    if (stream.kind === "watch") {
-      local.push(callRecord(callId, watchMethod, message, kind));
-      return;
-    }
-    if (kind === CallKind.Call) this.#leaseService!.open(callId);
-    else if (kind === CallKind.Message) this.#leaseService!.message(callId, message, 0, message.length);
-    else if (kind === CallKind.Cancel) this.#leaseService!.cancel(callId);
-  }
-
-  #flushErrors(): void {
-    for (const { callId, error } of this.#errors.splice(0)) {
-      this.#answer({ callId, kind: ReplyKind.End, code: error.code, text: error.message, message: nothing });
-    }
-  }
-
-  #replied(replies: readonly Reply[]): void {
-    for (const reply of replies) this.#answer(reply);
-  }
-
-  /** True: it is a stream's. What a client has left behind may get answers that nobody hears. */
-  #answerStream(reply: Reply): boolean {
-    if (reply.kind === ReplyKind.Message) {
-      this.#streams.get(reply.callId)?.message(reply.message, reply.code === 1);
-      return true;
-    }
-    const stream = this.#streams.get(reply.callId);
-    if (stream === undefined) return this.#left.has(reply.callId);
-    this.#streams.delete(reply.callId);
-    stream.ended(reply);
-    return true;
-  }
-
-  /** Exactly one answer a call. */
-  #answer(reply: Reply): void {
-    const call = this.#calls.get(reply.callId);
-    if (call === undefined && this.#answerStream(reply)) return;
-    if (call === undefined)
-      this.member.world.fail("one answer a call", `${this.member.name} answers call ${reply.callId} again`);
-    this.#calls.delete(reply.callId);
-    call.answered(reply);
   }
 }

@@ -5,7 +5,8 @@
 import { CallKind } from "../../src/native/index.js";
 import type { Reply } from "./calls.js";
 import type { SimulatedMember } from "./member.js";
-import type { MemberProcess, ServerCall, ServerStream } from "./process.js";
+import type { ServerCall, ServerStream } from "./member-calls.js";
+import type { MemberProcess } from "./process.js";
 import type { World } from "./world.js";
 
 /** Mean one-way delay between a client and a member. */
@@ -44,7 +45,7 @@ export function callUnary(world: World, member: SimulatedMember, call: UnaryCall
   timeline.after(netChance.around(wayMs), () => {
     const { process } = member;
     if (process === null) end({ reply: null, refused: true });
-    else process.call(sent);
+    else process.calls.call(sent);
   });
   timeline.after(call.timeoutMs, () => end({ reply: null, refused: false }));
 }
@@ -85,14 +86,14 @@ export class StreamCall {
   }
 
   send(message: Uint8Array): void {
-    this.#toMember(() => this.#process?.streamRecord(this.#callId, CallKind.Message, message));
+    this.#toMember(() => this.#process?.calls.streamRecord(this.#callId, CallKind.Message, message));
   }
 
   /** The client wants no more of it. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#toMember(() => this.#process?.streamRecord(this.#callId, CallKind.Cancel, nothing));
+    this.#toMember(() => this.#process?.calls.streamRecord(this.#callId, CallKind.Cancel, nothing));
   }
 
   #open(member: SimulatedMember): void {
@@ -102,7 +103,7 @@ export class StreamCall {
       return;
     }
     this.#process = process;
-    this.#callId = process.openStream({
+    this.#callId = process.calls.openStream({
       kind: this.#kind,
       message: (bytes, asks) => this.#toClient(() => this.#received(bytes, asks)),
       ended: (reply) => this.#toClient(() => this.#end(reply)),
@@ -111,7 +112,7 @@ export class StreamCall {
 
   #received(bytes: Uint8Array, asks: boolean): void {
     if (this.#closed) return;
-    if (asks) this.#toMember(() => this.#process?.streamRecord(this.#callId, CallKind.Writable, nothing));
+    if (asks) this.#toMember(() => this.#process?.calls.streamRecord(this.#callId, CallKind.Writable, nothing));
     this.#handlers.message(bytes);
   }
 
