@@ -3,7 +3,7 @@
  * mark is written to the WAL, older segments are released, and the log in memory keeps only what slow
  * followers may still ask for (--snapshot-count, --snapshot-catchup-entries).
  *
- * Thread: main. Invariant: a mark never lies above what LMDB has flushed.
+ * Thread: main. Invariant: a mark lies neither above what LMDB has flushed nor above what Raft knows to be applied.
  */
 import { EntryType, type EntryBatch } from "../base/index.js";
 import type { ConfState, RawNode, Snapshot } from "../raft/index.js";

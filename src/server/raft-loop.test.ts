@@ -217,3 +217,18 @@ test("the log is cut behind what the backend has flushed", () => {
   );
   assert.equal(member.node.firstIndex, 14);
 });
+
+test("the log is not cut within a batch that apply has not ended, though its beginning is flushed", () => {
+  const member = lead();
+  member.propose(...new Array<number>(30).fill(0));
+  member.sync();
+  const { firstIndex } = member.applied[member.applied.length - 1]!.batch;
+  Object.assign(member.progress, { appliedIndex: firstIndex + 20, flushedIndex: firstIndex + 15 });
+  member.loop.applied();
+  assert.deepEqual(member.marks, []);
+  member.apply();
+  assert.deepEqual(
+    member.marks.map(({ index }) => index),
+    [firstIndex + 15],
+  );
+});

@@ -202,7 +202,8 @@ export class RaftLoop {
     while (done < this.#applies.length && this.#applies[done]!.until <= until) this.#deliver(this.#applies[done++]!);
     this.#applies.splice(0, done);
     this.pump();
-    this.#truncate(flushedIndex);
+    // Apply may be in the midst of a batch, or ahead of a conf change whose outcome is not known here yet.
+    this.#truncate(Math.min(flushedIndex, this.#node.appliedIndex));
   }
 
   /** Apply has judged the conf change at `index`; `apply` puts its outcome in force. */

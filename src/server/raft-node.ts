@@ -36,7 +36,7 @@ export function makeRaftLoop(
     log.mark,
   );
   const node: RawNode = makeRawNode(surroundings, state, () =>
-    truncation.snapshotAt(apply.progress.flushedIndex, node),
+    truncation.snapshotAt(Math.min(apply.progress.flushedIndex, node.appliedIndex), node),
   );
   const report = (id: bigint, delivered: boolean): void => {
     node.reportSnapshot(id, delivered);
