@@ -15,6 +15,7 @@ import { GrpcMetrics } from "./grpc/metrics.js";
 import { Dispatcher } from "./grpc/dispatcher.js";
 import { methodKind, servedMethods } from "./grpc/methods.js";
 import { type GatewayCounts, HttpThread, unknownState, type HttpWorkerData, type ServerState } from "./http/index.js";
+import { RequestLog } from "./request-stats.js";
 
 /** gRPC's own share of a message beyond --max-request-bytes (etcd's grpcOverheadBytes). */
 const grpcOverheadBytes = 512 << 10;
@@ -53,6 +54,7 @@ class ClientApi implements Api {
   readonly methodPaths = servedMethods.map(({ path }) => path);
   readonly #config: Config;
   readonly #logger: Logger;
+  readonly #requestLog: RequestLog;
   readonly #edge: Edge;
   readonly #socketPath: string;
   readonly #ownSocketDir: string | null;
@@ -67,6 +69,11 @@ class ClientApi implements Api {
   constructor(config: Config, logger: Logger) {
     this.#config = config;
     this.#logger = logger;
+    this.#requestLog = new RequestLog({
+      logger,
+      logsDebug: config.logLevel === "debug",
+      slowAfterMs: config.warningUnaryRequestDuration,
+    });
     const preferred = resolve(config.dataDir, "member", "http.sock");
     this.#ownSocketDir =
       Buffer.byteLength(preferred) + "-m".length > socketPathBytesMax ? mkdtempSync(join(tmpdir(), "etcd-")) : null;
@@ -86,7 +93,7 @@ class ClientApi implements Api {
           ...config.listenMetricsUrls.map((url) => ({ address: addressOf(url), socketPath: this.#metricsSocketPath })),
         ],
         reusePort: config.socketReusePort,
-        slowAfterMs: config.warningUnaryRequestDuration,
+        slowAfterMs: this.#requestLog.fromMs,
         keepalive: {
           minTimeMs: config.grpcKeepaliveMinTime,
           intervalMs: config.grpcKeepaliveInterval,
@@ -114,7 +121,7 @@ class ClientApi implements Api {
 
   async serve(server: EtcdServer): Promise<void> {
     this.#server = server;
-    this.#dispatcher = new Dispatcher(server, this.#edge, this.#messageBytesMax + drainOverheadBytes, this.#logger);
+    this.#dispatcher = new Dispatcher(server, this.#edge, this.#messageBytesMax + drainOverheadBytes, this.#requestLog);
     this.#grpcMetrics = new GrpcMetrics(this.#edge, { hasTimes: this.#config.metrics === "extensive" });
     addProcessMetrics(registry);
     this.#http = await this.#httpStart;

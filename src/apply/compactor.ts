@@ -6,12 +6,11 @@
  * is on the disk, so that neither this thread nor LMDB's writer has more than a chunk of it at a time.
  * No slice runs while an entry is under way (a long delete): what a compaction removes is no entry's effect.
  */
-import type { Logger } from "../base/index.js";
+import { bytesText, durationText, type Logger } from "../base/index.js";
 import { ErrCompacted, type EtcdErrorClass } from "../errors/index.js";
 import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
 import type { Backend } from "../storage/backend/index.js";
 import { CompactionStep, type Compaction, type KeyValueHash, type MvccStore } from "../storage/mvcc/index.js";
-import { bytesText, durationText } from "./log-text.js";
 import type { Clock } from "./clock.js";
 import type { ApplyMetrics } from "./metrics.js";
 import { refusalOf } from "./range-status.js";

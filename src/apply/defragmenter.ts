@@ -2,13 +2,12 @@
  * Defragment calls, one after another: the file is rewritten while everything else goes on, only compaction waits.
  * Thread: apply.
  */
-import type { Logger } from "../base/index.js";
+import { bytesText, durationText, type Logger } from "../base/index.js";
 import { GrpcCode } from "../errors/index.js";
 import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
 import type { Backend, BackendSizes } from "../storage/backend/index.js";
 import type { Clock } from "./clock.js";
 import type { Compactor } from "./compactor.js";
-import { bytesText, durationText } from "./log-text.js";
 import type { ApplyMetrics } from "./metrics.js";
 import type { OneAtATime } from "./one-at-a-time.js";
 

@@ -35,8 +35,9 @@ export const CallKind = {
   /** Little is left to send of a stream's replies, as one of them had asked to be told (`finish(end, true)`). */
   Writable: 7,
   /**
-   * A unary call has ended that took longer than the edge was told to: u64 microseconds, u32 bytes of the request, u32
-   * bytes of the answer. The call's ID may be another's by now.
+   * A unary call is answered that took as long as the edge was told to, or longer: u64 microseconds, u32 bytes of the
+   * request, u32 bytes of the answer (0: an error), u64 field 2 of the answer if it is a varint, u64 field 4 likewise,
+   * and the first 16 KiB of the request. The call's ID may be another's by now.
    */
   Slow: 8,
 } as const;

@@ -40,7 +40,7 @@ export interface EdgeOptions {
   readonly maxConcurrentStreams: number;
   /** Unix socket of the HTTP server, which gets whatever is not HTTP/2; without one it is closed. */
   readonly httpSocketPath?: string;
-  /** Milliseconds after which a unary call's end is told by a Slow record; never without this. */
+  /** A unary call that takes so many milliseconds, or more, is told of by a Slow record; none is without this. */
   readonly slowAfterMs?: number;
   /** Times in milliseconds; the defaults are etcd's. */
   readonly keepalive?: {

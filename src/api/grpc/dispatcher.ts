@@ -15,7 +15,6 @@ import {
   GrpcCode,
   unmarshalRequestError,
 } from "../../errors/index.js";
-import type { Logger } from "../../base/index.js";
 import { callHeaderBytes, CallBatchReader, CallFlag, CallKind, writeCancelRecord } from "../../native/index.js";
 import {
   AlarmRequestDescriptor,
@@ -46,7 +45,7 @@ import { LeaderStreams } from "./leader-streams.js";
 import { methodIndex, servedMethods, type ServedPath } from "./methods.js";
 import { requestField } from "./request-field.js";
 import { KvValidator } from "./validate-kv.js";
-import { logSlowRequest, readSlowRecord } from "../request-stats.js";
+import { type RequestLog, readSlowRecord } from "../request-stats.js";
 import { isTxnReadonly, isTxnSerializable } from "./validate-txn.js";
 
 const alarmActionMax = 2;
@@ -68,7 +67,7 @@ const batchesInARow = 4;
 export class Dispatcher {
   readonly #server: EtcdServer;
   readonly #source: CallSource;
-  readonly #logger: Logger;
+  readonly #requestLog: RequestLog;
   readonly #buffer: Uint8Array;
   readonly #reader = new CallBatchReader();
   readonly #validator: KvValidator;
@@ -84,8 +83,8 @@ export class Dispatcher {
   #scheduled = false;
 
   /** `messageBytesMax`: the longest message that the edge lets through. */
-  constructor(server: EtcdServer, source: CallSource, messageBytesMax: number, logger: Logger) {
-    this.#logger = logger;
+  constructor(server: EtcdServer, source: CallSource, messageBytesMax: number, requestLog: RequestLog) {
+    this.#requestLog = requestLog;
     this.#server = server;
     this.#source = source;
     this.#buffer = new Uint8Array(Math.max(1 << 20, messageBytesMax + (1 << 16)));
@@ -216,7 +215,7 @@ export class Dispatcher {
   #slowRequest(): void {
     const remote = this.#connections.of(this.#reader.connectionId).address;
     const { path } = servedMethods[this.#reader.method]!;
-    logSlowRequest(this.#logger, { ...readSlowRecord(this.#reader), remote, path });
+    this.#requestLog.add({ ...readSlowRecord(this.#reader), remote, path });
   }
 
   /** A watch stream is apply's. */

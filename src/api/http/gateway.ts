@@ -2,7 +2,6 @@
  * The JSON gateway: POST /v3/… with a request message as JSON becomes a call, its reply becomes JSON again
  * (reference/rpc.md §11). Driven by the proto descriptors: an RPC is served here as soon as main serves it.
  */
-import type { Logger } from "../../base/index.js";
 import {
   ErrContextCanceled,
   ErrContextDeadlineExceeded,
@@ -13,8 +12,8 @@ import {
   unknownMethodError,
 } from "../../errors/index.js";
 import { CallFlag, MetadataTag } from "../../native/index.js";
-import { methods, type MethodDescriptor } from "../../proto/index.js";
-import { logSlowRequest } from "../request-stats.js";
+import { emptyBytes, methods, type MethodDescriptor } from "../../proto/index.js";
+import { type RequestLog, responseFieldsOf } from "../request-stats.js";
 import type { Call, CallClient } from "./call-client.js";
 import { type BodyUse, type HttpRequest, type HttpResponse, jsonType } from "./exchange.js";
 import { gatewayRoutes } from "./gateway-routes.js";
@@ -28,6 +27,8 @@ import { parseGrpcTimeout } from "./grpc-timeout.js";
 
 /** JSON may take so many times the room of the message that it stands for. */
 export const jsonGrowthMax = 4;
+/** As much of a request as the edge keeps for the log. */
+const requestBytesShownMax = 16 << 10;
 const timerMsMax = 2 ** 31 - 1;
 const metadataPrefix = "grpc-metadata-";
 
@@ -41,9 +42,7 @@ export interface GatewayOptions {
   /** Paths of the RPCs that main serves, by their method index. */
   readonly served: readonly string[];
   readonly messageBytesMax: number;
-  readonly logger: Logger;
-  /** Unary calls that take longer are logged. */
-  readonly slowAfterMs: number;
+  readonly requestLog: RequestLog;
 }
 
 export class Gateway {
@@ -114,10 +113,9 @@ export class Gateway {
     });
     const timer = this.#deadline(id, timeoutMs);
     const sinceMs = performance.now();
-    let responseBytes = 0;
+    let message: Uint8Array = emptyBytes;
     try {
-      const message = await reply;
-      responseBytes = message.length;
+      message = await reply;
       const body = encodeJson(method.response, message);
       return { status: 200, headers: [jsonType, metadataTypeHeader], body };
     } catch (error) {
@@ -125,11 +123,22 @@ export class Gateway {
       throw error;
     } finally {
       clearTimeout(timer);
-      const milliseconds = performance.now() - sinceMs;
-      const { logger, slowAfterMs } = this.#options;
-      const stats = { remote: "gateway", path: method.path, requestBytes: call.message.length, responseBytes };
-      if (milliseconds > slowAfterMs) logSlowRequest(logger, { milliseconds, ...stats });
+      this.#log(method.path, performance.now() - sinceMs, call.message, message);
     }
+  }
+
+  #log(path: string, milliseconds: number, request: Uint8Array, response: Uint8Array): void {
+    const { requestLog } = this.#options;
+    if (milliseconds < requestLog.fromMs) return;
+    requestLog.add({
+      milliseconds,
+      remote: "gateway",
+      path,
+      requestBytes: request.length,
+      responseBytes: response.length,
+      responseFields: responseFieldsOf(response),
+      request: request.subarray(0, requestBytesShownMax),
+    });
   }
 
   /**

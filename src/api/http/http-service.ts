@@ -9,6 +9,7 @@ import type { Handler } from "./exchange.js";
 import { Gateway, jsonGrowthMax } from "./gateway.js";
 import { GatewayCounter } from "./gateway-counts.js";
 import { healthCheckHandlers } from "./health-checks.js";
+import { RequestLog } from "../request-stats.js";
 import { HealthHandler } from "./health.js";
 import type { FromHttpWorker, HttpWorkerData, ToHttpWorker } from "./http-messages.js";
 import { HttpServer } from "./http-server.js";
@@ -108,10 +109,11 @@ export class HttpService {
   }
 
   #router(handlers: ReadonlyMap<string, Handler>, logger: Logger): Router {
-    const { served, messageBytesMax, enableGateway, slowAfterMs } = this.#data;
+    const { served, messageBytesMax, enableGateway, slowAfterMs, logsDebug } = this.#data;
     const { corsOrigins, hostWhitelist, serverVersion } = this.#data;
+    const requestLog = new RequestLog({ logger, logsDebug, slowAfterMs });
     return new Router({
-      gateway: enableGateway ? new Gateway(this.client, { served, messageBytesMax, logger, slowAfterMs }) : undefined,
+      gateway: enableGateway ? new Gateway(this.client, { served, messageBytesMax, requestLog }) : undefined,
       handlers,
       state: () => this.#state,
       logger,

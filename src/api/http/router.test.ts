@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "../../base/index.js";
+import { RequestLog } from "../request-stats.js";
 import { CallBatchReader, CallKind, ReplyBatchWriter, ReplyKind } from "../../native/index.js";
 import { CallClient } from "./call-client.js";
 import type { HttpRequest, HttpResponse } from "./exchange.js";
@@ -50,8 +51,9 @@ function setUp(options: { corsOrigins?: string[]; hostWhitelist?: string[]; answ
     },
     { callsMax: 10 },
   );
+  const requestLog = new RequestLog({ logger: silentLogger, logsDebug: false, slowAfterMs: 300 });
   const router = new Router({
-    gateway: new Gateway(client, { served, messageBytesMax: 100, logger: silentLogger, slowAfterMs: 300 }),
+    gateway: new Gateway(client, { served, messageBytesMax: 100, requestLog }),
     handlers: new Map([
       ["/health", () => answer],
       ["/metrics", () => answer],

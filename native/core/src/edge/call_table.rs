@@ -60,9 +60,14 @@ pub struct Call {
     pub kind: MethodKind,
     pub flags: u8,
     pub arrival: u32,
-    /// Bytes of its one message, and of its answer.
+    /// Bytes of its one message.
     pub request_bytes: u32,
-    pub response_bytes: u32,
+    /// When that message was whole, in microseconds of the edge's clock.
+    pub received: u64,
+    /// JavaScript was told that it is slow.
+    pub told: bool,
+    /// What of its message the log may show.
+    pub shown: Vec<u8>,
     /// When its header fields came, in microseconds of the edge's clock.
     pub began: u64,
     /// The client has ended its side.
@@ -117,6 +122,7 @@ impl Call {
             &mut self.kept,
             &mut self.metadata,
             &mut self.pending,
+            &mut self.shown,
         ]
         .map(std::mem::take);
         for buffer in &mut buffers {
@@ -125,12 +131,13 @@ impl Call {
                 *buffer = Vec::new();
             }
         }
-        let [assembly, kept, metadata, pending] = buffers;
+        let [assembly, kept, metadata, pending, shown] = buffers;
         *self = Call {
             assembly,
             kept,
             metadata,
             pending,
+            shown,
             ..Call::default()
         };
     }

@@ -9,7 +9,8 @@
 //! flight one reply; a client that does not take its replies is not given more work.
 
 use super::batch::call_kind;
-use super::call_table::{Call, MethodKind};
+use super::call_stats;
+use super::call_table::Call;
 use super::context::Context;
 use super::counters::Counters;
 use super::frame::{self, Fatal, HEADER_BYTES, Header, Reason, flag, kind, setting};
@@ -340,7 +341,7 @@ impl Connection {
         if call.started {
             count_end(call, ended_as, context.now, &context.counters);
         }
-        self.tell_if_slow(id, context);
+        self.tell_if_slow(id, &[], context);
         let call = context.calls.at(id);
         self.streams.remove(&call.stream);
         self.assembly_bytes -= call.assembly.len() + call.kept.len();
@@ -350,6 +351,8 @@ impl Connection {
         if call.awaits_grant {
             self.awaiting_grant.retain(|&waiting| waiting != id);
         }
+        let shown_bytes = call.shown.len();
+        context.shown_bytes -= shown_bytes;
         context.calls.remove(id);
         self.pending_bytes -= pending;
         context.pending_bytes -= pending;
@@ -357,18 +360,13 @@ impl Connection {
         self.dispatch_deferred(context);
     }
 
-    /// Tells JavaScript of a unary call that took long: microseconds, and the sizes of its messages.
-    fn tell_if_slow(&self, id: u32, context: &mut Context) {
-        let call: &Call = context.calls.at(id);
-        let took = context.now - call.began;
-        if took <= context.limits.slow_after || !call.started || call.kind != MethodKind::Unary {
-            return;
+    /// Tells JavaScript of a unary call that took long, with its answer if it has one.
+    pub(super) fn tell_if_slow(&self, id: u32, response: &[u8], context: &mut Context) {
+        let (now, slow_after) = (context.now, context.limits.slow_after);
+        let call = context.calls.at(id);
+        if let Some(payload) = call_stats::slow_record(call, response, now, slow_after) {
+            context.put_record(id, self.id, call_kind::SLOW, &payload);
         }
-        let mut payload = [0; 16];
-        payload[..8].copy_from_slice(&took.to_le_bytes());
-        payload[8..12].copy_from_slice(&call.request_bytes.to_le_bytes());
-        payload[12..].copy_from_slice(&call.response_bytes.to_le_bytes());
-        context.put_record(id, self.id, call_kind::SLOW, &payload);
     }
 
     /// Ends all calls without an answer: the client is gone.
@@ -386,6 +384,7 @@ impl Connection {
             if call.dispatched {
                 context.put_record(id, self.id, call_kind::CANCEL, &[]);
             }
+            context.shown_bytes -= context.calls.at(id).shown.len();
             context.calls.remove(id);
         }
     }

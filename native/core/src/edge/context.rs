@@ -55,7 +55,7 @@ pub struct Limits {
     /// An idle connection is probed after this, and closed when it has not answered for the timeout.
     pub probe_after: u64,
     pub probe_timeout: u64,
-    /// A unary call that took longer is told of at its end.
+    /// A unary call that took so long, or longer, is told of when it is answered.
     pub slow_after: u64,
 }
 
@@ -73,6 +73,8 @@ pub struct Context {
     pub head: Head,
     /// Reply bytes that wait for their clients, of all connections.
     pub pending_bytes: usize,
+    /// Bytes of requests that are kept for the log.
+    pub shown_bytes: usize,
     /// Microseconds since the process started, as of this turn.
     pub now: u64,
 }
@@ -88,6 +90,7 @@ impl Context {
             counters,
             records: Vec::new(),
             pending_bytes: 0,
+            shown_bytes: 0,
             head: Head::new(),
             now: 0,
         }

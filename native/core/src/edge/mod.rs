@@ -12,6 +12,7 @@
 
 mod base64;
 mod batch;
+mod call_stats;
 mod call_table;
 mod connection;
 mod context;

@@ -4,6 +4,7 @@
 //! is known and the connection's budget for such messages allows; until then its client waits, and others go on.
 
 use super::batch::call_kind;
+use super::call_stats;
 use super::call_table::MethodKind;
 use super::connection::{Connection, unpadded};
 use super::context::{Context, Limits};
@@ -173,9 +174,10 @@ impl Connection {
             return Err(Fault(code::INTERNAL, text.into()));
         }
         context.counters.received(call.method, message.len());
-        call.request_bytes = message.len() as u32;
         call.message_complete = !call.kind.client_streams();
-        match call.kind {
+        let kind = call.kind;
+        call_stats::keep_request(id, message, context);
+        match kind {
             MethodKind::Unary => {
                 self.start(id, context);
                 self.dispatch_or_defer(id, message, context);

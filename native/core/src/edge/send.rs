@@ -20,9 +20,15 @@ impl Connection {
         if call.end.is_some() {
             return;
         }
+        let message = if reply.kind == reply_kind::END {
+            &[]
+        } else {
+            reply.message
+        };
+        self.tell_if_slow(id, message, context);
+        let call = context.calls.at(id);
         if reply.kind != reply_kind::END {
             context.counters.sent(call.method, reply.message.len());
-            call.response_bytes = reply.message.len() as u32;
             self.send_message(id, reply.message, context);
         }
         let call = context.calls.at(id);

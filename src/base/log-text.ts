@@ -1,8 +1,9 @@
-/** Times and sizes as etcd's log lines of compaction and defragmentation have them. */
+/** Times and sizes as they stand in the log lines of a Go program. */
 
 /** As Go prints a duration. */
 export function durationText(milliseconds: number): string {
   const rounded = (value: number, digits: number): number => Number(value.toFixed(digits));
+  if (milliseconds === 0) return "0s";
   if (milliseconds < 1) return `${rounded(milliseconds * 1000, 3)}µs`;
   if (milliseconds < 1000) return `${rounded(milliseconds, 6)}ms`;
   const seconds = milliseconds / 1000;
