@@ -68,3 +68,19 @@ test("ties inside a txn are found by the branch that was taken", () => {
   assert.equal(compareOutcomes(operation, outcome([etcd]), outcome([range([kv("b", "1"), kv("a", "1")])])).length, 0);
   assert.notEqual(compareOutcomes(operation, outcome([etcd]), outcome([range([kv("b", "1")])])).length, 0);
 });
+
+test("a watch's history is one list, wherever it is cut; what is told otherwise keeps its place", () => {
+  const operation: RequestOperation = { kind: "watch", rpc: "etcdserverpb.Watch/Watch", request: {} };
+  const created = { created: true };
+  const events = (...keys: string[]): JsonObject => ({
+    header: { revision: "9" },
+    events: keys.map((key) => ({ key })),
+  });
+  const etcd = outcome([created, events("a", "b", "c")]);
+  const differences = (...ours: JsonObject[]): number => compareOutcomes(operation, etcd, outcome(ours)).length;
+  assert.equal(differences(created, events("a"), events("b", "c")), 0);
+  assert.notEqual(differences(created, events("a"), events("c", "b")), 0);
+  assert.notEqual(differences(created, events("a"), events("b")), 0);
+  assert.notEqual(differences(events("a"), created, events("b", "c")), 0);
+  assert.notEqual(differences(created, events("a"), { ...events("b", "c"), fragment: true }), 0);
+});

@@ -90,7 +90,29 @@ const settleTxn = (request: JsonObject, response: JsonObject): JsonObject => {
   return response["responses"] === undefined ? response : { ...response, responses };
 };
 
+/**
+ * What a watch is told of history is one list of events: etcd cuts it after 1,000 revisions, ours at 256 KiB as well, so
+ * that no reader is owed more. (watch.test.ts compares the responses of short histories and of changes as they come.)
+ */
+const joinHistory = (responses: readonly Json[]): Json => {
+  const joined: JsonObject[] = [];
+  for (const response of responses.filter(isJsonObject)) {
+    const { events, ...rest } = response;
+    const before = joined.at(-1);
+    if (before !== undefined && isJsonList(events) && isJsonList(before["events"])) {
+      const { events: former, ...others } = before;
+      if (JSON.stringify(others) === JSON.stringify(rest)) {
+        joined[joined.length - 1] = { ...rest, events: [...former, ...events] };
+        continue;
+      }
+    }
+    joined.push(response);
+  }
+  return joined;
+};
+
 const settleBody = (rpc: string, request: JsonObject, body: Json): Json => {
+  if (isJsonList(body) && rpc === "etcdserverpb.Watch/Watch") return joinHistory(body);
   if (isJsonList(body)) return body.map((message) => settleBody(rpc, request, message));
   if (!isJsonObject(body)) return body;
   if (rpc === "etcdserverpb.KV/Range") return withoutTieOrder(request, body);
