@@ -1,11 +1,11 @@
 /**
  * etcd's line about a unary call, `request stats`: at level warn about those that take longer than
- * --warning-unary-request-duration, at level debug about each. Counts and contents are of KV's calls alone, as in etcd.
+ * --warning-unary-request-duration, at level debug about each; and its line `trace` about KV's calls above 100 ms. Counts and contents are of KV's calls alone, as in etcd.
  */
 import { durationText, type Logger } from "../base/index.js";
-import type { CallBatchReader } from "../native/index.js";
-import { WireReader } from "../proto/index.js";
-import { isMalformed, requestText, txnOps } from "./request-text.js";
+import type { RequestStats } from "./request-facts.js";
+import { clockText, logTrace, tracedAfterMs } from "./request-trace.js";
+import { isMalformed, requestText, txnOpBytes } from "./request-text.js";
 
 const kv = "/etcdserverpb.KV/";
 
@@ -16,22 +16,6 @@ export interface RequestLogOptions {
   readonly logsDebug: boolean;
   /** --warning-unary-request-duration, milliseconds. */
   readonly slowAfterMs: number;
-}
-
-/** A unary call that is answered. */
-export interface RequestStats {
-  readonly milliseconds: number;
-  /** Who made it: "ip:port", or "gateway". */
-  readonly remote: string;
-  /** Path of the method. */
-  readonly path: string;
-  readonly requestBytes: number;
-  /** 0: it ended with an error. */
-  readonly responseBytes: number;
-  /** Fields 2 and 4 of the answer where they are varints. */
-  readonly responseFields: readonly [number, number];
-  /** The request, or its beginning. */
-  readonly request: Uint8Array;
 }
 
 interface Counts {
@@ -51,16 +35,22 @@ export class RequestLog {
 
   /** Calls that took so many milliseconds, or more, are to be told to `add`. */
   get fromMs(): number {
-    return this.#options.logsDebug ? 0 : this.#options.slowAfterMs;
+    return this.#options.logsDebug ? 0 : Math.min(this.#options.slowAfterMs, tracedAfterMs);
   }
 
   add(stats: RequestStats): void {
-    const { logger, logsDebug } = this.#options;
+    const { logsDebug, slowAfterMs } = this.#options;
     if (isMalformed(stats.path, stats.request, stats.requestBytes)) return;
+    if (stats.milliseconds >= tracedAfterMs) logTrace(this.#options.logger, stats);
+    if (logsDebug || stats.milliseconds >= slowAfterMs) this.#logStats(stats);
+  }
+
+  #logStats(stats: RequestStats): void {
+    const { logger, logsDebug } = this.#options;
     const { requestCount, requestBytes, responseCount, responseBytes } = countsOf(stats);
     const isFailedTxn = stats.path === `${kv}Txn` && responseBytes === 0;
     logger[logsDebug ? "debug" : "warn"]("request stats", {
-      "start time": microsecondsText(performance.timeOrigin + performance.now() - stats.milliseconds),
+      "start time": clockText(performance.timeOrigin + performance.now() - stats.milliseconds),
       "time spent": durationText(stats.milliseconds),
       remote: stats.remote,
       "response type": stats.path,
@@ -74,52 +64,21 @@ export class RequestLog {
 }
 
 function countsOf(stats: RequestStats): Counts {
-  const { requestBytes, responseBytes, responseFields } = stats;
+  const { requestBytes, responseBytes, answer } = stats;
   switch (stats.path) {
     case `${kv}Range`:
-      return { requestCount: 0, requestBytes, responseCount: responseFields[1], responseBytes };
+      return { requestCount: 0, requestBytes, responseCount: answer.field4, responseBytes };
     case `${kv}Put`:
       return { requestCount: 1, requestBytes, responseCount: 0, responseBytes };
     case `${kv}DeleteRange`:
-      return { requestCount: 0, requestBytes, responseCount: responseFields[0], responseBytes };
+      return { requestCount: 0, requestBytes, responseCount: answer.field2, responseBytes };
     case `${kv}Txn`: {
-      const none = { requestCount: 0, requestBytes: 0 };
-      const ops = responseBytes === 0 ? none : txnOps(stats.request, requestBytes, responseFields[0] !== 0);
-      return { ...ops, responseCount: 0, responseBytes };
+      const isFailed = responseBytes === 0;
+      const bytes = isFailed ? 0 : txnOpBytes(stats.request, requestBytes, answer.field2 !== 0);
+      // Each op of the branch that was taken has one response.
+      return { requestCount: answer.messages3, requestBytes: bytes, responseCount: 0, responseBytes };
     }
     default:
       return { requestCount: -1, requestBytes: -1, responseCount: -1, responseBytes: -1 };
   }
-}
-
-/** Milliseconds since the epoch as text that has microseconds. */
-function microsecondsText(milliseconds: number): string {
-  const micros = String(Math.floor((milliseconds % 1) * 1000)).padStart(3, "0");
-  return `${new Date(milliseconds).toISOString().slice(0, -1)}${micros}Z`;
-}
-
-/** What the edge's Slow record says. */
-export function readSlowRecord(record: CallBatchReader): Omit<RequestStats, "remote" | "path"> {
-  const { bytes, messageStart, messageEnd } = record;
-  const view = new DataView(bytes.buffer, bytes.byteOffset + messageStart, 32);
-  return {
-    milliseconds: Number(view.getBigUint64(0, true)) / 1000,
-    requestBytes: view.getUint32(8, true),
-    responseBytes: view.getUint32(12, true),
-    responseFields: [Number(view.getBigInt64(16, true)), Number(view.getBigInt64(24, true))],
-    request: bytes.subarray(messageStart + 32, messageEnd),
-  };
-}
-
-/** Fields 2 and 4 of one of our own answers where they are varints. */
-export function responseFieldsOf(response: Uint8Array): [number, number] {
-  const found: [number, number] = [0, 0];
-  const reader = new WireReader(response, 0);
-  while (reader.at < response.length) {
-    const tag = reader.tag(response.length);
-    if (tag === 16) found[0] = reader.int64Number(response.length);
-    else if (tag === 32) found[1] = reader.int64Number(response.length);
-    else reader.skip(tag, response.length);
-  }
-  return found;
 }

@@ -27,6 +27,7 @@ const requests: Readonly<Record<string, MessageDescriptor>> = {
   "/etcdserverpb.KV/DeleteRange": DeleteRangeRequestDescriptor,
   "/etcdserverpb.KV/Txn": TxnRequestDescriptor,
 };
+const rangeField = RequestOpDescriptor.byName.get("request_range")!.number;
 const putField = RequestOpDescriptor.byName.get("request_put")!.number;
 const txnField = RequestOpDescriptor.byName.get("request_txn")!.number;
 const valueField = CompareDescriptor.byName.get("value")!.number;
@@ -34,7 +35,7 @@ const successField = TxnRequestDescriptor.byName.get("success")!.number;
 const failureField = TxnRequestDescriptor.byName.get("failure")!.number;
 
 /** One field as it was sent: where its bytes are, or its number. */
-interface Sent {
+export interface Sent {
   readonly field: FieldDescriptor;
   readonly start: number;
   readonly end: number;
@@ -57,20 +58,40 @@ export function requestText(path: string, request: Uint8Array, length: number): 
   return messageText(descriptor, request, 0, length);
 }
 
-/** The ops of a transaction's branch: how many, and their bytes together. */
-export function txnOps(
+/** Bytes of the ops of a transaction's branch; of a request that is there in part, all its bytes. */
+export function txnOpBytes(request: Uint8Array, length: number, succeeded: boolean): number {
+  if (request.length < length) return length;
+  const branch = succeeded ? successField : failureField;
+  return sentFields(TxnRequestDescriptor, request, 0, length)
+    .filter(({ field }) => field.number === branch)
+    .reduce((sum, { start, end }) => sum + end - start, 0);
+}
+
+/** Whether a transaction, as far as it is there, writes nothing in either branch; whether the branch taken puts. */
+export function txnKinds(
   request: Uint8Array,
   length: number,
   succeeded: boolean,
-): { requestCount: number; requestBytes: number } {
+): { isReadonly: boolean; hasPut: boolean } {
   const branch = succeeded ? successField : failureField;
-  let [requestCount, requestBytes] = [0, 0];
+  const kinds = { isReadonly: true, hasPut: false };
   for (const { field, start, end } of sentFields(TxnRequestDescriptor, request, 0, length)) {
-    if (field.number !== branch) continue;
-    requestCount++;
-    requestBytes += end - start;
+    if (field.number !== successField && field.number !== failureField) continue;
+    const [op] = setFields(RequestOpDescriptor, request, start, end);
+    kinds.isReadonly &&= isReadonlyOp(request, op, 0);
+    kinds.hasPut ||= field.number === branch && op?.field.number === putField;
   }
-  return { requestCount, requestBytes };
+  return kinds;
+}
+
+function isReadonlyOp(bytes: Uint8Array, op: Sent | undefined, depth: number): boolean {
+  if (op === undefined || op.field.number === rangeField) return true;
+  if (op.field.number !== txnField || depth >= txnDepthMax) return false;
+  return sentFields(TxnRequestDescriptor, bytes, op.start, op.end).every(
+    ({ field, start, end }) =>
+      (field.number !== successField && field.number !== failureField) ||
+      isReadonlyOp(bytes, setFields(RequestOpDescriptor, bytes, start, end)[0], depth + 1),
+  );
 }
 
 /** The known fields in the order sent, as far as they are there. */
@@ -98,7 +119,7 @@ function sentFields(descriptor: MessageDescriptor, bytes: Uint8Array, start: num
 }
 
 /** The fields that count, in order of their numbers: the last of each, and the last of a oneof. */
-function setFields(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): Sent[] {
+export function setFields(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): Sent[] {
   const last = new Map<string, Sent>();
   for (const sent of sentFields(descriptor, bytes, start, end)) last.set(sent.field.oneof ?? sent.field.name, sent);
   const isSet = ({ field, number, start, end }: Sent): boolean =>

@@ -36,8 +36,9 @@ export const CallKind = {
   Writable: 7,
   /**
    * A unary call is answered that took as long as the edge was told to, or longer: u64 microseconds, u32 bytes of the
-   * request, u32 bytes of the answer (0: an error), u64 field 2 of the answer if it is a varint, u64 field 4 likewise,
-   * and the first 16 KiB of the request. The call's ID may be another's by now.
+   * request, u32 bytes of the answer (0: an error), five u64 of the answer's facts
+   * (fields 2 and 4 where they are varints, how often 2 and 3 are there as messages, the header's revision), and the
+   * first 16 KiB of the request. The call's ID may be another's by now.
    */
   Slow: 8,
 } as const;

@@ -45,7 +45,8 @@ import { LeaderStreams } from "./leader-streams.js";
 import { methodIndex, servedMethods, type ServedPath } from "./methods.js";
 import { requestField } from "./request-field.js";
 import { KvValidator } from "./validate-kv.js";
-import { type RequestLog, readSlowRecord } from "../request-stats.js";
+import { readSlowRecord } from "../request-facts.js";
+import type { RequestLog } from "../request-stats.js";
 import { isTxnReadonly, isTxnSerializable } from "./validate-txn.js";
 
 const alarmActionMax = 2;

@@ -13,7 +13,8 @@ import {
 } from "../../errors/index.js";
 import { CallFlag, MetadataTag } from "../../native/index.js";
 import { emptyBytes, methods, type MethodDescriptor } from "../../proto/index.js";
-import { type RequestLog, responseFieldsOf } from "../request-stats.js";
+import { answerFacts } from "../request-facts.js";
+import type { RequestLog } from "../request-stats.js";
 import type { Call, CallClient } from "./call-client.js";
 import { type BodyUse, type HttpRequest, type HttpResponse, jsonType } from "./exchange.js";
 import { gatewayRoutes } from "./gateway-routes.js";
@@ -114,8 +115,10 @@ export class Gateway {
     const timer = this.#deadline(id, timeoutMs);
     const sinceMs = performance.now();
     let message: Uint8Array = emptyBytes;
+    let tookMs: number | undefined;
     try {
       message = await reply;
+      tookMs = performance.now() - sinceMs;
       const body = encodeJson(method.response, message);
       return { status: 200, headers: [jsonType, metadataTypeHeader], body };
     } catch (error) {
@@ -123,7 +126,7 @@ export class Gateway {
       throw error;
     } finally {
       clearTimeout(timer);
-      this.#log(method.path, performance.now() - sinceMs, call.message, message);
+      this.#log(method.path, tookMs ?? performance.now() - sinceMs, call.message, message);
     }
   }
 
@@ -136,7 +139,7 @@ export class Gateway {
       path,
       requestBytes: request.length,
       responseBytes: response.length,
-      responseFields: responseFieldsOf(response),
+      answer: answerFacts(response),
       request: request.subarray(0, requestBytesShownMax),
     });
   }

@@ -8,6 +8,9 @@ const REQUEST_BYTES_KEPT: usize = 16 << 10;
 /// And so much of all requests under way; beyond, a request is not shown.
 const KEPT_BYTES_TOTAL_MAX: usize = 16 << 20;
 
+/// Where the request begins in the record's payload.
+const FACTS_END: usize = 56;
+
 /// Keeps what the log may have to show of a call's whole message.
 pub fn keep_request(id: u32, message: &[u8], context: &mut Context) {
     let now = context.now;
@@ -34,41 +37,54 @@ pub fn slow_record(call: &mut Call, response: &[u8], now: u64, slow_after: u64) 
         return None;
     }
     call.told = true;
-    let mut payload = Vec::with_capacity(32 + call.shown.len());
+    let mut payload = Vec::with_capacity(FACTS_END + call.shown.len());
     payload.extend_from_slice(&took.to_le_bytes());
     payload.extend_from_slice(&call.request_bytes.to_le_bytes());
     payload.extend_from_slice(&(response.len() as u32).to_le_bytes());
-    for value in varint_fields(response) {
+    for value in answer_facts(response) {
         payload.extend_from_slice(&value.to_le_bytes());
     }
     payload.extend_from_slice(&call.shown);
     Some(payload)
 }
 
-/// Fields 2 and 4 of a message where they are varints: in an answer of KV its count, or whether the Txn succeeded.
-fn varint_fields(message: &[u8]) -> [u64; 2] {
-    let mut found = [0; 2];
+/// What an answer of KV says, all found by the numbers of its fields: fields 2 and 4 where they are varints (a count, or
+/// whether the Txn succeeded), how often 2 and 3 are there as messages, and the revision in the header.
+fn answer_facts(message: &[u8]) -> [u64; 5] {
+    let mut facts = [0; 5];
+    for_each_field(message, |tag, value, part| match tag {
+        0x10 => facts[0] = value,
+        0x20 => facts[1] = value,
+        0x12 => facts[2] += 1,
+        0x1a => facts[3] += 1,
+        0x0a => for_each_field(part, |tag, value, _| {
+            if tag == 0x18 {
+                facts[4] = value;
+            }
+        }),
+        _ => {}
+    });
+    facts
+}
+
+/// Tells of each field: its tag, and its number or its bytes. Ends at what none of our answers has.
+fn for_each_field(message: &[u8], mut tell: impl FnMut(u64, u64, &[u8])) {
     let mut rest = message;
     while let Some(tag) = varint(&mut rest) {
-        let Some(value) = (match tag & 7 {
-            0 | 2 => varint(&mut rest),
-            _ => None,
-        }) else {
-            break;
-        };
-        match tag {
-            0x10 => found[0] = value,
-            0x20 => found[1] = value,
-            _ if tag & 7 == 2 => {
-                let Some(after) = rest.get(value as usize..) else {
-                    break;
-                };
-                rest = after;
-            }
-            _ => {}
+        let is_part = tag & 7 == 2;
+        if tag & 7 != 0 && !is_part {
+            return;
         }
+        let Some(value) = varint(&mut rest) else {
+            return;
+        };
+        let length = if is_part { value as usize } else { 0 };
+        let Some((part, after)) = rest.split_at_checked(length) else {
+            return;
+        };
+        tell(tag, value, part);
+        rest = after;
     }
-    found
 }
 
 /// Takes a varint off the front.
@@ -90,12 +106,15 @@ mod tests {
 
     #[test]
     fn counts_are_found_among_other_fields() {
-        let range = [0x0a, 2, 8, 1, 0x12, 3, 0x10, 9, 0x20, 0x20, 0xac, 2];
-        assert_eq!(varint_fields(&range), [0, 300]);
-        assert_eq!(varint_fields(&[0x0a, 0, 0x10, 7, 0x1a, 1, 0]), [7, 0]);
-        assert_eq!(varint_fields(&[0x10, 1, 0x0a, 200, 1]), [1, 0]);
-        assert_eq!(varint_fields(&[0x20, 0xff]), [0, 0]);
-        assert_eq!(varint_fields(&[0x0d, 1, 2, 3, 4, 0x10, 1]), [0, 0]);
+        let range = [
+            0x0a, 2, 0x18, 7, 0x12, 3, 0x10, 9, 0x20, 0x12, 0, 0x20, 0xac, 2,
+        ];
+        assert_eq!(answer_facts(&range), [0, 300, 2, 0, 7]);
+        let txn = [0x0a, 0, 0x10, 1, 0x1a, 1, 0, 0x1a, 0];
+        assert_eq!(answer_facts(&txn), [1, 0, 0, 2, 0]);
+        assert_eq!(answer_facts(&[0x10, 1, 0x0a, 200, 1]), [1, 0, 0, 0, 0]);
+        assert_eq!(answer_facts(&[0x20, 0xff]), [0; 5]);
+        assert_eq!(answer_facts(&[0x0d, 1, 2, 3, 4, 0x10, 1]), [0; 5]);
     }
 
     #[test]
@@ -111,7 +130,7 @@ mod tests {
         let payload = slow_record(&mut call, &[0x10, 1], 15, 5).expect("slow");
         assert_eq!(payload[..8], 5_u64.to_le_bytes());
         assert_eq!(payload[8..17], [3, 0, 0, 0, 2, 0, 0, 0, 1]);
-        assert_eq!(payload[32..], *b"abc");
+        assert_eq!(payload[FACTS_END..], *b"abc");
         assert_eq!(slow_record(&mut call, &[], 20, 5), None);
     }
 }
