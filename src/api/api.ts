@@ -13,7 +13,7 @@ import { drainOverheadBytes, Mailbox, setGatewayMailbox, startEdge, type Edge } 
 import type { EtcdServer } from "../server/index.js";
 import { GrpcMetrics } from "./grpc/metrics.js";
 import { Dispatcher } from "./grpc/dispatcher.js";
-import { methodKind, servedMethods } from "./grpc/methods.js";
+import { blockingPaths, methodKind, servedMethods } from "./grpc/methods.js";
 import { type GatewayCounts, HttpThread, unknownState, type HttpWorkerData, type ServerState } from "./http/index.js";
 import { RequestLog } from "./request-stats.js";
 
@@ -84,7 +84,11 @@ class ClientApi implements Api {
     this.#edge = startEdge(
       {
         listeners: config.listenClientUrls.map(addressOf),
-        methods: servedMethods.map((method) => ({ path: method.path, kind: methodKind(method) })),
+        methods: servedMethods.map((method) => ({
+          path: method.path,
+          kind: methodKind(method),
+          blocking: blockingPaths.has(method.path),
+        })),
         receiveBytesMax: this.#messageBytesMax,
         maxConcurrentStreams: config.maxConcurrentStreams,
         ...(this.#sharesPort ? { httpSocketPath: this.#socketPath } : {}),
@@ -111,6 +115,7 @@ class ClientApi implements Api {
     this.#httpStart = HttpThread.start({
       data: this.#httpData(),
       metricsTexts: (counts) => this.#metricsTexts(counts),
+      onCallEnded: (callId) => this.#dispatcher?.callEnded(callId),
       logger: this.#logger,
       onFailure: (error) => fatal("the HTTP thread failed", { error: error.message, stack: error.stack }),
     });
@@ -121,10 +126,16 @@ class ClientApi implements Api {
 
   async serve(server: EtcdServer): Promise<void> {
     this.#server = server;
-    this.#dispatcher = new Dispatcher(server, this.#edge, this.#messageBytesMax + drainOverheadBytes, this.#requestLog);
+    // Calls wait in the edge until the thread is there that serves some of them.
+    const http = await this.#httpStart;
+    this.#http = http;
+    this.#dispatcher = new Dispatcher(server, this.#edge, {
+      requestLog: this.#requestLog,
+      messageBytesMax: this.#messageBytesMax + drainOverheadBytes,
+      handOver: (message, transfer) => http?.handOver(message, transfer),
+    });
     this.#grpcMetrics = new GrpcMetrics(this.#edge, { hasTimes: this.#config.metrics === "extensive" });
     addProcessMetrics(registry);
-    this.#http = await this.#httpStart;
     this.#http?.setState(stateOf(server));
     this.#dispatcher.wake();
     for (const url of this.#config.listenClientUrls) {

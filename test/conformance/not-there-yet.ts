@@ -24,8 +24,6 @@ export const notThereYet: Readonly<Record<string, readonly string[]>> = {
     "RoleGrantPermission",
     "RoleRevokePermission",
   ],
-  "v3lockpb.Lock": ["Lock", "Unlock"],
-  "v3electionpb.Election": ["Campaign", "Proclaim", "Leader", "Observe", "Resign"],
 };
 
 /** Gateway paths of the same RPCs. */
@@ -33,6 +31,4 @@ export const notThereYetPaths: readonly string[] = [
   ...["enable", "disable", "status", "authenticate"].map((name) => `/v3/auth/${name}`),
   ...["add", "get", "list", "delete", "changepw", "grant", "revoke"].map((name) => `/v3/auth/user/${name}`),
   ...["add", "get", "list", "delete", "grant", "revoke"].map((name) => `/v3/auth/role/${name}`),
-  ...["lock", "unlock"].map((name) => `/v3/lock/${name}`),
-  ...["campaign", "proclaim", "leader", "observe", "resign"].map((name) => `/v3/election/${name}`),
 ];

@@ -85,6 +85,7 @@ export class FakeMain {
         state,
       },
       metricsTexts: async () => ["# HELP fake_metric From main.\n# TYPE fake_metric gauge\nfake_metric 1\n"],
+      onCallEnded: () => {},
       logger: silentLogger,
       onFailure: (error) => {
         throw error;

@@ -32,6 +32,7 @@ export class GrpcStream {
     };
     this.#stream.on("response", ended);
     this.#stream.on("trailers", ended);
+    this.#stream.on("close", () => this.#wake?.());
   }
 
   send(message: Uint8Array): void {
@@ -43,7 +44,7 @@ export class GrpcStream {
     return this.#arrived.splice(0);
   }
 
-  /** Resolves when something comes or the stream ends, or after so long; at once when something waits. */
+  /** Resolves when something comes or the stream ends or is reset, or after so long; at once when something waits. */
   async changed(msMax: number): Promise<void> {
     if (this.#arrived.length > 0 || this.#end !== null) return;
     await new Promise<void>((resolve) => {

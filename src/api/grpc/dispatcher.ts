@@ -11,7 +11,7 @@ import {
   ErrNotCapable,
   ErrNotSupportedForLearner,
   ErrTooManyRequests,
-  EtcdError,
+  type EtcdError,
   GrpcCode,
   unmarshalRequestError,
 } from "../../errors/index.js";
@@ -19,9 +19,7 @@ import { callHeaderBytes, CallBatchReader, CallFlag, CallKind, writeCancelRecord
 import {
   AlarmRequestDescriptor,
   CompactionRequestDescriptor,
-  decodeAlarmRequest,
   decodeMemberListRequest,
-  decodeRangeRequest,
   DefragmentRequestDescriptor,
   HashKVRequestDescriptor,
   HashRequestDescriptor,
@@ -30,7 +28,6 @@ import {
   LeaseRevokeRequestDescriptor,
   LeaseTimeToLiveRequestDescriptor,
   MemberListRequestDescriptor,
-  RangeRequestDescriptor,
   SnapshotRequestDescriptor,
   StatusRequestDescriptor,
   validate,
@@ -39,25 +36,22 @@ import {
 import type { EtcdServer } from "../../server/index.js";
 import { clusterRequests, ClusterService, type ClusterMethod } from "./cluster-service.js";
 import { Connections } from "./connections.js";
+import type { CallSource, DispatcherOptions } from "./dispatcher-options.js";
+import { HandedOverCalls } from "./handed-over-calls.js";
 import { HealthService } from "./health.js";
 import { LeaseService } from "./lease-service.js";
 import { LeaderStreams } from "./leader-streams.js";
-import { methodIndex, servedMethods, type ServedPath } from "./methods.js";
+import { isForLearners } from "./learner-calls.js";
+import { LocalReads } from "./local-reads.js";
+import { type HandedOverPath, methodIndex, servedMethods, type ServedPath } from "./methods.js";
 import { requestField } from "./request-field.js";
+import { checkAlarm } from "./validate-alarm.js";
 import { KvValidator } from "./validate-kv.js";
 import { readSlowRecord } from "../request-facts.js";
 import type { RequestLog } from "../request-stats.js";
 import { isTxnReadonly, isTxnSerializable } from "./validate-txn.js";
 
-const alarmActionMax = 2;
-
 const watchMethod = methodIndex("/etcdserverpb.Watch/Watch");
-
-/** Where batches of calls come from: the edge. */
-export interface CallSource {
-  /** Copies whole records into `into` and returns their bytes; 0: nothing is left. */
-  drain(into: Uint8Array): number;
-}
 
 /** A call's ID and message `bytes[start, end)`. */
 type CallMessage = [callId: number, bytes: Uint8Array, start: number, end: number];
@@ -77,15 +71,15 @@ export class Dispatcher {
   readonly #cluster: ClusterService;
   readonly #connections = new Connections();
   readonly #leaderStreams: LeaderStreams;
+  readonly #handedOver: HandedOverCalls;
   readonly #handlers: readonly (() => void)[];
-  /** Records for apply that need no ReadIndex. */
-  #local = new Uint8Array(1 << 16);
-  #localLength = 0;
+  readonly #local = new LocalReads();
   #scheduled = false;
 
-  /** `messageBytesMax`: the longest message that the edge lets through. */
-  constructor(server: EtcdServer, source: CallSource, messageBytesMax: number, requestLog: RequestLog) {
+  constructor(server: EtcdServer, source: CallSource, options: DispatcherOptions) {
+    const { requestLog, messageBytesMax } = options;
     this.#requestLog = requestLog;
+    this.#handedOver = new HandedOverCalls(options.handOver);
     this.#server = server;
     this.#source = source;
     this.#buffer = new Uint8Array(Math.max(1 << 20, messageBytesMax + (1 << 16)));
@@ -99,7 +93,7 @@ export class Dispatcher {
     });
     this.#leases = new LeaseService(server);
     this.#cluster = new ClusterService(server);
-    const table: Readonly<Record<ServedPath, () => void>> = {
+    const table: Readonly<Record<Exclude<ServedPath, HandedOverPath>, () => void>> = {
       "/etcdserverpb.KV/Range": () => this.#range(),
       "/etcdserverpb.KV/Put": () => this.#put(),
       "/etcdserverpb.KV/DeleteRange": () => this.#deleteRange(),
@@ -129,7 +123,9 @@ export class Dispatcher {
       "/grpc.health.v1.Health/List": () => this.#health.list(this.#reader.callId),
       "/grpc.health.v1.Health/Watch": () => this.#health.watch(...this.#message()),
     };
-    this.#handlers = servedMethods.map(({ path }) => table[path as ServedPath]);
+    this.#handlers = servedMethods.map(({ path }) =>
+      path in table ? table[path as keyof typeof table] : () => this.#handOver(),
+    );
   }
 
   /** The edge has calls, or the server takes calls again. */
@@ -143,6 +139,12 @@ export class Dispatcher {
     });
   }
 
+  /** The HTTP thread has done with a call. */
+  callEnded(callId: number): void {
+    this.#leaderStreams.delete(callId);
+    this.#handedOver.ended(callId);
+  }
+
   /** False: there was nothing to take, or the server takes nothing for now. */
   #takeBatch(): boolean {
     if (this.#server.core.blocked) return false;
@@ -154,8 +156,7 @@ export class Dispatcher {
       if (reader.kind === CallKind.Call) this.#call();
       else this.#other();
     }
-    if (this.#localLength > 0) this.#server.core.readSerializable(this.#local, this.#localLength);
-    this.#localLength = 0;
+    this.#local.flush(this.#server.core);
     this.#server.core.flush();
     return true;
   }
@@ -163,22 +164,11 @@ export class Dispatcher {
   #call(): void {
     const { method, flags } = this.#reader;
     if (this.#server.core.clusterVersion === null) return this.#fail(new ErrNotCapable());
-    if (this.#server.core.cluster.view.local?.isLearner === true && !this.#isForLearners(method))
+    if (this.#server.core.cluster.view.local?.isLearner === true && !isForLearners(this.#reader))
       return this.#fail(new ErrNotSupportedForLearner());
     if ((flags & CallFlag.BadClientApiVersion) !== 0) return this.#fail(new ErrInvalidClientApiVersion());
     if ((flags & CallFlag.RequireLeader) !== 0 && this.#server.core.leader === 0n) return this.#fail(new ErrNoLeader());
     this.#handlers[method]!();
-  }
-
-  /** A learner answers what it can without the others, and hands out its data. */
-  #isForLearners(method: number): boolean {
-    const { path } = servedMethods[method]!;
-    if (path === "/etcdserverpb.Maintenance/Status" || path === "/etcdserverpb.Maintenance/Snapshot") return true;
-    if (path !== "/etcdserverpb.KV/Range") return false;
-    const { bytes, messageStart, messageEnd } = this.#reader;
-    // What cannot be parsed is said to be so.
-    if (validate(RangeRequestDescriptor, bytes, messageStart, messageEnd) !== undefined) return true;
-    return decodeRangeRequest(bytes, messageStart, messageEnd).serializable;
   }
 
   #other(): void {
@@ -188,6 +178,7 @@ export class Dispatcher {
         this.#leases.cancel(reader.callId);
         this.#cluster.cancel(reader.callId);
         this.#server.snapshots.cancel(reader.callId);
+        this.#handedOver.cancel(reader.callId);
         this.#leaderStreams.delete(reader.callId);
         // A long read of that call need not go on.
         this.#readLocal();
@@ -203,6 +194,7 @@ export class Dispatcher {
         break;
       case CallKind.Writable:
         this.#server.snapshots.writable(reader.callId);
+        this.#handedOver.writable(reader.callId);
         this.#readLocal();
         break;
       default:
@@ -225,9 +217,10 @@ export class Dispatcher {
     this.#readLocal();
   }
 
-  /** Ends a stream that apply serves; it hears of that as of a client's going. */
+  /** Ends a stream that another thread serves; that hears of it as of a client's going. */
   #endStream(callId: number, error: EtcdError): void {
     this.#leases.cancel(callId);
+    this.#handedOver.cancel(callId);
     const record = new Uint8Array(callHeaderBytes);
     writeCancelRecord(record, callId);
     this.#server.core.readSerializable(record, record.length);
@@ -334,15 +327,12 @@ export class Dispatcher {
     if (this.#parses(LeaseLeasesRequestDescriptor)) this.#leases.list(this.#reader.callId);
   }
 
-  /** An unknown action crashes an etcd member, so none is ever proposed. */
   #alarm(): void {
     if (!this.#parses(AlarmRequestDescriptor)) return;
     const { bytes, messageStart, messageEnd } = this.#reader;
-    const { action } = decodeAlarmRequest(bytes, messageStart, messageEnd);
-    if (action < 0 || action > alarmActionMax) {
-      return this.#fail(new EtcdError(GrpcCode.InvalidArgument, "etcdserver: unknown alarm action"));
-    }
-    this.#propose(requestField.alarm);
+    const error = checkAlarm(bytes, messageStart, messageEnd);
+    if (error !== undefined) this.#fail(error);
+    else this.#propose(requestField.alarm);
   }
 
   #memberList(): void {
@@ -365,6 +355,15 @@ export class Dispatcher {
     if (!this.#server.snapshots.start(this.#reader.callId)) this.#fail(new ErrTooManyRequests());
   }
 
+  /** Locks and elections are served by the HTTP thread. */
+  #handOver(): void {
+    const { callId, flags, method } = this.#reader;
+    const error = this.#handedOver.start(this.#reader);
+    if (error !== null) return this.#fail(error);
+    const needsLeader = (flags & CallFlag.RequireLeader) !== 0;
+    if (needsLeader && servedMethods[method]!.serverStreams) this.#leaderStreams.add(callId);
+  }
+
   #parses(request: MessageDescriptor): boolean {
     const { bytes, messageStart, messageEnd } = this.#reader;
     const text = validate(request, bytes, messageStart, messageEnd);
@@ -385,14 +384,6 @@ export class Dispatcher {
   }
 
   #readLocal(): void {
-    const { bytes, recordStart, recordEnd } = this.#reader;
-    const needed = this.#localLength + recordEnd - recordStart;
-    if (needed > this.#local.length) {
-      const grown = new Uint8Array(Math.max(needed, this.#local.length * 2));
-      grown.set(this.#local.subarray(0, this.#localLength));
-      this.#local = grown;
-    }
-    this.#local.set(bytes.subarray(recordStart, recordEnd), this.#localLength);
-    this.#localLength = needed;
+    this.#local.add(this.#reader);
   }
 }

@@ -4,6 +4,19 @@
  */
 import { methods as allMethods, type MethodDescriptor } from "../../proto/index.js";
 
+const handedOverPaths = [
+  "/v3lockpb.Lock/Lock",
+  "/v3lockpb.Lock/Unlock",
+  "/v3electionpb.Election/Campaign",
+  "/v3electionpb.Election/Proclaim",
+  "/v3electionpb.Election/Leader",
+  "/v3electionpb.Election/Observe",
+  "/v3electionpb.Election/Resign",
+] as const;
+
+/** Path of an RPC that the HTTP thread serves. */
+export type HandedOverPath = (typeof handedOverPaths)[number];
+
 const servedPaths = [
   "/etcdserverpb.KV/Range",
   "/etcdserverpb.KV/Put",
@@ -30,6 +43,7 @@ const servedPaths = [
   "/etcdserverpb.Cluster/MemberUpdate",
   "/etcdserverpb.Cluster/MemberPromote",
   "/etcdserverpb.Watch/Watch",
+  ...handedOverPaths,
   "/grpc.health.v1.Health/Check",
   "/grpc.health.v1.Health/List",
   "/grpc.health.v1.Health/Watch",
@@ -44,6 +58,12 @@ export const servedMethods: readonly MethodDescriptor[] = servedPaths.map((path)
   if (found === undefined) throw new Error(`no .proto file describes ${path}`);
   return found;
 });
+
+/** Unary RPCs that may wait for as long as their clients do. */
+export const blockingPaths: ReadonlySet<string> = new Set<ServedPath>([
+  "/v3lockpb.Lock/Lock",
+  "/v3electionpb.Election/Campaign",
+]);
 
 /** Index of `path` in the table. */
 export function methodIndex(path: ServedPath): number {

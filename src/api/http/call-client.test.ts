@@ -177,3 +177,22 @@ test("large messages go at once", async () => {
   );
   client.close();
 });
+
+test("internal calls are not counted, and take nobody's place", async () => {
+  const main = new FakeMain();
+  let started = 0;
+  const counter = { started: () => void started++, received: () => {}, sent: () => {}, ended: () => {} };
+  const client = new CallClient(main.submit, { callsMax: 1, counter });
+  const internal = { ...call("internal"), isInternal: true, connectionId: 9 } as const;
+  const own = [client.start(internal), client.start(internal)];
+  const theirs = client.start(call("theirs"));
+  assert.throws(() => client.start(call("theirs")), { message: "etcdserver: too many requests" });
+  assert.equal(started, 1);
+  for (const { id, reply } of [...own, theirs]) {
+    client.cancel(id, new ErrContextCanceled());
+    await assert.rejects(reply);
+  }
+  const { id, reply } = client.start(call("theirs"));
+  client.cancel(id, new ErrContextCanceled());
+  await assert.rejects(reply);
+});

@@ -1,9 +1,9 @@
 /**
  * Makes calls of the API from this thread: requests go to main as call-batch records, replies come back as reply-batch
  * records. Calls of one turn of the event loop go in one batch.
- * Invariants: call IDs have bit 31 set and are unique among the calls that wait; at most `callsMax` wait; each waiting
- * call is settled exactly once. What main must know of a stream that it has (its end above all) is not lost when
- * main's queue is full, but sent once there is room: at most three records a stream wait for that.
+ * Invariants: call IDs have bit 31 set and are unique among the calls that wait; at most `callsMax` wait, internal ones
+ * not counted; each waiting call is settled exactly once. What main must know of a stream that it has (its end above
+ * all) is not lost when main's queue is full, but sent once there is room: at most three records a stream wait for that.
  */
 import { assert } from "../../base/index.js";
 import { ErrStopped, ErrTooManyRequests, EtcdError, GrpcCode } from "../../errors/index.js";
@@ -21,6 +21,10 @@ export interface Call {
   readonly message: Uint8Array;
   /** Its messages come later, by `StreamCall.send`. */
   readonly clientStreams?: boolean;
+  /** The connection in whose name it is made; none: the gateway's. */
+  readonly connectionId?: number;
+  /** Made by the member on behalf of a call that counts itself: neither counted nor bounded here. */
+  readonly isInternal?: true;
 }
 
 /** A call that waits for its end. */
@@ -56,7 +60,8 @@ interface Waiting {
   readonly sinceMs: number;
   /** A further message of the client's is waited for. */
   receives: boolean;
-  /** The member's own probes are no calls of clients. */
+  readonly isInternal: boolean;
+  /** The member's own calls are no calls of clients. */
   readonly counter: CallCounter | undefined;
   message(bytes: Uint8Array, asks: boolean): void;
   end(error: EtcdError | undefined): void;
@@ -79,6 +84,8 @@ export class CallClient {
   readonly #submit: Submit;
   readonly #callsMax: number;
   readonly #waiting = new Map<number, Waiting>();
+  /** Internal ones among them. */
+  #internal = 0;
   #sequence = 0;
   #batch = new Uint8Array(1 << 16);
   #view = new DataView(this.#batch.buffer);
@@ -160,11 +167,13 @@ export class CallClient {
 
   #begin(call: Call, isStream: boolean, hears: Pick<Waiting, "message" | "end">): number {
     if (this.#closed) throw new ErrStopped();
-    if (this.#waiting.size >= this.#callsMax) throw new ErrTooManyRequests();
+    const { isInternal = false } = call;
+    if (!isInternal && this.#waiting.size - this.#internal >= this.#callsMax) throw new ErrTooManyRequests();
     const id = this.#nextId();
     const { method, clientStreams: receives = false } = call;
-    const counter = (call.flags & CallFlag.Root) === 0 ? this.#counter : undefined;
-    this.#waiting.set(id, { ...hears, method, sinceMs: performance.now(), receives, counter });
+    const counter = (call.flags & CallFlag.Root) === 0 && !isInternal ? this.#counter : undefined;
+    if (isInternal) this.#internal++;
+    this.#waiting.set(id, { ...hears, method, sinceMs: performance.now(), receives, isInternal, counter });
     counter?.started(method, isStream, versionOf(call));
     if (!receives) counter?.received(method, call.message.length);
     this.#append(id, CallKind.Call, call);
@@ -177,6 +186,7 @@ export class CallClient {
     const waiting = this.#waiting.get(id);
     if (waiting === undefined) return undefined;
     this.#waiting.delete(id);
+    if (waiting.isInternal) this.#internal--;
     waiting.counter?.ended(waiting.method, code, (performance.now() - waiting.sinceMs) / 1000);
     return waiting;
   }
@@ -215,12 +225,14 @@ export class CallClient {
     return gatewayCallBit + this.#sequence;
   }
 
-  #append(id: number, kind: CallKind, { method, flags, metadata, message }: Call, delayMs = 0): void {
+  #append(id: number, kind: CallKind, call: Call, delayMs = 0): void {
+    const { method, flags, metadata, message, connectionId = 0 } = call;
     let metadataLength = 0;
     for (const { value } of metadata) metadataLength += 4 + value.length;
     const length = (callHeaderBytes + metadataLength + message.length + 7) & ~7;
     const start = this.#reserve(length);
-    const words = [length, id, (kind | (flags << 8) | (method << 16)) >>> 0, message.length, metadataLength, 0, 0, 0];
+    const what = (kind | (flags << 8) | (method << 16)) >>> 0;
+    const words = [length, id, what, message.length, metadataLength, connectionId, 0, 0];
     for (const [i, word] of words.entries()) this.#view.setUint32(start + 4 * i, word, true);
     let at = start + callHeaderBytes;
     for (const { tag, value } of metadata) {

@@ -1,5 +1,6 @@
 /**
- * What main and the HTTP worker tell each other by MessagePort: rare things. Calls and replies go by the addon.
+ * What main and the HTTP worker tell each other by MessagePort: rare things, and calls of locks and elections. All
+ * other calls, and all replies, go by the addon.
  */
 import type { LogFields } from "../../base/index.js";
 import type { GatewayCounts } from "./gateway-counts.js";
@@ -29,13 +30,34 @@ export interface HttpWorkerData {
   readonly state: ServerState;
 }
 
+/** A call of Lock or Election that the HTTP thread is to serve; its message has been validated. */
+export interface ConcurrencyCall {
+  readonly id: number;
+  /** Method index. */
+  readonly method: number;
+  /** CallFlag.Gateway, or nothing. */
+  readonly flags: number;
+  readonly connectionId: number;
+  readonly token: Uint8Array | undefined;
+  readonly message: Uint8Array;
+}
+
+/** What main tells of such calls. */
+export type ConcurrencyMessage =
+  | { readonly kind: "call"; readonly call: ConcurrencyCall }
+  | { readonly kind: "cancelCall"; readonly id: number }
+  | { readonly kind: "writableCall"; readonly id: number };
+
 export type ToHttpWorker =
+  | ConcurrencyMessage
   | { readonly kind: "state"; readonly state: ServerState }
   | { readonly kind: "metrics"; readonly id: number; readonly texts: readonly string[] }
   | { readonly kind: "close" };
 
 export type FromHttpWorker =
   | { readonly kind: "listening" }
+  /** A call that was handed over has been answered, or its client is gone. */
+  | { readonly kind: "callEnded"; readonly id: number }
   /** Asks for the other threads' metrics, and tells of this one's calls. */
   | { readonly kind: "metrics"; readonly id: number; readonly counts: GatewayCounts }
   /** The thread cannot go on; it ends after this. */

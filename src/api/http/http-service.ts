@@ -5,6 +5,7 @@
 import type { Logger } from "../../base/index.js";
 import { assert } from "../../base/index.js";
 import { CallClient, type Submit } from "./call-client.js";
+import { ConcurrencyCalls } from "./concurrency-calls.js";
 import type { Handler } from "./exchange.js";
 import { Gateway, jsonGrowthMax } from "./gateway.js";
 import { GatewayCounter } from "./gateway-counts.js";
@@ -28,10 +29,13 @@ const metricsTimeoutMs = 10_000;
 export interface HttpServiceWires {
   readonly submit: Submit;
   readonly send: (message: FromHttpWorker) => void;
+  /** Sends reply records, `bytes[0, length)`, to whoever made the calls. */
+  readonly reply: (bytes: Uint8Array, length: number) => void;
 }
 
 export class HttpService {
   readonly client: CallClient;
+  readonly #concurrency: ConcurrencyCalls;
   readonly #data: HttpWorkerData;
   readonly #send: (message: FromHttpWorker) => void;
   readonly #server: HttpServer;
@@ -42,14 +46,21 @@ export class HttpService {
   #metricsId = 0;
   #state: ServerState;
 
-  constructor(data: HttpWorkerData, { submit, send }: HttpServiceWires) {
+  constructor(data: HttpWorkerData, { submit, send, reply }: HttpServiceWires) {
     this.#data = data;
     this.#send = send;
     this.#state = data.state;
     this.#counter = new GatewayCounter(data.served.length);
     this.client = new CallClient(submit, { callsMax, counter: this.#counter });
     const logger = portLogger(send, data.logsDebug);
-    const { messageBytesMax } = data;
+    const { messageBytesMax, served } = data;
+    this.#concurrency = new ConcurrencyCalls({
+      client: this.client,
+      served,
+      messageBytesMax,
+      reply,
+      ended: (id) => send({ kind: "callEnded", id }),
+    });
     const shared = {
       uws: loadUws(),
       logger,
@@ -79,6 +90,15 @@ export class HttpService {
       case "metrics":
         this.#metrics.get(message.id)?.(message.texts);
         this.#metrics.delete(message.id);
+        break;
+      case "call":
+        this.#concurrency.start(message.call);
+        break;
+      case "cancelCall":
+        this.#concurrency.cancel(message.id);
+        break;
+      case "writableCall":
+        this.#concurrency.writable(message.id);
         break;
       case "close":
         this.stop();

@@ -30,7 +30,8 @@ function start(change: Partial<HttpWorkerData>, onFailure: (error: Error) => voi
     state: unknownState,
     ...change,
   };
-  return HttpThread.start({ data, metricsTexts: () => Promise.resolve([]), logger: silentLogger, onFailure });
+  const metricsTexts = (): Promise<string[]> => Promise.resolve([]);
+  return HttpThread.start({ data, metricsTexts, onCallEnded: () => {}, logger: silentLogger, onFailure });
 }
 
 function ask(socketPath: string, path: string): Promise<string> {

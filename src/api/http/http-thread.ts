@@ -8,13 +8,15 @@
 import { Worker } from "node:worker_threads";
 import { threadFile, type Logger } from "../../base/index.js";
 import type { GatewayCounts } from "./gateway-counts.js";
-import type { FromHttpWorker, HttpWorkerData, ToHttpWorker } from "./http-messages.js";
+import type { ConcurrencyMessage, FromHttpWorker, HttpWorkerData, ToHttpWorker } from "./http-messages.js";
 import type { ServerState } from "./server-state.js";
 
 export interface HttpThreadOptions {
   readonly data: HttpWorkerData;
   /** The texts of all threads' metrics but the HTTP thread's, which has counted this many calls. */
   readonly metricsTexts: (counts: GatewayCounts) => Promise<readonly string[]>;
+  /** A call that was handed over has ended. */
+  readonly onCallEnded: (callId: number) => void;
   readonly logger: Logger;
   readonly onFailure: (error: Error) => void;
 }
@@ -58,6 +60,11 @@ export class HttpThread {
     this.#post({ kind: "state", state });
   }
 
+  /** Hands a call over, or tells what has become of it; the worker gets `transfer` for its own. */
+  handOver(message: ConcurrencyMessage, transfer?: ArrayBuffer): void {
+    this.#worker.postMessage(message, transfer === undefined ? [] : [transfer]);
+  }
+
   /** Stops listening, ends all connections and the thread. */
   async close(): Promise<void> {
     this.#isClosing = true;
@@ -72,6 +79,9 @@ export class HttpThread {
         break;
       case "metrics":
         void this.#answerMetrics(message.id, message.counts);
+        break;
+      case "callEnded":
+        this.#options.onCallEnded(message.id);
         break;
       case "log":
         this.#options.logger[message.level](message.message, message.fields);

@@ -1,7 +1,7 @@
 /** The HTTP thread: wires its port and the addon to the service. */
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../../base/index.js";
-import { gatewaySubmit, Mailbox } from "../../native/index.js";
+import { gatewaySubmit, Mailbox, replyBatch } from "../../native/index.js";
 import type { FromHttpWorker, HttpWorkerData, ToHttpWorker } from "./http-messages.js";
 import { HttpService } from "./http-service.js";
 import { ReplyInbox } from "./reply-inbox.js";
@@ -13,6 +13,7 @@ const mailbox = Mailbox.attach(data.mailboxHandle);
 const service = new HttpService(data, {
   submit: gatewaySubmit,
   send: (message: FromHttpWorker) => port.postMessage(message),
+  reply: replyBatch,
 });
 
 const inbox = new ReplyInbox(mailbox, (bytes, start, end) => service.client.receive(bytes, start, end));
