@@ -21,6 +21,8 @@ const restBytes = 2 << 20;
 /** So often the end is reached without catching up before copying takes no more rests, and then before it gives up. */
 const restedRoundsMax = 4;
 const roundsMax = 12;
+/** Beyond what there was at first, so much is copied with rests, and as much again without, before it gives up. */
+const outrunBytesMax = 64 << 20;
 
 /** Revisions with their tombstone mark are no longer. */
 const recordKeyBytesMax = 18;
@@ -30,6 +32,8 @@ const recordsPerLook = 64;
 export interface EnvironmentCopyOptions {
   readonly from: PinnedReader;
   readonly into: EnvironmentWriter;
+  /** About how much there is to copy at first. */
+  readonly bytesInUse: number;
   /** Lets others of this thread run now and then; throws to end the copy. */
   readonly turn: () => Promise<void> | undefined;
   /** Awaited after a write transaction that took so long: what others get of the disk. */
@@ -47,16 +51,20 @@ export class EnvironmentCopy {
     this.#options = options;
   }
 
-  /** Copies records until little is left that others have written meanwhile. */
+  /** Copies records until little is left that others have written meanwhile, or they write faster than it copies. */
   async copy(): Promise<void> {
+    const hurryAt = this.#options.bytesInUse + outrunBytesMax;
     let sinceEnd = 0;
-    for (let rounds = 0; rounds < roundsMax;) {
+    let copied = 0;
+    for (let rounds = 0; rounds < roundsMax && copied < 2 * hurryAt;) {
       const { bytes, reachedEnd } = await this.#pinned((read) => this.#records(read, passBytes));
       sinceEnd += bytes;
+      copied += bytes;
+      if (copied >= hurryAt) this.#rests = false;
       if (!reachedEnd) continue;
       if (sinceEnd <= restBytes) break;
       sinceEnd = 0;
-      this.#rests = ++rounds < restedRoundsMax;
+      if (++rounds >= restedRoundsMax) this.#rests = false;
     }
     await this.#flush();
   }

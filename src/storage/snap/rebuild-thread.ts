@@ -100,6 +100,7 @@ export class RebuildThread {
     this.#copy = new EnvironmentCopy({
       from: this.#openFormer(),
       into,
+      bytesInUse: this.#init.bytesInUse,
       turn: () => this.#turn(),
       rest: (tookMs) => this.#rest(Math.min(restMsMax, tookMs * restShare)),
     });

@@ -8,8 +8,8 @@ import type { FromRebuild, RebuildInit, ToRebuild } from "./rebuild-messages.js"
 import { RebuildThread } from "./rebuild-thread.js";
 
 nameThread("rebuild");
-// On Linux 0 is the calling thread: a rebuild takes what puts leave of the CPU.
-if (platform === "linux") setPriority(0, constants.priority.PRIORITY_LOW);
+// On Linux 0 is the calling thread. Puts come first, but they wait for the rebuild's end when it has no CPU at all.
+if (platform === "linux") setPriority(0, constants.priority.PRIORITY_BELOW_NORMAL);
 
 const port = parentPort!;
 const thread = new RebuildThread(workerData as RebuildInit, {
