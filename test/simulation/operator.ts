@@ -16,6 +16,8 @@ export type Change = Extract<
 
 /** A request that is not answered is given up. */
 const giveUpMs = 3000;
+/** How often the operator looks who belongs to the cluster, once everything has healed. */
+const lookMs = 100;
 /** Never more members than Raft is run with here. */
 const membersMax = 7;
 
@@ -59,8 +61,17 @@ export class Operator {
     });
   }
 
+  /**
+   * From now on all that belong to the cluster run. A change whose answer was lost may still wait in the log, to be
+   * committed or applied at any time; as soon as a second voter is, the first can do nothing without it.
+   */
+  lookAfter(): void {
+    this.#startMissing();
+    this.#world.timeline.after(lookMs, () => this.lookAfter());
+  }
+
   /** Members that the cluster has taken, but whose operator never heard of it, start, too. */
-  startMissing(): void {
+  #startMissing(): void {
     const known = this.#world.members.map(({ process }) => process?.core);
     const newest = known.reduce((a, b) => ((b?.commitIndex ?? 0) > (a?.commitIndex ?? 0) ? b : a), null);
     const view = newest?.cluster.view;

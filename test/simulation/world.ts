@@ -193,7 +193,6 @@ export class World {
     this.#heal();
     // Those that were down may know of members that nobody else does.
     await this.#until(this.timeline.now + startedMs, () => false);
-    this.operator.startMissing();
     await this.#expect("liveness: requests finish", finishMs, () => this.clients.done && this.#callsAnswered());
     await this.#writeEverywhere();
     await this.#leasesEnd();
@@ -242,7 +241,7 @@ export class World {
     this.healed = true;
     this.#faults.end();
     this.network.heal();
-    this.operator.startMissing();
+    this.operator.lookAfter();
     for (const member of this.members) {
       Object.assign(member.manner, goodManner);
       member.disk.misdirectNext = false;
