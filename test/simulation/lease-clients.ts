@@ -218,7 +218,8 @@ class Life {
     callUnary(this.#world, at, { kind: "timeToLive", field: 0, message, timeoutMs }, ({ reply }) => {
       if (reply?.code !== 0) return;
       const { TTL, grantedTTL, keys } = decodeLeaseTimeToLiveResponse(reply.message);
-      if (TTL === -1) return this.#mustBeGone(at);
+      // One whose end is overdue may have a TTL of -1, too.
+      if (TTL === -1 && grantedTTL === 0) return this.#mustBeGone(at);
       const wanted = this.#life.keys;
       const strange = keys.some((key) => !wanted.includes(Buffer.from(key).toString("latin1")));
       if (grantedTTL !== Math.max(2, this.#life.ttl) || strange)

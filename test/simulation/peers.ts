@@ -94,7 +94,9 @@ function timeToLiveAt(
   const answered = (reply: Reply | null): void => {
     if (reply?.code !== 0) return answer(null);
     const { TTL, grantedTTL, keys: attached } = decodeLeaseTimeToLiveResponse(reply.message);
-    answer({ value: TTL === -1 ? null : { ttl: TTL, grantedTtl: grantedTTL, keys: attached } });
+    // One whose end is overdue may have a TTL of -1, too.
+    const isMissing = TTL === -1 && grantedTTL === 0;
+    answer({ value: isMissing ? null : { ttl: TTL, grantedTtl: grantedTTL, keys: attached } });
   };
   at.calls.call({ kind: "timeToLive", field: 0, method: 0, message, index: 0, answered });
 }
