@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LeaseOp } from "../apply/index.js";
-import type { EtcdError } from "../errors/index.js";
+import { ErrTimeout, type EtcdError } from "../errors/index.js";
 import type { Member } from "../membership/index.js";
 import { callHeaderBytes, CallBatchReader } from "../native/index.js";
 import type { BarrierDone } from "./barriers.js";
@@ -24,6 +24,8 @@ class Rig {
   commit = 7;
   readonly proposed: Uint8Array[] = [];
   readonly calls: Call[] = [];
+  /** Those that wait for a ReadIndex. */
+  readonly confirmedCalls: Call[] = [];
   readonly failed: { callId: number; text: string }[] = [];
   /** Comes with the next poll. */
   untold: (() => void) | null = null;
@@ -51,6 +53,7 @@ class Rig {
     leaderCalls: this.leaderCalls,
     peers: this.peers,
     confirmLeadership: (done) => this.confirmations.push(done),
+    readLinearizable: (record, length) => this.#take(this.confirmedCalls, -1, record, length),
     isLeader: () => this.leads,
     commitIndex: () => this.commit,
     pollApply: () => {
@@ -63,7 +66,7 @@ class Rig {
     },
     flush: () => {},
     fail: (callId: number, error: EtcdError) => void this.failed.push({ callId, text: error.message }),
-    handOver: (index, records, length) => this.#handOver(index, records, length),
+    handOver: (index, records, length) => this.#take(this.calls, index, records, length),
   });
 
   constructor() {
@@ -90,13 +93,13 @@ class Rig {
     }
   }
 
-  #handOver(minAppliedIndex: number, records: Uint8Array, length: number): void {
+  #take(calls: Call[], minAppliedIndex: number, records: Uint8Array, length: number): void {
     const reader = new CallBatchReader();
     reader.reset(records, length);
     const view = new DataView(records.buffer);
     while (reader.next()) {
       const at = reader.recordStart + callHeaderBytes;
-      this.calls.push({
+      calls.push({
         callId: reader.callId,
         minAppliedIndex,
         op: view.getUint32(at, true),
@@ -145,36 +148,77 @@ test("after a pause, renewals that were waiting come first", () => {
   rig.now += 60_000;
   rig.keeper.tick();
   assert.equal(rig.proposed.length, 0);
-  assert.notEqual(rig.keeper.keepAlive(5, 1, 0, 0), -1);
+  assert.ok(rig.keeper.keepAlive(5, 1, 0));
   rig.pass(1900);
   assert.equal(rig.proposed.length, 0);
   rig.pass(300);
   assert.equal(rig.proposed.length, 1);
 });
 
-test("a keepalive is answered by apply, for an unknown lease once what is committed is applied", () => {
+test("keepalives are answered by apply, in their stream's order", () => {
   const rig = new Rig();
   rig.event(1, 20);
-  assert.equal(rig.keeper.keepAlive(5, 1, 0, 0), 0);
-  assert.equal(rig.keeper.keepAlive(5, 2, 0, 0), 7);
-  assert.equal(rig.keeper.keepAlive(5, 1, 0, 7), 7, "the stream's order is kept");
-  rig.keeper.endStream(5, 0, "", 7);
+  rig.event(2, 20);
+  assert.ok(rig.keeper.keepAlive(5, 2, 0));
+  assert.ok(rig.keeper.keepAlive(5, 1, 0));
+  rig.keeper.endStream(5, 0, "");
   rig.keeper.flush();
   assert.deepEqual(
     rig.calls.map(({ op, minAppliedIndex, id }) => [op, minAppliedIndex, id]),
     [
+      [LeaseOp.KeepAlive, 0, 2],
       [LeaseOp.KeepAlive, 0, 1],
-      [LeaseOp.KeepAlive, 7, 2],
-      [LeaseOp.KeepAlive, 7, 1],
-      [LeaseOp.End, 7, 0],
+      [LeaseOp.End, 0, 0],
     ],
+  );
+});
+
+test("a leader that does not know a lease says so once it knows all that was committed before the question", () => {
+  const rig = new Rig();
+  let again: () => boolean = () => rig.keeper.keepAlive(5, 1, 0);
+  const answers: boolean[] = [];
+  rig.keeper.onEnded = () => void answers.push(again());
+  // A former leader has granted it, and this one has not committed an entry of its own term yet.
+  assert.equal(rig.keeper.keepAlive(5, 1, 0), false);
+  assert.equal(rig.keeper.keepAlive(5, 1, 0), false);
+  assert.equal(rig.keeper.keepAlive(6, 2, 0), false);
+  assert.equal(rig.confirmations.length, 1, "one ReadIndex under way for all that wait");
+  rig.untold = () => rig.event(1, 20);
+  rig.confirmations[0]!(null);
+  assert.deepEqual(answers, [true]);
+  assert.deepEqual([rig.calls[0]!.id, rig.keeper.renewedCount], [1, 1]);
+  // Asked when the first ReadIndex was under way already.
+  again = () => rig.keeper.keepAlive(6, 2, 0);
+  assert.equal(rig.confirmations.length, 2);
+  rig.confirmations[1]!(new ErrTimeout());
+  assert.deepEqual(answers, [true, false]);
+  rig.confirmations[2]!(null);
+  assert.deepEqual(answers, [true, false, true]);
+  assert.deepEqual([rig.calls[1]!.id, rig.calls[1]!.op], [2, LeaseOp.KeepAlive]);
+  assert.equal(again(), false, "it may have been granted since");
+  assert.equal(rig.confirmations.length, 4);
+});
+
+test("a lease's time is asked of apply after a ReadIndex where the leader does not know the lease", () => {
+  const rig = new Rig();
+  rig.event(1, 20);
+  rig.keeper.timeToLive(6, 1, 0, true);
+  rig.keeper.timeToLive(7, 2, 0, true);
+  rig.keeper.flush();
+  assert.deepEqual(
+    rig.calls.map(({ callId, minAppliedIndex }) => [callId, minAppliedIndex]),
+    [[6, 7]],
+  );
+  assert.deepEqual(
+    rig.confirmedCalls.map(({ callId, op, id }) => [callId, op, id]),
+    [[7, LeaseOp.TimeToLive, 2]],
   );
 });
 
 test("what apply has told but main has not read counts as known", () => {
   const rig = new Rig();
   rig.untold = () => rig.event(3, 20);
-  assert.equal(rig.keeper.keepAlive(5, 3, 0, 0), 0);
+  assert.ok(rig.keeper.keepAlive(5, 3, 0));
   rig.untold = () => rig.event(4, 20);
   rig.keeper.timeToLive(6, 4, 0, true);
   rig.keeper.flush();
@@ -188,12 +232,13 @@ test("a keepalive of a lease about to end waits for that", () => {
   let ended = 0;
   rig.keeper.onEnded = () => {
     ended++;
-    assert.equal(rig.keeper.keepAlive(5, 1, 0, 0), rig.commit);
+    rig.keeper.keepAlive(5, 1, 0);
   };
-  assert.equal(rig.keeper.keepAlive(5, 1, 0, 0), -1);
+  assert.equal(rig.keeper.keepAlive(5, 1, 0), false);
   rig.event(1, 0);
-  assert.equal(ended, 1);
-  assert.equal(rig.calls.length, 1);
+  assert.deepEqual([ended, rig.calls.length], [1, 0]);
+  rig.confirmations[0]!(null);
+  assert.deepEqual([ended, rig.calls.length], [2, 1]);
 });
 
 test("without leadership nothing ends, and questions wait for a leader, but not for ever", () => {
@@ -203,7 +248,7 @@ test("without leadership nothing ends, and questions wait for a leader, but not 
   rig.keeper.leadershipChanged(false);
   rig.pass(10_000);
   assert.equal(rig.proposed.length, 0);
-  assert.equal(rig.keeper.keepAlive(5, 1, 0, 0), -1);
+  assert.equal(rig.keeper.keepAlive(5, 1, 0), false);
   rig.keeper.timeToLive(6, 1, 0, false);
   rig.pass(5000);
   rig.keeper.timeToLive(7, 1, 0, false);
@@ -239,7 +284,7 @@ test("where another member leads, it renews and tells a lease's time, and is ask
   rig.renewals[1]!.done({ value: 20 });
   rig.renewals[1]!.done({ value: 30 });
   assert.deepEqual(answers, [{ ttl: 20 }]);
-  rig.keeper.renewed(3, 5, 1, 20, 4);
+  rig.keeper.renewed(3, 5, 1, 20);
   rig.keeper.timeToLive(6, 5, 1, true);
   rig.questions[0]!.done({ value: { ttl: 7, grantedTtl: 20, keys: [Buffer.from("k")] } });
   rig.keeper.timeToLive(7, 5, 1, true);
@@ -247,7 +292,7 @@ test("where another member leads, it renews and tells a lease's time, and is ask
   assert.deepEqual(
     rig.calls.map(({ callId, op, minAppliedIndex }) => [callId, op, minAppliedIndex]),
     [
-      [3, LeaseOp.Head, 4],
+      [3, LeaseOp.Head, 0],
       [6, LeaseOp.Head, 0],
       [7, LeaseOp.Head, 0],
     ],
@@ -268,10 +313,10 @@ test("a leader that stood still renews nothing until a quorum has said that it s
   rig.now += 5000;
   let again = 0;
   rig.keeper.onEnded = () => again++;
-  assert.equal(rig.keeper.keepAlive(5, 1, 0, 0), -1);
-  assert.equal(rig.keeper.keepAlive(5, 1, 0, 0), -1);
+  assert.equal(rig.keeper.keepAlive(5, 1, 0), false);
+  assert.equal(rig.keeper.keepAlive(5, 1, 0), false);
   assert.equal(rig.confirmations.length, 1, "one question for all that wait");
   rig.confirmations[0]!(null);
   assert.equal(again, 1);
-  assert.equal(rig.keeper.keepAlive(5, 1, 0, 0), 0);
+  assert.ok(rig.keeper.keepAlive(5, 1, 0));
 });

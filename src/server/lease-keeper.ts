@@ -12,6 +12,7 @@ import type { EtcdError } from "../errors/index.js";
 import { LeaseClock, Renewal, writeVarintHalves } from "../lease/index.js";
 import { encodeLeaseKeepAliveResponse, encodeLeaseTimeToLiveResponse } from "../proto/index.js";
 import type { BarrierDone } from "./barriers.js";
+import { DoubtedLeases } from "./doubted-leases.js";
 import type { LeaderCall, LeaderCalls } from "./leader-calls.js";
 import type { LeaseStatus, Peers } from "./peers.js";
 
@@ -31,8 +32,10 @@ export interface LeaseKeeperActions {
   readonly electionMs: number;
   readonly leaderCalls: LeaderCalls;
   readonly peers: Peers;
-  /** A ReadIndex, which only a leader that still leads gets soon. */
+  /** Until this member knows what was committed anywhere before: soon, if it leads and still does. */
   confirmLeadership(done: BarrierDone): void;
+  /** Hands a call record to apply, to be answered after a ReadIndex. */
+  readLinearizable(record: Uint8Array, length: number): void;
   isLeader(): boolean;
   /** The last entry known to be committed. */
   commitIndex(): number;
@@ -51,6 +54,9 @@ export class LeaseKeeper {
   readonly #clock: LeaseClock;
   readonly #calls = new LeaseCallWriter();
   #callsIndex = 0;
+  /** One call that waits for a ReadIndex. */
+  readonly #question = new LeaseCallWriter();
+  readonly #doubted: DoubtedLeases;
   readonly #message = new Uint8Array(11);
   /** Counts the states of the clock that were sent for lists; the calls of one wake-up share one. */
   #listSequence = 0;
@@ -60,12 +66,16 @@ export class LeaseKeeper {
   #confirmedMs = -Infinity;
   #isConfirming = false;
   #expiredCount = 0;
-  /** A lease whose revoke was on its way has ended, or this member leads no longer: who waits may go on. */
+  /** A lease has ended or is certain not to be there, or this member leads no longer: who waits may go on. */
   onEnded: (() => void) | undefined = undefined;
 
   constructor(actions: LeaseKeeperActions) {
     this.#actions = actions;
     this.#clock = new LeaseClock(actions.nowMs);
+    this.#doubted = new DoubtedLeases(
+      (done) => actions.confirmLeadership(done),
+      () => this.#tellEnded(),
+    );
   }
 
   /** Renewals so far (etcd_debugging_lease_renewed_total). */
@@ -119,22 +129,21 @@ export class LeaseKeeper {
   }
 
   /**
-   * Answers one request of a keepalive stream, after having renewed the lease. Returns the index that apply waits
-   * for, at least `minAppliedIndex`; −1: nothing was done, as the lease is about to end or this member may lead no
-   * longer; the request is to come again after `onEnded`. Only for a member that leads.
+   * Answers one request of a keepalive stream, after having renewed the lease. False: nothing was done, as the lease
+   * is about to end, or is not known and not certain to be gone, or this member may lead no longer; the request is to
+   * come again after `onEnded`. Only for a member that leads.
    */
-  keepAlive(callId: number, low: number, high: number, minAppliedIndex: number): number {
-    if (!this.#surelyLeads()) return -1;
+  keepAlive(callId: number, low: number, high: number): boolean {
+    if (!this.#surelyLeads()) return false;
     let renewal = this.#clock.renew(low, high);
     if (renewal === Renewal.Unknown) {
       this.#actions.pollApply();
       renewal = this.#clock.renew(low, high);
     }
-    if (renewal === Renewal.Ending) return -1;
-    const needed = renewal === Renewal.Unknown ? this.#actions.commitIndex() : 0;
-    const index = Math.max(minAppliedIndex, needed);
-    this.#add(index, callId, LeaseOp.KeepAlive, 0, low, high, 0);
-    return index;
+    if (renewal === Renewal.Ending) return false;
+    if (renewal === Renewal.Unknown && !this.#doubted.isGone(idOf(low, high))) return false;
+    this.#add(0, callId, LeaseOp.KeepAlive, 0, low, high, 0);
+    return true;
   }
 
   /** Passes one request of a keepalive stream on to the leader; `here`: this member leads. Returns what ends the wait. */
@@ -157,15 +166,15 @@ export class LeaseKeeper {
     return () => void leaderCalls.end(call);
   }
 
-  /** Answers one request of a keepalive stream with what the leader has said; the bound is as `keepAlive`'s. */
-  renewed(callId: number, low: number, high: number, ttl: number, minAppliedIndex: number): void {
+  /** Answers one request of a keepalive stream with what the leader has said. */
+  renewed(callId: number, low: number, high: number, ttl: number): void {
     const message = encodeLeaseKeepAliveResponse({ ID: BigInt.asIntN(64, idOf(low, high)), TTL: ttl });
-    this.#add(minAppliedIndex, callId, LeaseOp.Head, 1, 0, 0, 0, message);
+    this.#add(0, callId, LeaseOp.Head, 1, 0, 0, 0, message);
   }
 
   /** Ends a keepalive stream after the answers that it still gets. */
-  endStream(callId: number, code: number, text: string, minAppliedIndex: number): void {
-    this.#add(minAppliedIndex, callId, LeaseOp.End, code, 0, 0, 0, Buffer.from(text));
+  endStream(callId: number, code: number, text: string): void {
+    this.#add(0, callId, LeaseOp.End, code, 0, 0, 0, Buffer.from(text));
   }
 
   timeToLive(callId: number, low: number, high: number, withKeys: boolean): void {
@@ -200,7 +209,14 @@ export class LeaseKeeper {
   timeToLiveHere(callId: number, low: number, high: number, withKeys: boolean): void {
     this.#actions.pollApply();
     const remaining = this.#clock.remainingMs(low, high);
-    this.#add(this.#actions.commitIndex(), callId, LeaseOp.TimeToLive, withKeys ? 1 : 0, low, high, remaining);
+    const operand = withKeys ? 1 : 0;
+    if (!Number.isNaN(remaining))
+      return this.#add(this.#actions.commitIndex(), callId, LeaseOp.TimeToLive, operand, low, high, remaining);
+    // What this member knows to be committed may not be all.
+    const question = this.#question;
+    question.add(callId, LeaseOp.TimeToLive, operand, low, high, remaining);
+    this.#actions.readLinearizable(question.bytes, question.length);
+    question.clear();
   }
 
   list(callId: number): void {

@@ -43,7 +43,7 @@ export function makeCluster(surroundings: MemberSurroundings, doings: CoreDoings
 
 export function makeLeases(
   { config, apply, nowMs, peers, replies }: MemberSurroundings,
-  { isLeader, commitIndex, gather, flush, handOver }: CoreDoings,
+  { isLeader, commitIndex, gather, flush, readLinearizable, handOver }: CoreDoings,
   { leaderCalls, barriers }: ClusterSide,
   restored: Uint8Array,
 ): LeaseKeeper {
@@ -54,6 +54,7 @@ export function makeLeases(
     leaderCalls,
     peers,
     confirmLeadership: (done) => barriers.linearizable(done),
+    readLinearizable,
     isLeader,
     commitIndex,
     pollApply: () => apply.poll?.(),

@@ -23,7 +23,7 @@ class Rig {
     renewed: (_callId: number, low: number, _high: number, ttl: number) => this.events.push(`${low} for ${ttl}`),
     keepAlive: (_callId: number, low: number) => {
       this.events.push(`${low} here`);
-      return 0;
+      return true;
     },
     endStream: (_callId: number, code: number) => this.events.push(`end ${code}`),
     flush: () => {},

@@ -3,7 +3,7 @@
  * apply, which answers them.
  *
  * A keepalive stream is answered request by request in order. One for a lease whose end has been asked for waits until
- * that is done, and with it all that the stream asks later. Where another member leads, it renews the lease.
+ * that is done, one for a lease that is not known until that is certain, and with it all that the stream asks later. Where another member leads, it renews the lease.
  * Thread: main.
  */
 import { type EtcdError, GrpcCode, ErrTooManyRequests, unmarshalMessageError } from "../../errors/index.js";
@@ -28,8 +28,6 @@ const heldMax = 1024;
 type Held = { readonly low: number; readonly high: number } | { readonly end: EtcdError | null };
 
 interface Stream {
-  /** Its answers so far wait for this index at apply; so must all that follow. */
-  index: number;
   /** Requests behind one that waits; empty: nothing waits. */
   readonly held: Held[];
   ended: boolean;
@@ -86,7 +84,7 @@ export class LeaseService {
 
   /** A keepalive stream begins. */
   open(callId: number): void {
-    this.#streams.set(callId, { index: 0, held: [], ended: false, giveUp: null });
+    this.#streams.set(callId, { held: [], ended: false, giveUp: null });
   }
 
   /** A message of a stream; nothing happens when it is none of these. */
@@ -128,15 +126,12 @@ export class LeaseService {
     const { leases } = this.#server.core;
     if ("end" in request) {
       const { code, message } = request.end ?? { code: GrpcCode.OK, message: "" };
-      leases.endStream(callId, code, message, stream.index);
+      leases.endStream(callId, code, message);
       this.#streams.delete(callId);
       return true;
     }
     if (stream.giveUp !== null || !this.#server.core.isLeader) return false;
-    const index = leases.keepAlive(callId, request.low, request.high, stream.index);
-    if (index === -1) return false;
-    stream.index = index;
-    return true;
+    return leases.keepAlive(callId, request.low, request.high);
   }
 
   /** Leases have ended, or another member leads: what waits for that may go on. */
@@ -168,7 +163,7 @@ export class LeaseService {
         this.#server.replies.error(callId, answer.error);
         return this.cancel(callId);
       }
-      core.leases.renewed(callId, low, high, answer.ttl, stream.index);
+      core.leases.renewed(callId, low, high, answer.ttl);
       stream.held.shift();
       this.#goOn(callId, stream);
       core.leases.flush();
