@@ -101,6 +101,21 @@ test("nothing ends without leadership; a new leader gives the full time again an
   assert.equal(time.remaining(2, 0), 4_000);
 });
 
+test("a renewal at a new leader does not shorten what the former leader may promise meanwhile", () => {
+  const time = new Time();
+  time.clock.granted(1, 0, 10, 0);
+  time.clock.promote(1000);
+  time.clock.granted(2, 0, 10, 0);
+  time.now += 400;
+  assert.equal(time.clock.renew(1, 0), Renewal.Renewed);
+  assert.equal(time.remaining(1, 0), 10_600);
+  assert.equal(time.clock.renew(2, 0), Renewal.Renewed);
+  assert.equal(time.remaining(2, 0), 10_000, "the former leader does not know it");
+  time.now += 700;
+  assert.equal(time.clock.renew(1, 0), Renewal.Renewed);
+  assert.equal(time.remaining(1, 0), 10_000, "the former leader has stepped down");
+});
+
 test("a new leader spreads the ends of many leases to three quarters of a thousand a second", () => {
   const time = new Time();
   for (let i = 1; i <= 5000; i++) time.clock.granted(i, 0, 10, 0);

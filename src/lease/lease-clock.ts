@@ -42,6 +42,8 @@ export class LeaseClock implements LeaseObserver {
   #remainingTtl = new Float64Array(0);
   #expiry = new Float64Array(0);
   #leads = false;
+  /** Up to here the former leader may answer renewals yet. */
+  #formerUntilMs = -Infinity;
   #last = 0;
   /** Renewals so far (etcd_debugging_lease_renewed_total). */
   renewedCount = 0;
@@ -90,6 +92,7 @@ export class LeaseClock implements LeaseObserver {
   promote(extendMs: number): void {
     this.#leads = true;
     const now = this.#stamp();
+    this.#formerUntilMs = now + extendMs;
     const ids = this.#ids;
     for (let slot = 0; slot < ids.end; slot++) if (ids.isTaken(slot)) this.#refresh(slot, now, extendMs);
     if (this.count >= spreadFrom) this.#spread(now, extendMs);
@@ -103,12 +106,17 @@ export class LeaseClock implements LeaseObserver {
     this.#expiry.fill(Infinity);
   }
 
-  /** Starts a lease's time anew. */
+  /**
+   * Starts a lease's time anew, and takes nothing of what a new leader has given it on top: the client's next renewal
+   * may go to the former leader, which answers for an election timeout yet when it is cut off from the others.
+   */
   renew(low: number, high: number): Renewal {
     const slot = this.#ids.find(low, high);
     if (slot === -1) return Renewal.Unknown;
     if (!this.#leads || this.#retries.has(slot)) return Renewal.Ending;
-    this.#refresh(slot, this.#stamp(), 0);
+    const now = this.#stamp();
+    const givenAt = Math.min(this.#expiry[slot]! - this.#fullMs(slot), this.#formerUntilMs);
+    this.#refresh(slot, now, Math.max(0, givenAt - now));
     this.renewedCount++;
     return Renewal.Renewed;
   }
@@ -179,9 +187,12 @@ export class LeaseClock implements LeaseObserver {
     return slot;
   }
 
+  #fullMs(slot: number): number {
+    return 1000 * (this.#remainingTtl[slot]! > 0 ? this.#remainingTtl[slot]! : this.#ttl[slot]!);
+  }
+
   #refresh(slot: number, now: number, extendMs: number): void {
-    const seconds = this.#remainingTtl[slot]! > 0 ? this.#remainingTtl[slot]! : this.#ttl[slot]!;
-    const expiry = now + extendMs + seconds * 1000;
+    const expiry = now + extendMs + this.#fullMs(slot);
     this.#expiry[slot] = expiry;
     this.#ends.set(slot, expiry);
   }
