@@ -193,7 +193,7 @@ export const mutations: readonly Mutation[] = [
     name: "entries are applied again after a restart",
     rule: "what the store holds is not applied again",
     edits: [
-      edit("server/member-core", "applied: ready.consistentIndex,", "applied: log.mark.index,"),
+      edit("server/raft-node", "applied: ready.consistentIndex,", "applied: log.mark.index,"),
       edit("apply/applier", "this.#appliedIndex = options.backend.consistentIndex;", "this.#appliedIndex = 0;"),
       edit(
         "storage/backend/memory-backend",
@@ -206,7 +206,13 @@ export const mutations: readonly Mutation[] = [
   {
     name: "log released beyond what is flushed",
     rule: "the log keeps what the store may lose",
-    edits: [edit("server/raft-loop", "this.#truncate(flushedIndex);", "this.#truncate(appliedIndex);")],
+    edits: [
+      edit(
+        "server/raft-loop",
+        "this.#truncate(Math.min(flushedIndex, this.#node.appliedIndex));",
+        "this.#truncate(appliedIndex);",
+      ),
+    ],
   },
   {
     name: "configuration not stored",
