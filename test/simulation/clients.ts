@@ -95,6 +95,15 @@ export class Clients {
     }
   }
 
+  /** Clients that were held up for long leave out what they were to do before `atMs`. */
+  leaveOut(atMs: number): void {
+    for (const [client, queue] of this.#queues)
+      this.#queues.set(
+        client,
+        queue.filter((operation) => operation.atMs >= atMs),
+      );
+  }
+
   /** Every client has done all that it was to do. */
   get done(): boolean {
     return this.#busy === 0;

@@ -29,6 +29,8 @@ const harmless: ReadonlySet<StepResult> = new Set(["ok", "unknownPeer", "noLeade
 
 /** So long after everything has healed, requests must have ended; etcd's own limit of them is 7 s. */
 const finishMs = 30_000;
+/** What clients could not do in an outage they do after it, unless it is older than this: an hour's would not finish. */
+const backlogMs = 10_000;
 /** Whoever was down when everything healed has started after this. */
 const startedMs = 100;
 /** A new write succeeds within this, at every member. */
@@ -241,6 +243,7 @@ export class World {
     this.healed = true;
     this.#faults.end();
     this.network.heal();
+    this.clients.leaveOut(this.timeline.now - backlogMs);
     this.operator.lookAfter();
     for (const member of this.members) {
       Object.assign(member.manner, goodManner);
