@@ -178,7 +178,8 @@ test(
   async () => {
     const printed = await onBoth(async (side) => {
       const first = new Running(side, ["lock", "mutex"]);
-      const outputs = [await first.printed(1)];
+      // The key, and its empty value.
+      const outputs = [await first.printed(2)];
       const second = new Running(side, [
         "lock",
         "mutex",
