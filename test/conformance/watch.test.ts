@@ -130,6 +130,8 @@ after(async () => {
 const isProgress = (response: JsonObject): boolean =>
   response["watch_id"] === "-1" && response["created"] === undefined;
 
+const isCreated = (response: JsonObject): boolean => response["created"] === true;
+
 /** Responses by watch, in order: watches of one stream may be served in any order. */
 const byWatch = (responses: readonly JsonObject[]): Record<string, JsonObject[]> => {
   const groups: Record<string, JsonObject[]> = {};
@@ -265,10 +267,7 @@ test(`random watches and changes (SEED=${seed})`, { skip }, async () => {
   const generator = new Generator(seed);
   for (const side of sides) side.open();
   for (const side of sides) side.request(0, { create_request: { key: base64("~"), watch_id: "1000000" } });
-  await both(
-    async (side) => byWatch(await side.until(0, (each) => each["created"] === true, null)) as unknown as JsonObject,
-    "first",
-  );
+  await both(async (side) => byWatch(await side.until(0, isCreated, null)) as unknown as JsonObject, "first");
   for (let step = 0; step < steps; step++) {
     const what = generator.below(40);
     if (what < 26) {
@@ -300,8 +299,11 @@ test("fragments are cut where etcd cuts them", { skip }, async () => {
   const stream = sides[0]!.streams.length;
   for (const side of sides) side.open();
   const create = { key: base64("f"), range_end: base64("g"), fragment: true };
-  for (const side of sides) side.request(stream, { create_request: create });
-  for (const side of sides) side.request(stream, { create_request: { ...create, prev_kv: true } });
+  for (const prev_kv of [false, true]) {
+    for (const side of sides) side.request(stream, { create_request: { ...create, prev_kv } });
+    // A put made before the watch is there is none of its events.
+    await both(async (side) => (await side.until(stream, isCreated, null)) as unknown as Json, "created");
+  }
   for (let round = 0; round < 2; round++) {
     for (let i = 0; i < 60; i++) {
       const put = { key: base64(`f${i}`), value: base64("x".repeat(15_000 + 37 * i)) };
