@@ -294,8 +294,16 @@ export class World {
     return this.members.every(({ process }) => process?.core?.cluster.view.removed.has(id) !== true);
   }
 
+  /** All follow one who takes part: a removal that came late may have taken the leader itself away. */
+  #agreeOnLeader(): boolean {
+    const active = this.members.filter((member) => this.#takesPart(member));
+    const leaders = new Set(active.map(({ process }) => process?.core?.leader ?? 0n));
+    return active.length === 0 || (leaders.size === 1 && active.some(({ id }) => leaders.has(id)));
+  }
+
   /** While nothing fails, the leader stays. */
   async #checkCalm(): Promise<void> {
+    await this.#expect("liveness: members converge", convergeMs, () => this.#agreeOnLeader());
     const terms = (): string => {
       const members = this.members.filter((member) => this.#takesPart(member));
       return members.map(({ process }) => process?.core?.term ?? 0).join();
