@@ -7,108 +7,15 @@
  * compaction was at exactly that revision.
  */
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { test } from "node:test";
-import {
-  chooseSeed,
-  decodeMessage,
-  encodeMessage,
-  etcdBinaries,
-  freePorts,
-  GrpcClient,
-  Member,
-  ourCommand,
-  Prng,
-  rpcTypes,
-  temporaryFolder,
-  waitForStorageVersion,
-  type Json,
-  type JsonObject,
-} from "../support/index.js";
+import { chooseSeed, etcdBinaries, Prng, type Json, type JsonObject } from "../support/index.js";
+import { Both } from "./both.js";
 
 const cache = await etcdBinaries();
 const skip = cache.kind === "skipped" ? cache.reason : false;
 const seed = chooseSeed();
 const timeout = 180_000;
 const base64 = (text: string): string => Buffer.from(text).toString("base64");
-
-/** What an RPC gave: its status, and its messages in plain form. */
-interface Answer {
-  readonly status: number;
-  readonly text: string;
-  readonly messages: readonly JsonObject[];
-}
-
-class Side {
-  member: Member;
-  client: GrpcClient;
-
-  constructor(member: Member) {
-    this.member = member;
-    this.client = new GrpcClient(member.port);
-  }
-
-  async call(service: string, method: string, request: JsonObject): Promise<Answer> {
-    const types = rpcTypes(`etcdserverpb.${service}`, method);
-    const reply = await this.client.unary(`/etcdserverpb.${service}/${method}`, encodeMessage(types.request, request));
-    return {
-      status: reply.status,
-      text: reply.message,
-      messages: reply.messages.map((message) => {
-        const { plain, canonical } = decodeMessage(types.response, message);
-        assert.ok(canonical, `${method} is not written as Go writes it`);
-        return plain;
-      }),
-    };
-  }
-
-  async restart(): Promise<void> {
-    this.client.close();
-    await this.member.kill();
-    this.member = await Member.start(this.member.options);
-    await waitForStorageVersion(this.member.port);
-    this.client = new GrpcClient(this.member.port);
-  }
-}
-
-/** Both, new, with the same IDs; what they answer must be equal. */
-class Both {
-  readonly sides: readonly [Side, Side];
-  readonly #remove: () => Promise<void>;
-
-  private constructor(sides: readonly [Side, Side], remove: () => Promise<void>) {
-    this.sides = sides;
-    this.#remove = remove;
-  }
-
-  static async start(flags: readonly string[]): Promise<Both> {
-    if (cache.kind === "skipped") throw new Error(cache.reason);
-    const folder = await temporaryFolder();
-    const sides: Side[] = [];
-    for (const command of [[cache.binaries.etcd], ourCommand()]) {
-      const [clientPort = 0, peerPort = 0] = await freePorts(2);
-      const dataDir = join(folder.path, String(sides.length));
-      const advertised = { advertisePeerUrl: "http://127.0.0.1:7", advertiseClientUrl: "http://127.0.0.1:9" };
-      sides.push(new Side(await Member.start({ command, dataDir, clientPort, peerPort, flags, ...advertised })));
-      await waitForStorageVersion(clientPort);
-    }
-    return new Both(sides as unknown as [Side, Side], folder.remove);
-  }
-
-  async call(service: string, method: string, request: JsonObject): Promise<Answer> {
-    const [etcd, ours] = await Promise.all(this.sides.map((side) => side.call(service, method, request)));
-    assert.deepEqual(ours, etcd, `SEED=${seed}: ${method} ${JSON.stringify(request).slice(0, 300)}`);
-    return etcd!;
-  }
-
-  async stop(): Promise<void> {
-    for (const { client, member } of this.sides) {
-      client.close();
-      await member.kill();
-    }
-    await this.#remove();
-  }
-}
 
 const keyOf = (prng: Prng): string => `k${prng.below(12)}`;
 
@@ -144,7 +51,11 @@ const readAll = async (both: Both, revision: number): Promise<void> => {
 
 test(`compactions at random revisions (seed ${seed})`, { skip, timeout }, async () => {
   const prng = new Prng(seed);
-  const both = await Both.start(["--compaction-batch-limit=7", "--compaction-sleep-interval=1ms"]);
+  const both = await Both.start({
+    etcd: cache,
+    seed,
+    flags: ["--compaction-batch-limit=7", "--compaction-sleep-interval=1ms"],
+  });
   try {
     for (let round = 0; round < 14; round++) {
       for (let n = prng.below(14); n > 0; n--) await write(both, prng);
@@ -184,7 +95,7 @@ const checkStream = async (both: Both, request: JsonObject): Promise<number> => 
 
 test(`RangeStream sends what Range does, in etcd's messages (seed ${seed})`, { skip, timeout }, async () => {
   const prng = new Prng(seed + 1);
-  const both = await Both.start(["--max-request-bytes=200000"]);
+  const both = await Both.start({ etcd: cache, seed, flags: ["--max-request-bytes=200000"] });
   try {
     for (let n = 0; n < 800; n++) {
       const length = prng.weighted({ none: 1, short: 4, middle: 3, long: 1 });

@@ -4,26 +4,9 @@
  * SEED=<n> replays a run.
  */
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { test } from "node:test";
-import {
-  chooseSeed,
-  decodeMessage,
-  encodeMessage,
-  etcdBinaries,
-  frame,
-  freePorts,
-  GrpcClient,
-  isJsonList,
-  Member,
-  ourCommand,
-  Prng,
-  rpcTypes,
-  temporaryFolder,
-  waitForStorageVersion,
-  type Json,
-  type JsonObject,
-} from "../support/index.js";
+import { chooseSeed, etcdBinaries, isJsonList, Prng, type Json, type JsonObject } from "../support/index.js";
+import { Both, type Answer, type Side } from "./both.js";
 
 const cache = await etcdBinaries();
 const skip = cache.kind === "skipped" ? cache.reason : false;
@@ -33,40 +16,6 @@ const timeout = 180_000;
 const tolerance = 2;
 const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
-interface Answer {
-  readonly status: number;
-  readonly text: string;
-  readonly messages: readonly JsonObject[];
-}
-
-class Side {
-  member: Member;
-  client: GrpcClient;
-
-  constructor(member: Member) {
-    this.member = member;
-    this.client = new GrpcClient(member.port);
-  }
-
-  /** A call with these requests, one after another, and then no more. */
-  async call(service: string, method: string, requests: readonly JsonObject[]): Promise<Answer> {
-    const types = rpcTypes(`etcdserverpb.${service}`, method);
-    const body = Buffer.concat(requests.map((request) => frame(encodeMessage(types.request, request))));
-    const reply = await this.client.raw({ path: `/etcdserverpb.${service}/${method}`, body });
-    const messages = reply.messages.map((message) => decodeMessage(types.response, message));
-    for (const { canonical } of messages) assert.ok(canonical, `${method} is not written as Go writes it`);
-    return { status: reply.status, text: reply.message, messages: messages.map(({ plain }) => comparable(plain)) };
-  }
-
-  async restart(): Promise<void> {
-    this.client.close();
-    await this.member.kill();
-    this.member = await Member.start(this.member.options);
-    await waitForStorageVersion(this.member.port);
-    this.client = new GrpcClient(this.member.port);
-  }
-}
-
 /** Without the raft term; attached keys come in any order. */
 const comparable = (message: JsonObject): JsonObject => {
   const { header, keys, ...rest } = message;
@@ -75,60 +24,18 @@ const comparable = (message: JsonObject): JsonObject => {
   return { header: headerRest, ...rest, ...sorted };
 };
 
-class Both {
-  readonly sides: readonly [Side, Side];
-  readonly #remove: () => Promise<void>;
+const start = (): Promise<Both> => Both.start({ etcd: cache, seed, comparable });
 
-  private constructor(sides: readonly [Side, Side], remove: () => Promise<void>) {
-    this.sides = sides;
-    this.#remove = remove;
-  }
-
-  static async start(flags: readonly string[] = []): Promise<Both> {
-    if (cache.kind === "skipped") throw new Error(cache.reason);
-    const folder = await temporaryFolder();
-    const sides: Side[] = [];
-    for (const command of [[cache.binaries.etcd], ourCommand()]) {
-      const [clientPort = 0, peerPort = 0] = await freePorts(2);
-      const dataDir = join(folder.path, String(sides.length));
-      const advertised = { advertisePeerUrl: "http://127.0.0.1:7", advertiseClientUrl: "http://127.0.0.1:9" };
-      sides.push(new Side(await Member.start({ command, dataDir, clientPort, peerPort, flags, ...advertised })));
-      await waitForStorageVersion(clientPort);
-    }
-    return new Both(sides as unknown as [Side, Side], folder.remove);
-  }
-
-  async ask(service: string, method: string, ...requests: JsonObject[]): Promise<[Answer, Answer]> {
-    const answers = await Promise.all(this.sides.map((side) => side.call(service, method, requests)));
-    return answers as [Answer, Answer];
-  }
-
-  /** Both answers are the same. */
-  async call(service: string, method: string, ...requests: JsonObject[]): Promise<Answer> {
-    const [etcd, ours] = await this.ask(service, method, ...requests);
-    assert.deepEqual(ours, etcd, `SEED=${seed}: ${method} ${JSON.stringify(requests).slice(0, 300)}`);
-    return etcd;
-  }
-
-  /** The same, but for the time that is left. */
-  async timeToLive(request: JsonObject): Promise<Answer> {
-    const [etcd, ours] = await this.ask("Lease", "LeaseTimeToLive", request);
-    const [left, ourLeft] = [etcd, ours].map(({ messages }) => Number(messages[0]?.["TTL"]));
-    assert.ok(Math.abs(left! - ourLeft!) <= tolerance, `SEED=${seed}: ${left} s left at etcd, ${ourLeft} s at ours`);
-    assert.equal(left === -1, ourLeft === -1);
-    const without = ({ messages, ...rest }: Answer): unknown => ({ ...rest, messages: [{ ...messages[0], TTL: "0" }] });
-    assert.deepEqual(without(ours), without(etcd), `SEED=${seed}: LeaseTimeToLive ${JSON.stringify(request)}`);
-    return etcd;
-  }
-
-  async stop(): Promise<void> {
-    for (const side of this.sides) {
-      side.client.close();
-      await side.member.kill();
-    }
-    await this.#remove();
-  }
-}
+/** The same, but for the time that is left. */
+const timeToLive = async (both: Both, request: JsonObject): Promise<Answer> => {
+  const [etcd, ours] = await both.ask("Lease", "LeaseTimeToLive", request);
+  const [left, ourLeft] = [etcd, ours].map(({ messages }) => Number(messages[0]?.["TTL"]));
+  assert.ok(Math.abs(left! - ourLeft!) <= tolerance, both.about(`${left} s left at etcd, ${ourLeft} s at ours`));
+  assert.equal(left === -1, ourLeft === -1);
+  const without = ({ messages, ...rest }: Answer): unknown => ({ ...rest, messages: [{ ...messages[0], TTL: "0" }] });
+  assert.deepEqual(without(ours), without(etcd), both.about(`LeaseTimeToLive ${JSON.stringify(request)}`));
+  return etcd;
+};
 
 const ids = ["1", "2", "3", "7587862094604697347", "9223372036854775807", "-1", "-9223372036854775808", "4294967296"];
 
@@ -161,14 +68,14 @@ const inRandomWays = async (both: Both, prng: Prng, steps: number): Promise<void
     else if (what < 75) {
       const requests = Array.from({ length: 1 + prng.below(6) }, () => ({ ID: lease() }));
       await both.call("Lease", "LeaseKeepAlive", ...requests);
-    } else if (what < 88) await both.timeToLive({ ID: lease(), keys: prng.below(2) === 0 });
+    } else if (what < 88) await timeToLive(both, { ID: lease(), keys: prng.below(2) === 0 });
     else if (what < 94) await both.call("KV", "Range", { key: base64("k"), range_end: base64("l") });
     else {
       const [etcd, ours] = await both.ask("Lease", "LeaseLeases", {});
       const listed = ({ messages }: Answer): Json[] => (messages[0]?.["leases"] ?? []) as Json[];
       const order = (list: Json[]): Json[] =>
         restarted ? list.toSorted((a, b) => (text(a) < text(b) ? -1 : 1)) : list;
-      assert.deepEqual(order(listed(ours)), order(listed(etcd)), `SEED=${seed}: step ${step}`);
+      assert.deepEqual(order(listed(ours)), order(listed(etcd)), both.about(`step ${step}`));
       assert.deepEqual(ours.messages[0]?.["header"], etcd.messages[0]?.["header"]);
     }
   }
@@ -178,7 +85,7 @@ const inRandomWays = async (both: Both, prng: Prng, steps: number): Promise<void
 const text = (value: Json): string => JSON.stringify(value);
 
 test("random leases and keys: the same answers, before and after restarts", { skip, timeout }, async () => {
-  const both = await Both.start();
+  const both = await start();
   try {
     await inRandomWays(both, new Prng(seed), 1500);
   } finally {
@@ -187,7 +94,7 @@ test("random leases and keys: the same answers, before and after restarts", { sk
 });
 
 test("leases that end take their keys along, on both at about the same time", { skip, timeout }, async () => {
-  const both = await Both.start();
+  const both = await start();
   try {
     for (const id of ["11", "12"]) {
       await both.call("Lease", "LeaseGrant", { ID: id, TTL: "-5" });
@@ -198,9 +105,9 @@ test("leases that end take their keys along, on both at about the same time", { 
     const gone = async (side: Side): Promise<number> => {
       const began = performance.now();
       for (;;) {
-        const { messages } = await side.call("KV", "Range", [{ key: base64("11-9") }]);
+        const { messages } = await side.call("KV", "Range", { key: base64("11-9") });
         if (Number(messages[0]?.["count"] ?? 0) === 0) return performance.now() - began;
-        const alive = await side.call("Lease", "LeaseKeepAlive", [{ ID: "12" }]);
+        const alive = await side.call("Lease", "LeaseKeepAlive", { ID: "12" });
         assert.equal(alive.messages[0]?.["TTL"], "2");
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
@@ -217,7 +124,7 @@ test("leases that end take their keys along, on both at about the same time", { 
 });
 
 test("alarms and a used-up quota refuse grants, CORRUPT refuses revokes too", { skip, timeout }, async () => {
-  const both = await Both.start();
+  const both = await start();
   try {
     await both.call("Lease", "LeaseGrant", { ID: "5", TTL: "100" });
     await both.call("Lease", "LeaseGrant", { ID: "6", TTL: "100" });
@@ -233,7 +140,7 @@ test("alarms and a used-up quota refuse grants, CORRUPT refuses revokes too", { 
     const { status, text: message } = await both.call("Lease", "LeaseRevoke", { ID: "6" });
     assert.deepEqual([status, message], [15, "etcdserver: corrupt cluster"]);
     await both.call("Lease", "LeaseKeepAlive", { ID: "6" }, { ID: "5" });
-    await both.timeToLive({ ID: "6" });
+    await timeToLive(both, { ID: "6" });
     await alarm(2, 2);
     await both.call("Lease", "LeaseRevoke", { ID: "6" });
   } finally {

@@ -13,12 +13,12 @@ import {
   decodeMessage,
   encodeMessage,
   etcdBinaries,
-  freePorts,
   GrpcClient,
   HttpClient,
   isJsonList,
   isJsonObject,
   Member,
+  optionsAlike,
   ourCommand,
   Prng,
   rpcTypes,
@@ -58,10 +58,8 @@ class Side {
   }
 
   static async start(command: readonly string[], dataDir: string, flags: readonly string[]): Promise<Side> {
-    const [clientPort = 0, peerPort = 0] = await freePorts(2);
-    const advertised = { advertisePeerUrl: "http://127.0.0.1:7", advertiseClientUrl: "http://127.0.0.1:9" };
-    const member = await Member.start({ command, dataDir, clientPort, peerPort, flags, ...advertised });
-    await waitForStorageVersion(clientPort);
+    const member = await Member.start(await optionsAlike(command, dataDir, flags));
+    await waitForStorageVersion(member.port);
     const side = new Side(member, "");
     const { message } = await side.call("Maintenance", "Status", {});
     side.ids[0] = String(((message as JsonObject)["header"] as JsonObject)["member_id"]);

@@ -4,8 +4,8 @@
  */
 import { join } from "node:path";
 import {
-  freePorts,
   Member,
+  optionsAlike,
   readStatus,
   temporaryFolder,
   waitForStorageVersion,
@@ -31,16 +31,6 @@ const startSide = async (options: MemberOptions): Promise<Side> => {
   const member = await Member.start(options);
   await waitForStorageVersion(options.clientPort);
   return { member, target: new Target(options.clientPort) };
-};
-
-const sideOptions = async (
-  command: readonly string[],
-  dataDir: string,
-  flags: readonly string[],
-): Promise<MemberOptions> => {
-  const [clientPort = 0, peerPort = 0] = await freePorts(2);
-  const advertised = { advertisePeerUrl: "http://127.0.0.1:7", advertiseClientUrl: "http://127.0.0.1:9" };
-  return { command, dataDir, clientPort, peerPort, flags, ...advertised };
 };
 
 /** Kills a member and starts it again on its data. */
@@ -70,8 +60,8 @@ export class Pair {
   ): Promise<Pair> {
     const folder = await temporaryFolder();
     const sides = await Promise.allSettled([
-      sideOptions(etcdCommand, join(folder.path, "etcd"), flags).then(startSide),
-      sideOptions(otherCommand, join(folder.path, "other"), flags).then(startSide),
+      optionsAlike(etcdCommand, join(folder.path, "etcd"), flags).then(startSide),
+      optionsAlike(otherCommand, join(folder.path, "other"), flags).then(startSide),
     ]);
     const [etcd, other] = sides;
     if (etcd?.status === "fulfilled" && other?.status === "fulfilled") {

@@ -11,10 +11,10 @@ import {
   decodeMessage,
   encodeMessage,
   etcdBinaries,
-  freePorts,
   GrpcClient,
   GrpcStream,
   Member,
+  optionsAlike,
   ourCommand,
   Prng,
   temporaryFolder,
@@ -102,17 +102,9 @@ before(async () => {
   const folder = await temporaryFolder();
   removeFolder = folder.remove;
   for (const [name, program] of [["etcd", [cache.binaries.etcd]] as const, ["ours", command] as const]) {
-    const [clientPort = 0, peerPort = 0] = await freePorts(2);
-    const member = await Member.start({
-      command: program,
-      dataDir: join(folder.path, name),
-      clientPort,
-      peerPort,
-      advertisePeerUrl: "http://127.0.0.1:7",
-      advertiseClientUrl: "http://127.0.0.1:9",
-      flags: ["--watch-progress-notify-interval=300ms", "--max-request-bytes=20000"],
-    });
-    await waitForStorageVersion(clientPort);
+    const flags = ["--watch-progress-notify-interval=300ms", "--max-request-bytes=20000"];
+    const member = await Member.start(await optionsAlike(program, join(folder.path, name), flags));
+    await waitForStorageVersion(member.port);
     sides.push(new Side(member));
   }
 });

@@ -11,15 +11,14 @@ import {
   chooseSeed,
   decodeMessage,
   encodeMessage,
-  freePorts,
   GrpcClient,
   Member,
+  optionsAlike,
   ourCommand,
   Prng,
   rpcTypes,
   temporaryFolder,
   type JsonObject,
-  type MemberOptions,
 } from "../support/index.js";
 
 const kills = Number(process.env["KILLS"] ?? 4);
@@ -62,12 +61,8 @@ test(`${kills} times kill -9 during a compaction`, { timeout: 120_000 }, async (
   const prng = new Prng(seed);
   const folder = await temporaryFolder();
   const start = async (name: string): Promise<Member> => {
-    const [clientPort = 0, peerPort = 0] = await freePorts(2);
     const flags = ["--compaction-batch-limit=10", "--compaction-sleep-interval=15ms"];
-    const advertised = { advertisePeerUrl: "http://127.0.0.1:7", advertiseClientUrl: "http://127.0.0.1:9" };
-    const dataDir = join(folder.path, name);
-    const options: MemberOptions = { command: ourCommand(), dataDir, clientPort, peerPort, flags, ...advertised };
-    return Member.start(options);
+    return Member.start(await optionsAlike(ourCommand(), join(folder.path, name), flags));
   };
   const calm = await start("calm");
   let killed = await start("killed");

@@ -12,11 +12,11 @@ import {
   decodeMessage,
   encodeMessage,
   etcdBinaries,
-  freePorts,
   GrpcClient,
   GrpcStream,
   HttpClient,
   Member,
+  optionsAlike,
   ourCommand,
   Prng,
   rpcTypes,
@@ -51,16 +51,7 @@ const sizes = async (): Promise<{ total: number; inUse: number }> => {
 
 const start = async (...flags: string[]): Promise<void> => {
   client?.close();
-  const [clientPort = 0, peerPort = 0] = await freePorts(2);
-  member = await Member.start({
-    command: ourCommand(),
-    dataDir: join(folder.path, "data"),
-    clientPort,
-    peerPort,
-    advertisePeerUrl: "http://127.0.0.1:7",
-    advertiseClientUrl: "http://127.0.0.1:9",
-    flags,
-  });
+  member = await Member.start(await optionsAlike(ourCommand(), join(folder.path, "data"), flags));
   client = new GrpcClient(member.port);
 };
 

@@ -1,7 +1,7 @@
 /** The real etcd and ours side by side, with the same names and URLs to the outside. */
 import { execFile } from "node:child_process";
 import { join } from "node:path";
-import { freePorts, Member, temporaryFolder, waitForStorageVersion } from "../support/index.js";
+import { Member, optionsAlike, temporaryFolder, waitForStorageVersion } from "../support/index.js";
 
 /** What a program printed and how it ended. */
 export interface ProgramResult {
@@ -46,18 +46,9 @@ const startMember = async (
   dataDir: string,
   flags: readonly string[],
 ): Promise<PairMember> => {
-  const [clientPort = 0, peerPort = 0] = await freePorts(2);
-  const member = await Member.start({
-    command,
-    dataDir,
-    clientPort,
-    peerPort,
-    advertisePeerUrl: "http://127.0.0.1:7",
-    advertiseClientUrl: "http://127.0.0.1:9",
-    flags,
-  });
-  await waitForStorageVersion(clientPort);
-  return { name, member, endpoint: `127.0.0.1:${clientPort}` };
+  const member = await Member.start(await optionsAlike(command, dataDir, flags));
+  await waitForStorageVersion(member.port);
+  return { name, member, endpoint: `127.0.0.1:${member.port}` };
 };
 
 /** Starts both with the same further flags; `stop` ends them and removes their folders. */

@@ -14,9 +14,9 @@ import { Wal, type HardState, type SnapshotMark } from "../../src/storage/wal/in
 import {
   decodeMessage,
   encodeMessage,
-  freePorts,
   GrpcClient,
   Member,
+  optionsAlike,
   ourCommand,
   rpcTypes,
   temporaryFolder,
@@ -30,15 +30,7 @@ const running = new Set<Member>();
 
 /** Members with the same URLs to the outside have the same ID: one is the other's double. */
 const launch = async (name: string): Promise<Member> => {
-  const [clientPort = 0, peerPort = 0] = await freePorts(2);
-  const member = Member.launch({
-    command: ourCommand(),
-    dataDir: join(folder.path, name),
-    clientPort,
-    peerPort,
-    advertisePeerUrl: "http://127.0.0.1:7",
-    advertiseClientUrl: "http://127.0.0.1:9",
-  });
+  const member = Member.launch(await optionsAlike(ourCommand(), join(folder.path, name)));
   running.add(member);
   return member;
 };

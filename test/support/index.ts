@@ -14,7 +14,15 @@ export { frame, GrpcClient, unframe, type GrpcReply, type RawCall } from "./grpc
 export { GrpcStream } from "./grpc-stream.js";
 export { HttpClient, type HttpReply, type HttpRequest } from "./http.js";
 export { LineStream, type LineRequest } from "./line-stream.js";
-export { freePorts, Member, ourCommand, temporaryFolder, type Exit, type MemberOptions } from "./member.js";
+export {
+  freePorts,
+  Member,
+  optionsAlike,
+  ourCommand,
+  temporaryFolder,
+  type Exit,
+  type MemberOptions,
+} from "./member.js";
 export { packageRoot } from "./package-root.js";
 export { pythonWith, type PythonResult } from "./python-cache.js";
 export { chooseSeed, Prng } from "./prng.js";

@@ -51,23 +51,27 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
   });
 }
 
-/** `count` ports that were free a moment ago, all different. */
+/** Below the range from which Linux takes the ports of outgoing connections: none of those comes in between. */
+const portMin = 10_240;
+const portMax = 32_767;
+let nextPort = portMin + Math.floor(Math.random() * (portMax - portMin));
+
+/** Whether a listener can be opened on `port` now. */
+const isFree = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => void server.close(() => resolve(true)));
+  });
+
+/** `count` ports that were free a moment ago, all different; a process gives none of them twice for long. */
 export const freePorts = async (count: number): Promise<number[]> => {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve, reject) => {
-          server.once("error", reject);
-          server.listen(0, "127.0.0.1", () => {
-            const address = server.address();
-            if (address === null || typeof address === "string") reject(new Error("no port"));
-            else resolve(address.port);
-          });
-        }),
-    ),
-  );
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  const ports: number[] = [];
+  for (let tries = portMin; ports.length < count && tries <= portMax; tries++) {
+    nextPort = nextPort === portMax ? portMin : nextPort + 1;
+    if (await isFree(nextPort)) ports.push(nextPort);
+  }
+  if (ports.length < count) throw new Error("no free ports");
   return ports;
 };
 
@@ -87,6 +91,20 @@ export const ourCommand = (): readonly string[] => {
   const shim = join(packageRoot, "dist", "bin", "etcd");
   if (!existsSync(shim)) throw new Error(`${shim} is missing: npm run build`);
   return [shim];
+};
+
+/**
+ * Options of a new member on free ports which tells the same URLs to the outside as every other one made so: members
+ * whose IDs, and all that follows from them, are equal.
+ */
+export const optionsAlike = async (
+  command: readonly string[],
+  dataDir: string,
+  flags: readonly string[] = [],
+): Promise<MemberOptions> => {
+  const [clientPort = 0, peerPort = 0] = await freePorts(2);
+  const advertised = { advertisePeerUrl: "http://127.0.0.1:7", advertiseClientUrl: "http://127.0.0.1:9" };
+  return { command, dataDir, clientPort, peerPort, flags, ...advertised };
 };
 
 const baseFlags = (options: MemberOptions): string[] => {
