@@ -234,13 +234,15 @@ export class Checker {
       this.#fail("one vote a term", `${member.name} votes twice in term ${m.term}`);
   }
 
-  #acknowledges(member: CheckedMember, m: Message): void {
-    const { disk } = member;
-    if (m.index > Math.max(disk.durable.lastIndex, disk.installedIndex)) {
-      this.#fail(
-        "acknowledge after durable",
-        `${member.name} acknowledges entry ${m.index}; its log ends at ${disk.durable.lastIndex}`,
-      );
-    }
+  /**
+   * What is acknowledged is durable here, or a later leader's entries have taken its place: both may be written by one
+   * sync, after which the answer to the former leader is sent, too. It can do no harm then: that leader has lost, and
+   * whoever wants this member's vote must have the later entries.
+   */
+  #acknowledges({ disk, name }: CheckedMember, m: Message): void {
+    const { lastIndex, lastTerm } = disk.durable;
+    if (m.index <= Math.max(lastIndex, disk.installedIndex) || m.term < lastTerm) return;
+    const detail = `${name} acknowledges entry ${m.index} in term ${m.term}; its log ends at ${lastIndex} of ${lastTerm}`;
+    this.#fail("acknowledge after durable", detail);
   }
 }

@@ -128,6 +128,11 @@ export class LogState {
     return this.entries.at(-1)?.lastIndex ?? this.mark?.index ?? 0;
   }
 
+  /** The term of the entry there. */
+  get lastTerm(): number {
+    return this.entries.at(-1)?.term ?? this.mark?.term ?? 0;
+  }
+
   /** The term of entry `index`; 0 when it is not here. */
   termOf(index: number): number {
     let lo = 0;
