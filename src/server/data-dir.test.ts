@@ -1,18 +1,11 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { silentLogger } from "../base/index.js";
-import {
-  beginBootstrap,
-  checkPairId,
-  DataDirError,
-  endBootstrap,
-  holdDataDir,
-  memberPaths,
-  writePairId,
-} from "./data-dir.js";
+import { DataDirError } from "./data-access.js";
+import { beginBootstrap, checkPairId, endBootstrap, holdDataDir, memberPaths, writePairId } from "./data-dir.js";
 
 let root = "";
 beforeEach(() => {
@@ -103,9 +96,39 @@ test("the data of a real etcd is refused, be it the database or the log alone", 
   assert.deepEqual(existsSync(join(wal, "0000000000000000-0000000000000000.wal")), true);
 });
 
-test("a file in place of the folder is named", () => {
-  writeFileSync(dataDir(), "");
-  assert.throws(hold, /is not a folder/);
+test("a file in place of any of the folders is named, a folder in place of any of the files, and nothing is made", () => {
+  const { memberDir, walDir, dbDir, snapDir, lockFile } = memberPaths(dataDir(), "");
+  const elsewhere = join(root, "wal");
+  for (const folder of [dataDir(), memberDir, walDir, dbDir, snapDir, elsewhere]) {
+    if (folder !== dataDir() && folder !== elsewhere) mkdirSync(memberDir, { recursive: true });
+    rmSync(folder, { recursive: true, force: true });
+    writeFileSync(folder, "");
+    assert.throws(() => hold(folder === elsewhere ? elsewhere : ""), /is not a folder/, folder);
+    assert.ok(!existsSync(lockFile));
+    rmSync(folder);
+    rmSync(dataDir(), { recursive: true, force: true });
+  }
+  writeWal();
+  writeDb();
+  for (const file of [
+    lockFile,
+    join(dbDir, "lock.mdb"),
+    join(dbDir, "pair"),
+    join(walDir, "0000000000000009-00000000.seg"),
+  ]) {
+    mkdirSync(file);
+    assert.throws(() => hold(), /is not a file/, file);
+    rmSync(file, { recursive: true });
+  }
+});
+
+test("a folder that others may enter draws etcd's warning, with its mode", () => {
+  mkdirSync(dataDir());
+  chmodSync(dataDir(), 0o751);
+  const warnings: unknown[] = [];
+  const logger = { ...silentLogger, warn: (_: string, fields?: object) => void warnings.push(fields) };
+  holdDataDir(dataDir(), "", logger).release();
+  assert.match(JSON.stringify(warnings), /exist, but the permission is ..drwxr-x--x../);
 });
 
 test("a log finds the database it belongs to, and refuses any other", () => {

@@ -29,14 +29,10 @@ import type { Logger } from "../base/index.js";
 import { DirLock } from "../native/index.js";
 import { environmentExists } from "../storage/backend/index.js";
 import { Wal } from "../storage/wal/index.js";
+import { DataDirError, filesIn, refuseUnusable, type DataPlaces } from "./data-access.js";
 
 /** In the database's folder. */
 const pairFile = "pair";
-
-/** The data folder cannot be used; the message says why and what to do. */
-export class DataDirError extends Error {
-  override readonly name = "DataDirError";
-}
 
 /** Where a member keeps what. */
 export interface MemberPaths {
@@ -72,6 +68,7 @@ export interface HeldDataDir {
 /** Makes or checks the folders and takes their locks. Throws DataDirError. */
 export function holdDataDir(dataDir: string, walDir: string, logger: Logger): HeldDataDir {
   const paths = memberPaths(dataDir, walDir);
+  refuseUnusable(placesOf(dataDir, paths));
   makePrivateDir(dataDir, logger);
   refuseForeign(dataDir, paths);
   makePrivateDir(paths.memberDir, logger);
@@ -88,6 +85,23 @@ export function holdDataDir(dataDir: string, walDir: string, logger: Logger): He
     release();
     throw error;
   }
+}
+
+/** All that a member opens for writing, now or later. */
+function placesOf(
+  dataDir: string,
+  { memberDir, dbDir, snapDir, walDir, lockFile, bootstrapMark }: MemberPaths,
+): DataPlaces {
+  return {
+    folders: [dataDir, memberDir, walDir, dbDir, snapDir],
+    files: () => [
+      lockFile,
+      bootstrapMark,
+      join(walDir, "lock"),
+      ...filesIn(walDir, /\.(seg|tmp)$/),
+      ...["data.mdb", "lock.mdb", pairFile].map((name) => join(dbDir, name)),
+    ],
+  };
 }
 
 /** Bytes of a pair ID. */
@@ -191,13 +205,16 @@ function makePrivateDir(path: string, logger: Logger): void {
     for (let made = resolve(path); made.length >= resolve(first).length; made = dirname(made)) syncDir(dirname(made));
     return;
   }
-  const stat = statSync(path);
-  if (!stat.isDirectory()) throw new DataDirError(`${path} is not a folder. Choose another --data-dir or --wal-dir.`);
-  const mode = stat.mode & 0o777;
-  if (mode === 0o700) return;
+  const { mode } = statSync(path);
+  if ((mode & 0o777) === 0o700) return;
   logger.warn("check file permission", {
-    error: `directory "${path}" exist, but the permission is "${mode.toString(8)}". The recommended permission is "-rwx------" to prevent possible unprivileged access to the data`,
+    error: `directory "${path}" exist, but the permission is "${modeText(mode)}". The recommended permission is "-rwx------" to prevent possible unprivileged access to the data`,
   });
+}
+
+/** A folder's mode as `ls` and etcd show it. */
+function modeText(mode: number): string {
+  return `d${Array.from("rwxrwxrwx", (letter, i) => ((mode & (0o400 >> i)) === 0 ? "-" : letter)).join("")}`;
 }
 
 function syncDir(path: string): void {

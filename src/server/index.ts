@@ -4,7 +4,8 @@
  * on ends the process; nothing that was acknowledged is dropped.
  */
 export { BootstrapError, encodeLogMetadata, firstEntries, ReplayedLog, type MemberIdentity } from "./bootstrap.js";
-export { DataDirError, pairIdBytes } from "./data-dir.js";
+export { DataDirError } from "./data-access.js";
+export { pairIdBytes } from "./data-dir.js";
 export { EtcdServer, type ServerSurroundings } from "./etcd-server.js";
 export type { ConfChangeDone, ConfChangeOutcome } from "./conf-changes.js";
 export { MemberCore } from "./member-core.js";

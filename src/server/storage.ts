@@ -19,10 +19,10 @@ import {
   type MemberIdentity,
   type NewCluster,
 } from "./bootstrap.js";
+import { DataDirError } from "./data-access.js";
 import {
   beginBootstrap,
   checkPairId,
-  DataDirError,
   endBootstrap,
   holdDataDir,
   pairIdBytes,

@@ -93,7 +93,7 @@ const lmdbErrors: Readonly<Record<number, string>> = {
 export function describeStatus(status: number): string {
   if (status > 0) {
     const name = getSystemErrorName(-status);
-    if (name === "ENOSPC") return "ENOSPC: no space left on the device";
+    if (name === "ENOSPC") return "ENOSPC: no space left on the device; make room and start again, what was acknowledged is kept";
     if (name === "EIO") return "EIO: the device failed (or is full)";
     return name;
   }

@@ -74,8 +74,14 @@ impl fmt::Display for WalError {
                 operation,
                 path,
                 message,
-                ..
-            } => write!(f, "wal: {operation} {}: {message}", path.display()),
+                no_space,
+            } => {
+                write!(f, "wal: {operation} {}: {message}", path.display())?;
+                if *no_space {
+                    f.write_str("; make room and start again, what was acknowledged is kept")?;
+                }
+                Ok(())
+            }
             Self::Corrupt {
                 segment,
                 offset,
