@@ -32,6 +32,8 @@ export interface MemberOptions {
   /** The whole environment; default: PATH alone. */
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
+  /** User and group to run as; for tests that run as root. */
+  readonly userId?: number;
 }
 
 const readyMsMax = 30_000;
@@ -145,6 +147,7 @@ export class Member {
       stdio: ["ignore", "pipe", "pipe"],
       env: options.env ?? { PATH: process.env["PATH"] ?? "" },
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+      ...(options.userId === undefined ? {} : { uid: options.userId, gid: options.userId }),
     });
     running.add(this.#child);
     this.#child.stdout.on("data", (chunk: Buffer) => (this.#stdout += chunk.toString()));

@@ -93,8 +93,9 @@ const lmdbErrors: Readonly<Record<number, string>> = {
 export function describeStatus(status: number): string {
   if (status > 0) {
     const name = getSystemErrorName(-status);
-    if (name === "ENOSPC") return "ENOSPC: no space left on the device; make room and start again, what was acknowledged is kept";
-    if (name === "EIO") return "EIO: the device failed (or is full)";
+    const whenFull = "make room and start again, what was acknowledged is kept";
+    if (name === "ENOSPC") return `ENOSPC: no space left on the device; ${whenFull}`;
+    if (name === "EIO") return `EIO: the device failed, or is full; if it is full, ${whenFull}`;
     return name;
   }
   return lmdbErrors[status] ?? `LMDB error ${status}`;
