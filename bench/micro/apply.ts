@@ -119,7 +119,7 @@ function entryMessages(count: number, make: () => InternalRaftRequestInit): Uint
 function readMessages(count: number, make: () => RangeRequestInit): Uint8Array[] {
   const made: Uint8Array[] = [];
   for (let left = count; left > 0; left -= batchSize) {
-    writer.beginReads({ raftTerm: 2, minAppliedIndex: 0, commitIndex: 1, leaderId: 1n });
+    writer.beginReads({ raftTerm: 2, minAppliedIndex: 0, commitIndex: 1, leaderId: 1n, startMs: 0 });
     for (let i = Math.min(left, batchSize); i > 0; i--) {
       const message = encodeRangeRequest(make());
       const record = new Uint8Array(Math.ceil((callHeaderBytes + message.length) / 8) * 8);

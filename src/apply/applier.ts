@@ -7,7 +7,7 @@
  * a call named with an entry gets exactly one answer; effects depend on the log alone.
  */
 import { assert, EntryType, type Logger } from "../base/index.js";
-import { ErrCompacted, ErrCorrupt, ErrNoSpace, type EtcdErrorClass } from "../errors/index.js";
+import { ErrCompacted, ErrCorrupt, ErrKeyNotFound, ErrNoSpace, type EtcdErrorClass } from "../errors/index.js";
 import type { LeaseTable } from "../lease/index.js";
 import type { MembershipStore } from "../membership/index.js";
 import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
@@ -25,7 +25,7 @@ import { KvWriter, type KvCounts } from "./kv-writer.js";
 import { LeaseAnswers } from "./lease-answers.js";
 import { LeaseWriter } from "./lease-writer.js";
 import { LongWrites } from "./long-writes.js";
-import type { ApplyMessageReader } from "./messages.js";
+import { nobodysCall, type ApplyMessageReader } from "./messages.js";
 import type { ApplyMetrics, ApplyOp } from "./metrics.js";
 import { leaseCost, putCost, Quota, txnCost } from "./quota.js";
 import { PutFields } from "./requests.js";
@@ -94,6 +94,8 @@ export class Applier {
   // Of the entry in hand.
   #bytes: Uint8Array = new Uint8Array(0);
   #callId = 0;
+  /** This member has proposed it. */
+  #isOwn = false;
 
   constructor(options: ApplierOptions) {
     this.#options = options;
@@ -173,7 +175,9 @@ export class Applier {
       const index = firstIndex + this.#next;
       if (index <= this.#appliedIndex) continue;
       assert(index === this.#appliedIndex + 1, "apply: entries are not consecutive");
-      this.#callId = message.callId(this.#next);
+      const waiter = message.callId(this.#next);
+      this.#isOwn = waiter !== 0;
+      this.#callId = waiter === nobodysCall ? 0 : waiter;
       const start = message.entryStart(this.#next);
       const end = message.entryEnd(this.#next);
       if (message.entryType(this.#next) === EntryType.Normal) {
@@ -210,6 +214,7 @@ export class Applier {
     this.#backend.endEntry(index, term);
     const ended = this.#options.clock.now();
     this.#options.metrics.applied(op, refusal === null || refusal === ErrCompacted, ended - began);
+    if (this.#isOwn) this.#options.metrics.requested(op, true, this.#message!.startMs, ended);
     if (ended - began > this.#options.warningApplyDurationMs) this.#warnSlow(op, ended - began, refusal);
     return ended;
   }
@@ -265,7 +270,9 @@ export class Applier {
     const fields = this.#put;
     fields.read(this.#bytes, start, end);
     const refusal = this.#kv.refusePut(fields);
+    if (refusal === ErrKeyNotFound) this.counts.ranges++;
     if (refusal !== null) return refusal;
+    if (fields.needsPrevious) this.counts.txns++;
     const fits = this.#quota.allows(putCost(fields));
     this.#store.begin();
     if (this.#callId === 0 || !fits) {
@@ -295,7 +302,11 @@ export class Applier {
 
   #applyCompaction(start: number, end: number): EtcdErrorClass | null {
     if (this.#corrupt) return this.#answered(ErrCorrupt);
-    return this.#options.compactor.apply(this.#bytes, start, end, this.#callId, this.#message!.raftTerm);
+    const { compactor } = this.#options;
+    const refusal = compactor.apply(this.#bytes, start, end, this.#callId, this.#message!.raftTerm);
+    // etcd reads some key, for the revision.
+    if (refusal === null) this.counts.ranges++;
+    return refusal;
   }
 
   #applyLeaseGrant(start: number, end: number): EtcdErrorClass | null {

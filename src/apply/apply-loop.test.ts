@@ -131,7 +131,7 @@ function txnMessage(index: number, txn: TxnRequestInit): Uint8Array {
 function cancelMessage(callId: number): Uint8Array {
   const writer = new ApplyMessageWriter();
   const record = callRecord(callId, 0, new Uint8Array(0), CallKind.Cancel);
-  writer.beginReads({ raftTerm, minAppliedIndex: 0, commitIndex: 1, leaderId: 1n });
+  writer.beginReads({ raftTerm, minAppliedIndex: 0, commitIndex: 1, leaderId: 1n, startMs: 0 });
   writer.appendRead(record, 0, record.length);
   writer.finishReads();
   return writer.bytes.slice(0, writer.length);
@@ -140,7 +140,7 @@ function cancelMessage(callId: number): Uint8Array {
 function readsMessage(minAppliedIndex: number, callId: number, revision = 0): Uint8Array {
   const writer = new ApplyMessageWriter();
   const record = callRecord(callId, 0, encodeRangeRequest({ key: Buffer.from("a"), revision }));
-  writer.beginReads({ raftTerm, minAppliedIndex, commitIndex: 1, leaderId: 1n });
+  writer.beginReads({ raftTerm, minAppliedIndex, commitIndex: 1, leaderId: 1n, startMs: 0 });
   assert.equal(writer.readsEmpty, true);
   writer.appendRead(record, 0, record.length);
   writer.finishReads();

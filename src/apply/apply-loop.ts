@@ -65,7 +65,7 @@ export interface ApplyLoopOptions {
 export class ApplyLoop {
   readonly #options: ApplyLoopOptions;
   #message = new ApplyMessageReader();
-  readonly #readsHeader: ReadsHeader = { raftTerm: 0, minAppliedIndex: 0, commitIndex: 0, leaderId: 0n };
+  readonly #readsHeader: ReadsHeader = { raftTerm: 0, minAppliedIndex: 0, commitIndex: 0, leaderId: 0n, startMs: 0 };
   readonly #progress = emptyProgress();
   readonly #progressView = new DataView(new ArrayBuffer(progressMessageBytes));
   readonly #progressBytes = new Uint8Array(this.#progressView.buffer);

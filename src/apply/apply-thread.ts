@@ -82,6 +82,8 @@ export class ApplyThread {
   /** Opens the state, which takes as long as reading all keys; then main hears "ready". */
   static async start(init: ApplyInit, surroundings: ApplySurroundings): Promise<ApplyThread> {
     const metrics = new ApplyMetrics(surroundings.registry);
+    const { timeOrigin = 0 } = surroundings.clock;
+    metrics.mainClockOffsetMs = (init.mainTimeOrigin ?? timeOrigin) - timeOrigin;
     let thread: ApplyThread | null = null;
     const openBackend = surroundings.openBackend ?? ((events) => openLmdb(init, events));
     const backend = openBackend({

@@ -39,6 +39,8 @@ export interface ApplyInit {
   maxRequestBytes?: number;
   /** watch-progress-notify-interval; 10 minutes when it is not given. */
   watchProgressNotifyIntervalMs?: number;
+  /** What, added to main's clock, gives milliseconds since 1970; without it both threads have one clock. */
+  mainTimeOrigin?: number;
   /** Level of the worker's own log lines, which travel to main as "log". */
   logLevel: string;
 }

@@ -10,6 +10,7 @@ export {
   ApplyMessageReader,
   ApplyMessageWriter,
   emptyProgress,
+  nobodysCall,
   progressMessageBytes,
   readProgress,
   writeProgress,

@@ -12,7 +12,10 @@ import { writeDelimited } from "./response.js";
 
 const putPreviousTag = 0x12;
 
-/** Counts for etcd_mvcc_*_total, kept as plain numbers. */
+/**
+ * Counts for etcd_mvcc_*_total, kept as plain numbers. What etcd reads on the way counts as a range, too: a compare, the
+ * key before a put or a delete, also when it is not there; and what does more than one thing counts as a transaction.
+ */
 export interface KvCounts {
   puts: number;
   deletes: number;
@@ -54,6 +57,7 @@ export class KvWriter {
     let { valueStart, valueEnd, leaseLow, leaseHigh } = fields;
     let valueBytes = bytes;
     const view = this.#view;
+    if (fields.needsPrevious) this.counts.ranges++;
     if (fields.needsPrevious && this.#store.readKey(bytes, keyStart, keyEnd, 0, view)) {
       if (at >= 0 && fields.previousKv) {
         at = writeDelimited(this.#writer, at, putPreviousTag, view.bytes, view.start, view.end);

@@ -79,6 +79,10 @@ export class LongWrites {
     this.#delete.read(bytes, start, end);
     this.#store.begin();
     this.#counts.deletes++;
+    if (this.#delete.previousKv) {
+      this.#counts.ranges++;
+      this.#counts.txns++;
+    }
     const at = this.#beginReply();
     this.#deleter.start(this.#delete, at, at + this.#responseBytesMax, this.#writeHeader);
   }

@@ -3,10 +3,10 @@
  * Little-endian; every message begins 8-byte aligned with `u32 kind` and is padded to 8 bytes.
  *
  *   ENTRIES  main → apply: one committed EntryBatch, and who waits for each entry
- *     u32 kind = 1, u32 count, f64 firstIndex, f64 term, f64 raftTerm,
+ *     u32 kind = 1, u32 count, f64 firstIndex, f64 term, f64 raftTerm, f64 startMs,
  *     u32 callIds[count], u32 ends[count], u8 types[count], padding to 8, bytes[ends[count - 1]]
  *   READS    main → apply: calls that apply answers without the log
- *     u32 kind = 2, u32 recordsLength, f64 raftTerm, f64 minAppliedIndex, f64 commitIndex, u64 leaderId,
+ *     u32 kind = 2, u32 recordsLength, f64 raftTerm, f64 minAppliedIndex, f64 commitIndex, u64 leaderId, f64 startMs,
  *     call-batch records as they came (each a multiple of 8 bytes)
  *   INSTALL  main → apply: entries before it come no more, the state is to be that of a received snapshot
  *     u32 kind = 5, u32 0, f64 index, f64 term
@@ -22,8 +22,11 @@ import { assert, type EntryBatch } from "../base/index.js";
 export const ApplyMessageKind = { Entries: 1, Reads: 2, Progress: 3, Leases: 4, Install: 5 } as const;
 export type ApplyMessageKind = (typeof ApplyMessageKind)[keyof typeof ApplyMessageKind];
 
-const entriesHeaderBytes = 32;
-const readsHeaderBytes = 40;
+/** In place of a call's ID: this member has proposed the entry, and nobody waits for it. */
+export const nobodysCall = 0xffff_fffe;
+
+const entriesHeaderBytes = 40;
+const readsHeaderBytes = 48;
 const installBytes = 24;
 export const progressMessageBytes = 56;
 const bufferBytesMin = 1 << 16;
@@ -38,6 +41,8 @@ export interface ReadsHeader {
   commitIndex: number;
   /** 0n: no leader known. */
   leaderId: bigint;
+  /** When the calls came, by main's clock. */
+  startMs: number;
 }
 
 function paddedTo8(length: number): number {
@@ -64,10 +69,11 @@ export class ApplyMessageWriter {
   }
 
   /**
-   * A committed batch. `callIds[from + i]` waits for entry i, 0 = nobody here.
-   * `raftTerm` is main's current term, for response headers.
+   * A committed batch. `callIds[from + i]` waits for entry i, 0 = it is another member's, `nobodysCall` = ours, and
+   * nobody waits. `raftTerm` is main's current term, for response headers; `startMs`: when our entries were proposed,
+   * by main's clock.
    */
-  entries(batch: EntryBatch, callIds: Uint32Array, from: number, raftTerm: number): number {
+  entries(batch: EntryBatch, callIds: Uint32Array, from: number, raftTerm: number, startMs = 0): number {
     const { count, ends, types } = batch;
     assert(from + count <= callIds.length, "apply entries: fewer call IDs than entries");
     this.#reserve(ApplyMessageWriter.entriesBytes(batch));
@@ -77,6 +83,7 @@ export class ApplyMessageWriter {
     view.setFloat64(8, batch.firstIndex, true);
     view.setFloat64(16, batch.term, true);
     view.setFloat64(24, raftTerm, true);
+    view.setFloat64(32, startMs, true);
     let at = entriesHeaderBytes;
     for (let i = 0; i < count; i++, at += 4) view.setUint32(at, callIds[from + i]!, true);
     for (let i = 0; i < count; i++, at += 4) view.setUint32(at, ends[i]!, true);
@@ -106,6 +113,7 @@ export class ApplyMessageWriter {
     view.setFloat64(16, header.minAppliedIndex, true);
     view.setFloat64(24, header.commitIndex, true);
     view.setBigUint64(32, header.leaderId, true);
+    view.setFloat64(40, header.startMs, true);
     this.#length = readsHeaderBytes;
   }
 
@@ -186,6 +194,10 @@ export class ApplyMessageReader {
   get raftTerm(): number {
     return this.#view.getFloat64(this.#start + 24, true);
   }
+  /** Of ENTRIES: when our own ones were proposed, by main's clock. */
+  get startMs(): number {
+    return this.#view.getFloat64(this.#start + 32, true);
+  }
   callId(i: number): number {
     return this.#view.getUint32(this.#callIds + 4 * i, true);
   }
@@ -216,6 +228,7 @@ export class ApplyMessageReader {
     into.minAppliedIndex = this.#view.getFloat64(this.#start + 16, true);
     into.commitIndex = this.#view.getFloat64(this.#start + 24, true);
     into.leaderId = this.#view.getBigUint64(this.#start + 32, true);
+    into.startMs = this.#view.getFloat64(this.#start + 40, true);
   }
   /** Of READS: where the call-batch records lie in `bytes`. */
   get recordsStart(): number {

@@ -26,6 +26,9 @@ export type ApplyOp =
   | "DowngradeInfoSet"
   | "DowngradeVersionTest";
 
+/** Kinds of requests in etcd's label `type`. */
+export type RequestType = ApplyOp | "ReadonlyTxn";
+
 /** What the metrics are read from. */
 export interface MeasuredState {
   readonly store: MvccStore;
@@ -45,9 +48,16 @@ export class ApplyMetrics {
   readonly #range: Metric<Histogram>;
   readonly #succeeded = new Map<ApplyOp, Histogram>();
   readonly #failed = new Map<ApplyOp, Histogram>();
+  readonly #requests: Metric<Histogram>;
+  readonly #requestsSucceeded = new Map<RequestType, Histogram>();
+  readonly #requestsFailed = new Map<RequestType, Histogram>();
+  /** What, added to a time by main's clock, gives the time by this thread's. */
+  mainClockOffsetMs = 0;
   readonly #alarms: Metric<Value>;
   readonly #slowApplies: Value;
   readonly #commits: Histogram;
+  readonly #commitSpills: Histogram;
+  readonly #commitWrites: Histogram;
   readonly #hashes: Histogram;
   readonly #leasesGranted: Value;
   readonly #leaseTtls: Histogram;
@@ -67,9 +77,12 @@ export class ApplyMetrics {
     this.#registry = registry;
     this.#apply = registry.histogramVector("etcd_server_apply_duration_seconds");
     this.#range = registry.histogramVector("etcd_server_range_duration_seconds");
+    this.#requests = registry.histogramVector("etcd_server_request_duration_seconds");
     this.#alarms = registry.gaugeVector("etcd_debugging_server_alarms");
     this.#slowApplies = registry.counter("etcd_server_slow_apply_total");
     this.#commits = registry.histogram("etcd_disk_backend_commit_duration_seconds");
+    this.#commitSpills = registry.histogram("etcd_debugging_disk_backend_commit_spill_duration_seconds");
+    this.#commitWrites = registry.histogram("etcd_debugging_disk_backend_commit_write_duration_seconds");
     this.#hashes = registry.histogram("etcd_mvcc_hash_rev_duration_seconds");
     this.#leasesGranted = registry.counter("etcd_debugging_lease_granted_total");
     this.#leaseTtls = registry.histogram("etcd_debugging_lease_ttl_total");
@@ -97,6 +110,20 @@ export class ApplyMetrics {
   ranged(success: boolean, milliseconds: number): void {
     if (success) (this.#rangeSucceeded ??= this.#range.with({ success: "true" })).observe(milliseconds / 1000);
     else (this.#rangeFailed ??= this.#range.with({ success: "false" })).observe(milliseconds / 1000);
+  }
+
+  /**
+   * A request is answered that came at `startMs`, by main's clock; it is now `nowMs`, by this one's. As in etcd an entry
+   * has succeeded once it is applied, whatever its outcome.
+   */
+  requested(type: RequestType, success: boolean, startMs: number, nowMs: number): void {
+    const known = success ? this.#requestsSucceeded : this.#requestsFailed;
+    let series = known.get(type);
+    if (series === undefined) {
+      series = this.#requests.with({ type, success: String(success) });
+      known.set(type, series);
+    }
+    series.observe(Math.max(0, nowMs - startMs - this.mainClockOffsetMs) / 1000);
   }
 
   slowApply(): void {
@@ -147,8 +174,11 @@ export class ApplyMetrics {
     this.#leaseTtls.observe(ttlSeconds);
   }
 
-  committed(report: CommitReport): void {
-    this.#commits.observe(report.seconds);
+  /** bbolt's step "spill" puts changes into pages, its "write" brings those to the disk. */
+  committed({ seconds, writeSeconds }: CommitReport): void {
+    this.#commits.observe(seconds);
+    this.#commitSpills.observe(writeSeconds);
+    this.#commitWrites.observe(seconds - writeSeconds);
   }
 
   /** Each activation that is applied counts, also of an alarm that is active. */
@@ -186,6 +216,7 @@ export class ApplyMetrics {
     const registry = this.#registry;
     const size = registry.gauge("etcd_mvcc_db_total_size_in_bytes");
     const inUse = registry.gauge("etcd_mvcc_db_total_size_in_use_in_bytes");
+    const readers = registry.gauge("etcd_mvcc_db_open_read_transactions");
     const revision = registry.gauge("etcd_debugging_mvcc_current_revision");
     const compacted = registry.gauge("etcd_debugging_mvcc_compact_revision");
     const keys = registry.gauge("etcd_debugging_mvcc_keys_total");
@@ -193,6 +224,7 @@ export class ApplyMetrics {
       const sizes = backend.sizes();
       size.set(sizes.total);
       inUse.set(sizes.inUse);
+      readers.set(backend.openReads);
       revision.set(store.currentRevision);
       compacted.set(store.compactRevision);
       keys.set(store.liveKeys);

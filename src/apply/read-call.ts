@@ -43,6 +43,10 @@ export class ReadCall {
   get callId(): number {
     return this.#callId;
   }
+  /** Ranges read. */
+  get ranges(): number {
+    return this.#method === ReadMethod.Txn ? this.#txn.ranges : 1;
+  }
   /** The read has been answered with an error. */
   get refused(): boolean {
     return this.#refused;

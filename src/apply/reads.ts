@@ -95,6 +95,8 @@ interface LongRead {
   readonly raftTerm: number;
   readonly request: Uint8Array;
   readonly began: number;
+  /** When it came, by main's clock. */
+  readonly startMs: number;
 }
 
 export class Reads {
@@ -295,17 +297,22 @@ export class Reads {
     if (!call.start(method, callId, bytes, start, end) && !call.step(this.#pressure.isOn ? shortSlice : slice)) {
       call.abandon();
       this.#turnCalls += sliceCalls;
-      this.#long.push({ method, callId, raftTerm: header.raftTerm, request: bytes.slice(start, end), began });
+      const { raftTerm, startMs } = header;
+      this.#long.push({ method, callId, raftTerm, request: bytes.slice(start, end), began, startMs });
       return;
     }
-    this.#ended(call, method, began, bytes, start, end);
+    this.#ended(call, { method, request: bytes, began, startMs: header.startMs }, start, end);
   }
 
-  /** The request was `bytes[start, end)`. */
-  #ended(call: ReadCall, method: ReadMethod, began: number, bytes: Uint8Array, start: number, end: number): void {
+  /** The request was `request[start, end)`. */
+  #ended(call: ReadCall, read: Omit<LongRead, "callId" | "raftTerm">, start: number, end: number): void {
     const { counts, metrics, clock, warningApplyDurationMs, logger } = this.#options;
-    const milliseconds = clock.now() - began;
-    counts.ranges++;
+    const { method, request: bytes, startMs } = read;
+    const now = clock.now();
+    const milliseconds = now - read.began;
+    counts.ranges += call.ranges;
+    if (call.ranges > 1) counts.txns++;
+    metrics.requested(method === ReadMethod.Range ? "Range" : "ReadonlyTxn", !call.refused, startMs, now);
     if (method === ReadMethod.Range) metrics.ranged(!call.refused, milliseconds);
     if (milliseconds <= warningApplyDurationMs) return;
     metrics.slowApply();
@@ -329,7 +336,7 @@ export class Reads {
       this.#active.push(active);
       return;
     }
-    this.#ended(call, read.method, read.began, read.request, 0, read.request.length);
+    this.#ended(call, read, 0, read.request.length);
     this.#options.send(call.replies.bytes, call.replies.length);
     call.replies.clear();
     this.#idle.push(call);

@@ -289,7 +289,7 @@ export class Rig {
 
   /** Hands records over as main would. */
   accept(records: Uint8Array, header: Partial<ReadsHeader> = {}): void {
-    const full = { raftTerm, minAppliedIndex: 0, commitIndex: 0, leaderId: memberId, ...header };
+    const full = { raftTerm, minAppliedIndex: 0, commitIndex: 0, leaderId: memberId, startMs: 0, ...header };
     this.reads.accept(full, records, 0, records.length);
   }
 

@@ -31,6 +31,8 @@ export class TxnPath {
   /** All compares so far of the transaction in hand have held. */
   #succeeded = true;
   #merge = false;
+  /** Compares that were looked at. */
+  compares = 0;
 
   constructor(store: MvccStore) {
     this.#compare = new CompareEvaluator(store);
@@ -42,6 +44,7 @@ export class TxnPath {
     this.start = start;
     this.end = end;
     this.taken.length = 0;
+    this.compares = 0;
     this.#merge = false;
     this.#comparing = false;
     this.#depth = -1;
@@ -81,6 +84,7 @@ export class TxnPath {
       }
       this.#compare.start(this.bytes, cursor.start, cursor.end, 0);
       this.#comparing = true;
+      this.compares++;
     }
     const isKnown = this.#compare.step(slice);
     slice.keys -= this.#compare.worked;

@@ -50,6 +50,8 @@ export class TxnReader {
   #at = 0;
   #endMax = 0;
   #refusal: EtcdErrorClass | null = null;
+  /** Ranges read, compares among them. */
+  ranges = 0;
 
   constructor(store: MvccStore, writer: ReplyBatchWriter, header: HeaderWriter) {
     this.#store = store;
@@ -87,6 +89,7 @@ export class TxnReader {
     this.#succeeded = true;
     this.#busy = false;
     this.#refusal = null;
+    this.ranges = 0;
     this.#cursor.reset(bytes, start, end);
   }
 
@@ -121,6 +124,7 @@ export class TxnReader {
         return true;
       }
       this.#compare.start(this.#bytes, this.#cursor.start, this.#cursor.end, this.#revision);
+      this.ranges++;
       this.#busy = true;
     }
     const isKnown = this.#compare.step(slice);
@@ -199,6 +203,7 @@ export class TxnReader {
       return;
     }
     this.#variantStart = openDelimited(this.#writer, this.#opStart, OpKind.Range);
+    this.ranges++;
     this.#writer.ensure(this.#variantStart + nestedHeaderBytesMax);
     const at = writeNestedHeader(this.#revision, this.#writer.bytes, this.#variantStart);
     const refusal = refusalOf(this.#range.start(this.#fields, this.#revision, at, this.#endMax));

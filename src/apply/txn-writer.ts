@@ -11,7 +11,7 @@
  * the last two within the write transaction that the caller has begun.
  */
 import { assert } from "../base/index.js";
-import { ErrCompacted, ErrFutureRevision, type EtcdErrorClass } from "../errors/index.js";
+import { ErrCompacted, ErrFutureRevision, ErrLeaseNotFound, type EtcdErrorClass } from "../errors/index.js";
 import type { ReplyBatchWriter } from "../native/index.js";
 import { RevisionStatus, type MvccStore } from "../storage/mvcc/index.js";
 import type { KvWriter } from "./kv-writer.js";
@@ -92,7 +92,13 @@ export class TxnWriter {
   /** Checks all ops on the path; the error, or null when they may be executed. */
   refuse(): EtcdErrorClass | null {
     this.#pathAt = 0;
-    return this.#refuseTxn(this.#path.start, this.#path.end, 0);
+    const { counts } = this.#kv;
+    const before = counts.ranges;
+    counts.ranges += this.#path.compares;
+    const refusal = this.#refuseTxn(this.#path.start, this.#path.end, 0);
+    // To etcd this was a transaction of its own, which has only read.
+    if (counts.ranges - before > 1) counts.txns++;
+    return refusal;
   }
 
   /**
@@ -147,12 +153,18 @@ export class TxnWriter {
         return refuseTxnRange(this.#rangeFields.revision, this.#store);
       case OpKind.Put:
         this.#put.read(bytes, start, end);
-        return this.#kv.refusePut(this.#put);
+        return this.#refusePut();
       case OpKind.Txn:
         return this.#refuseTxn(start, end, depth + 1);
       default:
         return null;
     }
+  }
+
+  #refusePut(): EtcdErrorClass | null {
+    const refusal = this.#kv.refusePut(this.#put);
+    if (this.#put.needsPrevious && refusal !== ErrLeaseNotFound) this.#kv.counts.ranges++;
+    return refusal;
   }
 
   #enter(start: number, end: number): void {
@@ -260,6 +272,7 @@ export class TxnWriter {
   #beginDelete(start: number, end: number): void {
     this.#delete.read(this.#path.bytes, start, end);
     this.#kv.counts.deletes++;
+    if (this.#delete.previousKv) this.#kv.counts.ranges++;
     this.#deleter.start(this.#delete, this.#at, this.#endMax, writeNestedHeader);
     this.#running = OpKind.DeleteRange;
   }

@@ -51,6 +51,15 @@ export class Histogram {
     this.sum += value;
   }
 
+  /** Observes `value` so many times. */
+  observeTimes(value: number, times: number): void {
+    const bounds = this.#bounds;
+    let i = 0;
+    while (i < bounds.length && value > bounds[i]!) i++;
+    this.counts[i]! += times;
+    this.sum += value * times;
+  }
+
   /** Takes over what was counted elsewhere (in Rust): observations in each bucket, +Inf last, and their sum. */
   load(counts: ArrayLike<number>, sum: number): void {
     assert(counts.length === this.counts.length, "histogram: bucket counts do not match the bounds");

@@ -106,9 +106,9 @@ export class ApplyClient {
     return this.#held.length > 0;
   }
 
-  /** Hands over a committed batch; `callIds[i]` waits for entry i, 0 = nobody. */
-  entries(batch: EntryBatch, callIds: Uint32Array, raftTerm: number): void {
-    this.#writer.entries(batch, callIds, 0, raftTerm);
+  /** Hands over a committed batch: see `ApplyMessageWriter.entries`. */
+  entries(batch: EntryBatch, callIds: Uint32Array, raftTerm: number, startMs: number): void {
+    this.#writer.entries(batch, callIds, 0, raftTerm, startMs);
     this.#send();
   }
 

@@ -74,7 +74,7 @@ export class MemberCore {
     });
     this.#reads = new ReadIndexQueue(this.#requestTimeoutMs, surroundings.prng.uint32() * 2 ** 20, {
       request: (context) => this.#loop.node.readIndex(contextBytes(context)),
-      release: (index, records, length) => this.#handReads(index, records, length),
+      release: (index, records, length, startMs) => this.#handReads(index, records, length, startMs),
       timedOut: (callId) => {
         // Barriers are nobody's call, and have a time of their own.
         if (callId !== 0) surroundings.replies.error(callId, new ErrTimeout());
@@ -284,12 +284,13 @@ export class MemberCore {
     this.#checkUnblocked();
   }
 
-  #handReads(minAppliedIndex: number, records: Uint8Array, length: number): void {
+  #handReads(minAppliedIndex: number, records: Uint8Array, length: number, startMs = this.#surroundings.nowMs()): void {
     const header = {
       raftTerm: this.#loop.term,
       minAppliedIndex,
       commitIndex: this.#loop.commitIndex,
       leaderId: this.leader,
+      startMs,
     };
     this.#surroundings.apply.reads(header, records, length);
   }

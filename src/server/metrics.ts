@@ -7,8 +7,21 @@ import { memberIdText, serverVersionText } from "../membership/index.js";
 import { none } from "../raft/index.js";
 import type { EtcdServer } from "./etcd-server.js";
 
-/** Where --quota-backend-bytes=0 puts the quota. */
-const quotaBytesDefault = 2 << 30;
+/** What etcd's server exports and never moves: of its v2 store, and of its proxy. */
+const alwaysZero = {
+  counters: [
+    "etcd_debugging_store_expires_total",
+    "etcd_debugging_store_watch_requests_total",
+    "etcd_grpc_proxy_events_coalescing_total",
+  ],
+  gauges: [
+    "etcd_debugging_store_watchers",
+    "etcd_grpc_proxy_cache_hits_total",
+    "etcd_grpc_proxy_cache_keys_total",
+    "etcd_grpc_proxy_cache_misses_total",
+    "etcd_grpc_proxy_watchers_coalescing_total",
+  ],
+} as const;
 
 /** Adds the metrics of `server` to this thread's registry. */
 export function addServerMetrics(server: EtcdServer): void {
@@ -36,20 +49,13 @@ function addConstants(to: Registry, server: EtcdServer): void {
   for (const { name, stage, isOn } of featureGateStates(server.config.featureGates)) {
     features.with({ name, stage }).set(isOn ? 1 : 0);
   }
-  const quota = server.config.quotaBackendBytes;
-  to.gauge("etcd_server_quota_backend_bytes").set(quota === 0 ? quotaBytesDefault : Math.max(quota, 0));
-  const version = to.gaugeVector("etcd_cluster_version");
-  to.onCollect(() => {
-    version.clear();
-    if (server.core.clusterVersion !== null)
-      version.with({ cluster_version: server.core.clusterVersion.replace(/\.\d+$/, "") }).set(1);
-  });
+  for (const name of alwaysZero.counters) to.counter(name);
+  for (const name of alwaysZero.gauges) to.gauge(name);
 }
 
 function addRaftMetrics(to: Registry, server: EtcdServer): void {
   const hasLeader = to.gauge("etcd_server_has_leader");
   const isLeader = to.gauge("etcd_server_is_leader");
-  const isLearner = to.gauge("etcd_server_is_learner");
   const promoted = to.counter("etcd_server_learner_promote_successes");
   const notPromoted = to.counterVector("etcd_server_learner_promote_failures");
   to.counter("etcd_server_heartbeat_send_failures_total");
@@ -64,7 +70,6 @@ function addRaftMetrics(to: Registry, server: EtcdServer): void {
     const counters = server.core.counters;
     hasLeader.set(server.core.leader === none ? 0 : 1);
     isLeader.set(server.core.isLeader ? 1 : 0);
-    isLearner.set(server.core.cluster.view.local?.isLearner === true ? 1 : 0);
     leaderChanges.value = counters.leaderChanges;
     committed.set(server.core.commitIndex);
     applied.set(server.applied.appliedIndex);

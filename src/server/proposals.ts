@@ -4,6 +4,7 @@
  *
  * Thread: main. Bound: `leaderlessBytes`; the caller takes no more calls above its limit.
  */
+import { nobodysCall } from "../apply/index.js";
 import type { EntryBatch } from "../base/index.js";
 import { ErrContextDeadlineExceeded, ErrProposalDropped, type EtcdError } from "../errors/index.js";
 import type { StepResult } from "../raft/index.js";
@@ -92,7 +93,7 @@ export class Proposals {
     if (this.#options.propose(taken.batch) === "ok") return;
     for (let i = 0; i < taken.callIds.length; i++) {
       const callId = this.waiters.resolve(taken.firstSequence + i);
-      if (callId !== 0) this.#giveUp(callId, new ErrProposalDropped());
+      if (callId !== nobodysCall) this.#giveUp(callId, new ErrProposalDropped());
     }
   }
 

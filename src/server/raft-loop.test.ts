@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { nobodysCall } from "../apply/index.js";
 import { SeededPrng, silentLogger, type EntryBatch } from "../base/index.js";
 import { emptyConfState, none, RawNode, type ConfState } from "../raft/index.js";
 import type { WalAppend } from "../storage/wal/index.js";
@@ -11,6 +12,7 @@ import { RequestIdGenerator } from "./request-id.js";
 import { Waiters } from "./waiters.js";
 
 const self = 0x77n;
+const proposedMs = 5;
 
 /** A member alone whose WAL and apply do their work only when the test says so, or whose quick disk does it at once. */
 function rig(isQuick = false) {
@@ -40,7 +42,7 @@ function rig(isQuick = false) {
   const appends: WalAppend[] = [];
   const here: WalAppend[] = [];
   const marks: { index: number }[] = [];
-  const applied: { batch: EntryBatch; callIds: number[] }[] = [];
+  const applied: { batch: EntryBatch; callIds: number[]; startMs: number }[] = [];
   const progress = { appliedIndex: 0, flushedIndex: 0 };
   const waiters = new Waiters();
   const ids = new RequestIdGenerator(self, 1);
@@ -62,7 +64,7 @@ function rig(isQuick = false) {
       apply: {
         blocked: false,
         progress,
-        entries: (batch, callIds) => void applied.push({ batch, callIds: [...callIds] }),
+        entries: (batch, callIds, _term, startMs) => void applied.push({ batch, callIds: [...callIds], startMs }),
         install: () => assert.fail("nobody sends a snapshot"),
       },
       snapshots: { send: () => assert.fail("nobody to send to"), underWay: false },
@@ -95,7 +97,7 @@ function rig(isQuick = false) {
     propose: (...callIds: number[]) => {
       for (const callId of callIds) builder.add(4, Uint8Array.of(1, 2, 3), 0, 3, callId, anonymous);
       const taken = builder.take()!;
-      waiters.add(taken.firstSequence, taken.callIds, 0, 1e9);
+      waiters.add(taken.firstSequence, taken.callIds, proposedMs, 1e9);
       assert.equal(node.propose(taken.batch), "ok");
       loop.pump();
     },
@@ -124,7 +126,8 @@ test("an entry reaches apply only once it is durable, with those who wait for it
   member.propose(11, 0, 12);
   assert.equal(member.applied.length, before, "written, not yet synced");
   member.sync();
-  assert.deepEqual(member.applied[before]!.callIds, [11, 0, 12]);
+  assert.deepEqual(member.applied[before]!.callIds, [11, nobodysCall, 12]);
+  assert.equal(member.applied[before]!.startMs, proposedMs);
 });
 
 test("proposals of several wake-ups wait for one sync and are applied in order", () => {

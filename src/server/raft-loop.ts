@@ -55,7 +55,8 @@ export interface LogWriter {
 export interface Applier {
   readonly blocked: boolean;
   readonly progress: { readonly appliedIndex: number; readonly flushedIndex: number };
-  entries(batch: EntryBatch, callIds: Uint32Array, raftTerm: number): void;
+  /** See `ApplyMessageWriter.entries`. */
+  entries(batch: EntryBatch, callIds: Uint32Array, raftTerm: number, startMs: number): void;
   /** The snapshot of that entry, whose file is here, is to take the place of the state. Entries behind it may follow. */
   install(index: number, term: number): void;
 }
@@ -297,17 +298,20 @@ export class RaftLoop {
     for (const batch of message.entries) {
       const callIds = new Uint32Array(batch.count);
       let start = 0;
+      let startMs = 0;
       for (let i = 0; i < batch.count; i++) {
         const end = batch.ends[i]!;
         if (batch.types[i] === EntryType.Normal) {
           const sequence = ownSequenceOf(batch.bytes, start, end, ids);
           if (sequence !== -1) callIds[i] = waiters.resolve(sequence);
+          // A batch is what one wake-up has proposed; where another leader has cut it anew, its first one's counts.
+          if (callIds[i] !== 0 && startMs === 0) startMs = waiters.startMs;
         } else if (isConfChange(batch, i)) {
           this.#confChanges.push(batch.firstIndex + i);
         }
         start = end;
       }
-      apply.entries(batch, callIds, this.#term);
+      apply.entries(batch, callIds, this.#term, startMs);
       this.#pendingBytes = Math.max(0, this.#pendingBytes - batch.bytes.length);
       lastIndex = batch.lastIndex;
     }

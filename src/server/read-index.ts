@@ -15,6 +15,9 @@ const retryMs = 500;
 class RecordBuffer {
   bytes = new Uint8Array(bufferBytesMin);
   length = 0;
+  /** When the first of them came; 0: not known yet. */
+  cameMs = 0;
+  /** When their ReadIndex was asked for. */
   startMs = 0;
 
   append(source: Uint8Array, start: number, end: number): void {
@@ -33,6 +36,7 @@ class RecordBuffer {
 
   clear(): void {
     this.length = 0;
+    this.cameMs = 0;
     if (this.bytes.length > bufferBytesKept) this.bytes = new Uint8Array(bufferBytesMin);
   }
 }
@@ -41,8 +45,8 @@ class RecordBuffer {
 export interface ReadIndexActions {
   /** Asks Raft for a read index; the answer comes back through `confirmed` with the same `context`. */
   request(context: number): void;
-  /** Hands confirmed reads on: apply answers them once it has applied `index`. */
-  release(index: number, records: Uint8Array, length: number): void;
+  /** Hands confirmed reads on, which came at `startMs`: apply answers them once it has applied `index`. */
+  release(index: number, records: Uint8Array, length: number, startMs: number): void;
   /** A read has waited too long. */
   timedOut(callId: number): void;
 }
@@ -85,7 +89,9 @@ export class ReadIndexQueue {
 
   /** Starts a ReadIndex for what has gathered, unless one is under way. */
   flush(nowMs: number): void {
-    if (this.#underWay || this.#gathering.length === 0) return;
+    if (this.#gathering.length === 0) return;
+    if (this.#gathering.cameMs === 0) this.#gathering.cameMs = nowMs;
+    if (this.#underWay) return;
     const records = this.#gathering;
     this.#gathering = this.#asked;
     this.#asked = records;
@@ -101,7 +107,7 @@ export class ReadIndexQueue {
       this.slowCount++;
       return;
     }
-    this.#actions.release(index, this.#asked.bytes, this.#asked.length);
+    this.#actions.release(index, this.#asked.bytes, this.#asked.length, this.#asked.cameMs);
     this.#finish(nowMs);
   }
 

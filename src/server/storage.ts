@@ -196,6 +196,7 @@ function startApply(
       compactionSleepMs: config.compactionSleepInterval,
       maxRequestBytes: config.maxRequestBytes,
       watchProgressNotifyIntervalMs: config.watchProgressNotifyInterval,
+      mainTimeOrigin: performance.timeOrigin,
       logLevel: config.logLevel,
     },
     {

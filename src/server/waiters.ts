@@ -5,6 +5,7 @@
  * cost no object a request. Groups are in the order of their sequences and of their deadlines.
  * Thread: main.
  */
+import { nobodysCall } from "../apply/index.js";
 import { assert } from "../base/index.js";
 
 interface WaiterGroup {
@@ -21,6 +22,8 @@ export class Waiters {
   /** Groups before this place are resolved. */
   #first = 0;
   #open = 0;
+  /** When the proposal that was resolved last was made. */
+  startMs = 0;
 
   /** Proposals that have neither been applied nor timed out (etcd_server_proposals_pending). */
   get open(): number {
@@ -35,7 +38,7 @@ export class Waiters {
     this.#open += callIds.length;
   }
 
-  /** The call that waits for `sequence`, which waits no longer; 0: none of ours, or given up. */
+  /** The call that waits for `sequence`, which waits no longer, or `nobodysCall`; 0: none of ours, or given up. */
   resolve(sequence: number): number {
     const group = this.#find(sequence);
     if (group === undefined) return 0;
@@ -44,7 +47,8 @@ export class Waiters {
     if (callId === resolvedMark) return 0;
     group.callIds[at] = resolvedMark;
     this.#close(group);
-    return callId === nobodyMark ? 0 : callId;
+    this.startMs = group.startMs;
+    return callId === nobodyMark ? nobodysCall : callId;
   }
 
   /** Gives up all groups whose deadline is before `nowMs`; `give` gets each call and when it was proposed. */

@@ -39,9 +39,9 @@ export class ApplySide implements MemberApply {
     return this.#held.length > 0;
   }
 
-  entries(batch: EntryBatch, callIds: Uint32Array, raftTerm: number): void {
+  entries(batch: EntryBatch, callIds: Uint32Array, raftTerm: number, startMs: number): void {
     this.#hooks.handed(batch, callIds);
-    this.#writer.entries(batch, callIds, 0, raftTerm);
+    this.#writer.entries(batch, callIds, 0, raftTerm, startMs);
     this.#send();
   }
 

@@ -17,7 +17,7 @@ import {
   type ConfChangeOutcome,
   type LeaderAnswer,
 } from "../../src/server/index.js";
-import { Bucket, MemoryBackend, metaKey, type Backend } from "../../src/storage/backend/index.js";
+import { Bucket, MemoryBackend, metaKey, type Backend, type CommitReport } from "../../src/storage/backend/index.js";
 import { snapshotPath } from "../../src/storage/snap/index.js";
 import { Wal, type WalAppend } from "../../src/storage/wal/index.js";
 import { ApplySide } from "./apply-side.js";
@@ -236,9 +236,7 @@ export class MemberProcess {
   }
 
   /** The backend flushes some time after a change, as its disk has it. */
-  #openBackend(
-    onCommit: (report: { changes: number; bytes: number; seconds: number; flushedIndex: number }) => void,
-  ): Backend {
+  #openBackend(onCommit: (report: CommitReport) => void): Backend {
     const { member } = this;
     const { world, backend } = member;
     let scheduled = false;
@@ -249,7 +247,7 @@ export class MemberProcess {
       backend.flushNow();
       world.checker.flushed(member, backend.flushedIndex);
       member.faultPoint("afterFlush");
-      const report = { changes: 1, bytes: 1, seconds: 0.01, flushedIndex: backend.flushedIndex };
+      const report = { changes: 1, bytes: 1, seconds: 0.01, writeSeconds: 0.005, flushedIndex: backend.flushedIndex };
       this.applier.run(world.diskChance.around(3), () => onCommit(report));
     };
     observeInstall(member, backend, this.applier);

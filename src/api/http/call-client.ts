@@ -75,8 +75,8 @@ export interface CallCounter {
   ended(method: number, code: GrpcCode, seconds: number): void;
 }
 
-/** No ID reaches this: all ones stand for "no call" elsewhere. */
-const sequenceMax = 0x7fff_fffe;
+/** No ID is above this: all ones, and one less, stand for "no call" elsewhere. */
+const sequenceMax = 0x7fff_fffd;
 /** A batch goes at once when it has reached this size. */
 const batchBytesMax = 1 << 20;
 

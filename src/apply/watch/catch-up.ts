@@ -15,6 +15,7 @@ import type { Prng } from "../../base/index.js";
 import type { Backend, RecordVisitor, ScanPosition } from "../../storage/backend/index.js";
 import type { MvccStore } from "../../storage/mvcc/index.js";
 import { EventBatch } from "./event-batch.js";
+import type { SendTimes } from "./metrics.js";
 import { RangeIndex } from "./range-index.js";
 import type { WatchResponses } from "./watch-responses.js";
 import { forgetBatch, type Watcher, type WatcherVisitor } from "./watcher.js";
@@ -33,6 +34,7 @@ export interface CatchUpSurroundings {
   readonly store: MvccStore;
   readonly backend: Backend;
   readonly responses: WatchResponses;
+  readonly times: SendTimes;
   readonly prng: Prng;
   /** The watcher has left the pass: its stream takes nothing now. */
   readonly held: (watcher: Watcher) => void;
@@ -83,9 +85,18 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
       this.#batch.touched.sort((a, b) => a.waitsSince - b.waitsSince);
       return this.#send(bytesMax) && this.#isDone;
     }
-    for (const watcher of this.#full) this.#sendTo(watcher);
-    this.#full.length = 0;
+    this.#sendFull();
     return false;
+  }
+
+  /** Sends to those with enough for a response. */
+  #sendFull(): void {
+    if (this.#full.length === 0) return;
+    const { times } = this.#surroundings;
+    times.begin();
+    for (const watcher of this.#full) this.#sendTo(watcher);
+    times.eventsSent();
+    this.#full.length = 0;
   }
 
   /** The group's batch is empty and it stands beyond the current revision. */
@@ -159,11 +170,14 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
   /** Goes on sending the batch; true when all of it is sent. */
   #send(bytesMax: number): boolean {
     const { touched } = this.#batch;
+    const { times } = this.#surroundings;
+    times.begin();
     let written = 0;
-    while (this.#sendingAt < touched.length) {
-      if (written >= bytesMax) return false;
+    while (this.#sendingAt < touched.length && written < bytesMax) {
       written += this.#sendTo(touched[this.#sendingAt++]!);
     }
+    times.eventsSent();
+    if (this.#sendingAt < touched.length) return false;
     this.#sendingAt = -1;
     for (const watcher of this.#full) if (watcher.index === this.index) forgetBatch(watcher);
     this.#full.length = 0;

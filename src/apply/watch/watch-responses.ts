@@ -46,8 +46,9 @@ export class WatchResponses {
   #askBytes = askBytesMax;
   /** Bytes that streams which have asked have not taken. */
   #owed = 0;
-  /** Events sent since the start. */
+  /** Events sent since the start, and the responses that had them; what is cut into fragments counts as one. */
   eventsSent = 0;
+  responsesSent = 0;
 
   /** `fragmentBytesMax`: a response that long is cut for watchers that take fragments. */
   constructor(writer: ReplyBatchWriter, header: HeaderWriter, fragmentBytesMax: number) {
@@ -120,6 +121,7 @@ export class WatchResponses {
       count++;
     }
     this.eventsSent += count;
+    this.responsesSent++;
     watcher.progressDue = false;
     if (watcher.fragment && count > 1 && size >= this.#fragmentBytesMax) {
       return this.#fragments(watcher, batch, revision, head, first);

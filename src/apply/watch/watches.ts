@@ -24,7 +24,7 @@ import { CatchUps } from "./catch-ups.js";
 import { EventBatch } from "./event-batch.js";
 import type { RangeIndex } from "./range-index.js";
 import { refusalOf, rangeOf } from "./create-request.js";
-import { attachWatchMetrics } from "./metrics.js";
+import { attachWatchMetrics, SendTimes } from "./metrics.js";
 import { WatchProgress } from "./watch-progress.js";
 import { WatchResponses } from "./watch-responses.js";
 import { forgetBatch, Watcher, WatcherState, WatchStream, type WatcherVisitor } from "./watcher.js";
@@ -65,6 +65,7 @@ export class Watches implements WatcherVisitor {
   readonly #writer = new ReplyBatchWriter();
   readonly #responses: WatchResponses;
   readonly #progress: WatchProgress;
+  readonly #times: SendTimes;
   readonly #streams = new Map<number, WatchStream>();
   #synced: RangeIndex<Watcher>;
   readonly #catchUps: CatchUps;
@@ -85,10 +86,11 @@ export class Watches implements WatcherVisitor {
     this.#options = options;
     this.#toldRevision = store.currentRevision;
     this.#responses = new WatchResponses(this.#writer, options.header, options.fragmentBytesMax);
+    this.#times = new SendTimes(options.registry, options.clock, this.#responses);
     this.#synced = newGroup(prng);
     this.#batch = new EventBatch(store);
     const compacted = (watcher: Watcher): void => this.#refuseCompacted(watcher);
-    const behind = { store, backend, prng, responses: this.#responses, compacted };
+    const behind = { store, backend, prng, responses: this.#responses, times: this.#times, compacted };
     this.#catchUps = new CatchUps(behind, (group) => this.#join(group));
     this.#progress = new WatchProgress({
       intervalMs: options.progressIntervalMs,
@@ -219,9 +221,11 @@ export class Watches implements WatcherVisitor {
     const text = validate(WatchRequestDescriptor, bytes, messageStart, messageEnd);
     if (text !== undefined) return this.#end(stream, unmarshalMessageError(text));
     const { requestUnion: request } = decodeWatchRequest(bytes, messageStart, messageEnd);
+    this.#times.begin();
     switch (request?.case) {
       case "createRequest":
         this.#create(stream, request.value);
+        this.#times.answered();
         break;
       case "cancelRequest":
         this.#cancelWatcher(stream, request.value.watchId);
@@ -287,12 +291,14 @@ export class Watches implements WatcherVisitor {
   /** The stream's progress timer has rung. */
   #tick(stream: WatchStream): void {
     const revision = this.#options.store.currentRevision;
+    this.#times.begin();
     for (const watcher of stream.watchers.values()) {
       if (!watcher.progressNotify) continue;
       const isDue = watcher.progressDue && this.#hasAll(watcher) && this.#responses.maySend(stream);
       if (isDue) this.#responses.control(stream, { revision, watchId: watcher.id });
       watcher.progressDue = true;
     }
+    this.#times.ticked();
     this.#options.wake();
   }
 
@@ -346,6 +352,7 @@ export class Watches implements WatcherVisitor {
 
   #tell(revision: number): void {
     const responses = this.#responses;
+    this.#times.begin();
     for (const watcher of this.#batch.touched) {
       const maySend = responses.maySend(watcher.stream);
       if (!maySend || this.#turnDeliveries >= liveDeliveriesMax || this.#turnBytes >= liveBytesMax) {
@@ -360,6 +367,7 @@ export class Watches implements WatcherVisitor {
       this.#turnBytes += responses.events(watcher, this.#batch, revision);
       if (this.#writer.length >= flushBytes) this.flush();
     }
+    this.#times.eventsSent();
     this.#options.wake();
   }
 

@@ -109,6 +109,8 @@ export interface Backend {
   flush(): Promise<void>;
   /** Resolves when the overlay is below its bound again (at once when it is). Rejects when the backend has failed. */
   room(): Promise<void>;
+  /** Read transactions that are open, on any thread. */
+  readonly openReads: number;
   /** Sizes as of the last commit. */
   sizes(): BackendSizes;
   /**

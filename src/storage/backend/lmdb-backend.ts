@@ -307,6 +307,10 @@ export class LmdbBackend implements Backend {
     return this.#waiters.wait(() => !this.isFull);
   }
 
+  get openReads(): number {
+    return this.#stores.openReads;
+  }
+
   sizes(): BackendSizes {
     const now = performance.now();
     if (this.#sizes === undefined || (this.#sizesStale && now - this.#sizesMs >= this.#options.sizesAgeMsMax)) {

@@ -21,7 +21,10 @@ export interface Flushed {
   readonly segments: number;
   readonly changes: number;
   readonly bytes: number;
+  /** From the start of the transaction until its flush was confirmed. */
   readonly seconds: number;
+  /** Of these, from the start until its pages were written: what was left is the flush. */
+  readonly writeSeconds: number;
 }
 
 export class LmdbCommitter {
@@ -33,6 +36,7 @@ export class LmdbCommitter {
   readonly #onError: (error: Error) => void;
   #writing = 0;
   #startedNs = 0n;
+  #writtenNs = 0n;
   #failed = false;
   #halted = false;
   #onHalted: (() => void) | null = null;
@@ -80,6 +84,7 @@ export class LmdbCommitter {
   }
 
   readonly #onStatus = (status: number): void => {
+    if (status === WriteStatus.Visible) this.#writtenNs = process.hrtime.bigint();
     if (status === WriteStatus.Visible || this.#failed) return;
     if (status !== WriteStatus.Done) this.#fail(describeStatus(status));
     else this.env.sync(this.#onSync);
@@ -106,7 +111,8 @@ export class LmdbCommitter {
     }
     this.#writing = 0;
     const seconds = Number(process.hrtime.bigint() - this.#startedNs) / 1e9;
-    this.#onFlushed({ segments, changes, bytes, seconds });
+    const writeSeconds = Math.max(0, Number(this.#writtenNs - this.#startedNs) / 1e9);
+    this.#onFlushed({ segments, changes, bytes, seconds, writeSeconds });
     if (this.#halted) this.#onHalted?.();
     else this.start();
   }

@@ -7,6 +7,8 @@ export interface CommitReport {
   readonly bytes: number;
   /** From the start of the write transaction until its flush was confirmed: etcd's backend commit duration. */
   readonly seconds: number;
+  /** Of these, until its pages were handed to the system; the rest is the flush. */
+  readonly writeSeconds: number;
   readonly flushedIndex: number;
 }
 

@@ -271,6 +271,11 @@ export class LmdbStores {
     return this.root.env;
   }
 
+  /** Of the lines of LMDB's table of readers, which tell a process, a thread and a transaction or "-". */
+  get openReads(): number {
+    return (this.root.readerList().match(/^ *\d+ +[\da-f]+ +\d+$/gm) ?? []).length;
+  }
+
   /** Pages of the file and pages in use: the two meta pages, the free list's and main tree's, and the buckets'. */
   sizes(): BackendSizes {
     this.root.resetReadTxn();

@@ -312,6 +312,11 @@ export class MemoryBackend implements Backend {
     return Promise.resolve();
   }
 
+  /** Memory is read without. */
+  get openReads(): number {
+    return 0;
+  }
+
   sizes(): BackendSizes {
     return { total: this.#bytes, inUse: this.#bytes };
   }
