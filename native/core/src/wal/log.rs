@@ -112,9 +112,12 @@ impl Wal {
         notify: Notify,
     ) -> Result<(Self, Recovered, Replay), WalError> {
         options.check()?;
-        let names = disk.list(&options.dir).unwrap_or_default();
-        if names.is_empty() {
-            return Err(WalError::Absent { dir: options.dir });
+        match disk.list(&options.dir) {
+            Ok(names) if !names.is_empty() => {}
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(WalError::io("list", &options.dir)(error));
+            }
+            _ => return Err(WalError::Absent { dir: options.dir }),
         }
         let guard = lock_dir(disk.as_ref(), &options)?;
         let mut scan = scan(disk.as_ref(), &options.dir)?;

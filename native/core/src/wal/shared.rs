@@ -273,7 +273,11 @@ impl Shared {
             self.set_flag(FLAG_FAILED, true);
         }
         drop(failure);
+        // A writer that waits for a spare has looked for a failure under this lock: without it the call could come
+        // between its look and its sleep, and nobody would wake it.
+        let spares = lock(&self.spares);
         self.spares_changed.notify_all();
+        drop(spares);
     }
 
     pub fn failure(&self) -> Option<WalError> {

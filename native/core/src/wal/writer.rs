@@ -46,6 +46,8 @@ pub(crate) fn run(shared: &Shared, writer: &Mutex<Writer>) {
         let work = shared.next_work();
         let mut writer = lock(writer);
         let done = match work {
+            // What was queued when something failed is not written any more.
+            Work::Write(_) if shared.failed() => Ok(()),
             Work::Write(chunk) => writer.write_chunk(chunk),
             Work::Release(index) => {
                 writer.release(index);

@@ -104,6 +104,25 @@ fn a_directory_without_a_log_is_absent_and_a_second_opener_is_refused() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_listed_is_not_an_absent_log() {
+    let disk = MemDisk::default();
+    create(&disk, options()).unwrap().wal.close();
+    let list = |error| {
+        disk.set_faults(Faults {
+            list: Some(error),
+            ..Faults::default()
+        });
+        open(&disk, options()).map(|_| ()).unwrap_err()
+    };
+    let refused = list(libc::EACCES);
+    assert!(
+        matches!(&refused, WalError::Io { operation: "list", message, .. } if message.contains("denied")),
+        "{refused}"
+    );
+    assert!(matches!(list(libc::ENOENT), WalError::Absent { .. }));
+}
+
+#[test]
 fn random_appends_read_back_over_many_segments() {
     let mut random = Random::new(11);
     let disk = MemDisk::default();
@@ -371,6 +390,41 @@ fn a_failed_sync_is_final() {
         ),
         "{failure}"
     );
+}
+
+/// The writer waits for a spare that cannot be made: it is told, whoever comes first, and nothing is written after.
+#[test]
+fn a_failed_preparer_ends_the_log_and_wakes_a_writer_that_waits_for_it() {
+    for round in 0..100 {
+        let disk = MemDisk::default();
+        let log = create(&disk, options()).unwrap();
+        wait_for_segments(&disk, 2);
+        // The roll's own writes and those of the next spare begin here; one of them fails.
+        append_each(&log, 1, 6);
+        disk.set_faults(Faults {
+            write: Some((disk.counts().0 + 3 + round % 8, libc::EIO)),
+            ..Faults::default()
+        });
+        let mut index = 7;
+        while log.wal.failure().is_none() {
+            log.wal.append(&entry(index, &[7; 5000]), index);
+            index += 1;
+        }
+        log.wal.close();
+        let failure = log.wal.failure().unwrap();
+        assert!(
+            matches!(
+                failure,
+                WalError::Io {
+                    no_space: false,
+                    ..
+                }
+            ),
+            "{failure}"
+        );
+        let acknowledged = log.wal.poll().durable;
+        assert!(read_log(&disk.copy()).unwrap().entries.len() as u64 >= acknowledged);
+    }
 }
 
 #[test]

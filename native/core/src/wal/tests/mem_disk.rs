@@ -38,6 +38,8 @@ pub struct Faults {
     pub capacity: Option<u64>,
     /// Direct access is refused.
     pub no_direct: bool,
+    /// The folder cannot be listed, for this reason.
+    pub list: Option<i32>,
     /// At the operation with this number an image of the disk is kept.
     pub capture: Option<u64>,
 }
@@ -252,6 +254,9 @@ impl Disk for MemDisk {
     }
 
     fn list(&self, _dir: &Path) -> io::Result<Vec<String>> {
+        if let Some(error) = lock(&self.state).faults.list {
+            return Err(io::Error::from_raw_os_error(error));
+        }
         Ok(self.names())
     }
 
