@@ -11,6 +11,7 @@ import { addProcessMetrics, ProcessMetrics, registry } from "../metrics/index.js
 import { serverVersionText } from "../membership/index.js";
 import { drainOverheadBytes, Mailbox, setGatewayMailbox, startEdge, type Edge } from "../native/index.js";
 import type { EtcdServer } from "../server/index.js";
+import { clientDescriptorsMax } from "./descriptors.js";
 import { GrpcMetrics } from "./grpc/metrics.js";
 import { Dispatcher } from "./grpc/dispatcher.js";
 import { blockingPaths, methodKind, servedMethods } from "./grpc/methods.js";
@@ -91,6 +92,7 @@ class ClientApi implements Api {
         })),
         receiveBytesMax: this.#messageBytesMax,
         maxConcurrentStreams: config.maxConcurrentStreams,
+        descriptorsMax: clientDescriptorsMax(),
         ...(this.#sharesPort ? { httpSocketPath: this.#socketPath } : {}),
         httpListeners: [
           ...config.listenClientHttpUrls.map((url) => ({ address: addressOf(url), socketPath: this.#socketPath })),

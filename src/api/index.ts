@@ -5,3 +5,4 @@
  * no call is taken before the member serves.
  */
 export { startApi, type Api } from "./api.js";
+export { DescriptorLimitError } from "./descriptors.js";

@@ -5,7 +5,7 @@
  * SIGTERM and SIGINT stop in order and then end the process by that same signal.
  */
 import { arch, platform } from "node:os";
-import { startApi, type Api } from "../api/index.js";
+import { DescriptorLimitError, startApi, type Api } from "../api/index.js";
 import { createLogger, isLogLevel, LogOutputError, sourceStack, type RootLogger } from "../base/index.js";
 import {
   ConfigError,
@@ -190,6 +190,7 @@ async function main(): Promise<void> {
   try {
     await member.start(config);
   } catch (error) {
+    if (error instanceof DescriptorLimitError) member.fail(error.message, error.fields);
     member.fail("discovery failed", { error: error instanceof Error ? error.message : String(error) });
   }
 }

@@ -11,7 +11,7 @@ export {
   type MetricName,
   type NameOf,
 } from "./definitions.js";
-export { addProcessMetrics, ProcessMetrics } from "./process-metrics.js";
+export { addProcessMetrics, openFilesMax, ProcessMetrics } from "./process-metrics.js";
 export { Histogram, type Labels, mergeTexts, Metric, Registry, Value } from "./registry.js";
 
 import { Registry } from "./registry.js";

@@ -31,8 +31,8 @@ function networkBytes(): { received: number; sent: number } | undefined {
   return { received, sent };
 }
 
-/** The soft limit of open files; Infinity when there is none. */
-function openFilesMax(): number | undefined {
+/** The soft limit of open files; Infinity when there is none, undefined when the system does not say. */
+export function openFilesMax(): number | undefined {
   const match = /^Max open files\s+(\S+)/m.exec(read("/proc/self/limits") ?? "");
   if (!match) return undefined;
   return match[1] === "unlimited" ? Infinity : Number(match[1]);

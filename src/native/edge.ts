@@ -42,6 +42,11 @@ export interface EdgeOptions {
   readonly httpSocketPath?: string;
   /** A unary call that takes so many milliseconds, or more, is told of by a Slow record; none is without this. */
   readonly slowAfterMs?: number;
+  /**
+   * File descriptors that clients may take together, three each for those of HTTP/1.1; further clients wait to be
+   * accepted until others have gone. Infinity.
+   */
+  readonly descriptorsMax?: number;
   /** Times in milliseconds; the defaults are etcd's. */
   readonly keepalive?: {
     /** A client that pings more often than this is sent away. 5,000. */
@@ -95,6 +100,7 @@ interface EdgeSettings {
   receiveBytesMax: number;
   maxConcurrentStreams: number;
   slowAfter: number;
+  descriptorsMax: number;
   keepalive: { minTime: number; permitWithoutStream: boolean; interval: number; timeout: number };
   clockOffset: number;
 }
@@ -226,6 +232,7 @@ function settingsOf(options: EdgeOptions): EdgeSettings {
     receiveBytesMax: options.receiveBytesMax,
     maxConcurrentStreams: options.maxConcurrentStreams,
     slowAfter: options.slowAfterMs ?? Infinity,
+    descriptorsMax: options.descriptorsMax ?? Infinity,
     keepalive: {
       minTime: keepalive.minTimeMs ?? 5_000,
       permitWithoutStream: keepalive.permitWithoutStream ?? false,

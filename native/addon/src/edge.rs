@@ -50,6 +50,8 @@ pub struct EdgeSettings {
     pub keepalive: EdgeKeepalive,
     /// Unary calls that take longer are told of; milliseconds.
     pub slow_after: f64,
+    /// File descriptors that clients may take; may be infinite.
+    pub descriptors_max: f64,
     /// Microseconds since the process started.
     pub clock_offset: f64,
 }
@@ -204,6 +206,8 @@ pub fn edge_counter_counts() -> Vec<u32> {
 fn options(settings: EdgeSettings) -> Result<edge::Options> {
     let mut limits = Limits::new(settings.receive_bytes_max as usize);
     limits.concurrent_streams_max = settings.max_concurrent_streams;
+    // The cast saturates.
+    limits.descriptors_max = settings.descriptors_max as usize;
     limits.slow_after = microseconds(settings.slow_after);
     limits.ping_interval_min = microseconds(settings.keepalive.min_time);
     limits.ping_without_stream = settings.keepalive.permit_without_stream;

@@ -12,8 +12,12 @@ const GENERATION_MAX: u32 = (1 << (31 - INDEX_BITS)) - 1;
 pub const CALLS_MAX: usize = 1 << INDEX_BITS;
 /// So many slots rest before one is used again.
 const RESTING_MIN: usize = 1024;
-/// A call's buffers keep this much memory when its slot is freed.
+/// A call's buffers keep this much memory when its slot is freed, in the first `WARM_SLOTS` slots.
 const BUFFER_BYTES_KEPT: usize = 1024;
+/// A burst of calls leaves no more memory behind than their slots.
+const WARM_SLOTS: u32 = 16 << 10;
+/// What a call holds by being there: its slot, its places in lists.
+const CALL_BYTES: usize = 512;
 
 /// How many messages go each way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,6 +96,8 @@ pub struct Call {
     pub granted: u32,
     /// It waits until its connection may grant it a large message.
     pub awaits_grant: bool,
+    /// It is in its connection's `window_blocked`, if only still.
+    pub listed_as_blocked: bool,
     /// What the client lets us send, less its initial window.
     pub send_offset: i64,
     /// The client compresses its messages with gzip.
@@ -106,8 +112,10 @@ pub struct Call {
     pub pending: Vec<u8>,
     pub pending_start: usize,
     pub end: Option<End>,
-    /// What follows "application/grpc+" in the content type; usually nothing.
+    /// What follows "application/grpc+" in the content type, until it is sent back; usually nothing.
     pub subtype: Option<Box<[u8]>>,
+    /// Its length.
+    pub subtype_bytes: usize,
 }
 
 impl Call {
@@ -116,7 +124,12 @@ impl Call {
         self.pending.len() - self.pending_start
     }
 
-    fn clear(&mut self) {
+    /// What it holds beside messages; does not change once it has begun.
+    pub fn held_bytes(&self) -> usize {
+        CALL_BYTES + self.metadata.len() + self.subtype_bytes
+    }
+
+    fn clear(&mut self, bytes_kept: usize) {
         let mut buffers = [
             &mut self.assembly,
             &mut self.kept,
@@ -127,7 +140,7 @@ impl Call {
         .map(std::mem::take);
         for buffer in &mut buffers {
             buffer.clear();
-            if buffer.capacity() > BUFFER_BYTES_KEPT {
+            if buffer.capacity() > bytes_kept {
                 *buffer = Vec::new();
             }
         }
@@ -203,7 +216,8 @@ impl CallTable {
         );
         slot.used = false;
         slot.generation = slot.generation % GENERATION_MAX + 1;
-        slot.call.clear();
+        let is_warm = index < WARM_SLOTS;
+        slot.call.clear(if is_warm { BUFFER_BYTES_KEPT } else { 0 });
         self.live -= 1;
         self.resting.push_back(index);
     }
@@ -246,6 +260,24 @@ mod tests {
             assert!(call.pending.capacity() <= BUFFER_BYTES_KEPT);
             table.remove(id);
         }
+    }
+
+    #[test]
+    fn a_burst_of_calls_leaves_no_buffers_behind() {
+        let mut table = CallTable::default();
+        let ids: Vec<u32> = (0..4 * WARM_SLOTS)
+            .map(|_| {
+                let (id, call) = table.insert().expect("room");
+                call.metadata.extend_from_slice(&[1; 900]);
+                id
+            })
+            .collect();
+        for id in ids {
+            table.remove(id);
+        }
+        let kept = table.slots.iter();
+        let kept: usize = kept.map(|slot| slot.call.metadata.capacity()).sum();
+        assert!(kept <= WARM_SLOTS as usize * BUFFER_BYTES_KEPT, "{kept}");
     }
 
     #[test]

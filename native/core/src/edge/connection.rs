@@ -5,8 +5,10 @@
 //! (`send.rs`), pings and the way to the end (`health.rs`).
 //!
 //! Invariants: `streams` holds exactly the calls under way of this connection. Whatever a client does, this
-//! holds at most `assembly_bytes_max` of its messages, `block` at most `BLOCK_BYTES_MAX`, and per call in
-//! flight one reply; a client that does not take its replies is not given more work.
+//! holds at most `assembly_bytes_max` of messages that are not whole, `deferred_bytes_max` and a window of whole ones
+//! that wait, `held_bytes_max` of all else about its calls, `block` at most `BLOCK_BYTES_MAX`, and per call in flight
+//! one reply; a client that does not take its replies is not given more work. What it sends is taken a part at a time
+//! where it makes much of little (`Taken::paused`), so that no client holds up the others.
 
 use super::batch::call_kind;
 use super::call_stats;
@@ -22,6 +24,13 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 /// Bytes of one header block, continuations included.
 const BLOCK_BYTES_MAX: usize = 128 << 10;
+/// Work that one connection may cause before others have their turn, in bytes that were copied or looked at beyond
+/// those that came: about a millisecond.
+const WORK_BYTES_MAX: usize = 512 << 10;
+/// Records that may gather before they are handed over.
+const RECORDS_BYTES_MAX: usize = 256 << 10;
+/// What an idle connection's `out` keeps.
+const IDLE_OUT_BYTES_KEPT: usize = 4 << 10;
 
 /// Stream IDs are numbers in sequence; spreading their bits is all the hashing they need.
 #[derive(Default)]
@@ -66,6 +75,22 @@ impl Out {
             }
         }
     }
+
+    /// Gives back memory that a busy moment has left behind, so that thousands of idle connections hold little.
+    fn shrink(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes.shrink_to(IDLE_OUT_BYTES_KEPT);
+        }
+    }
+}
+
+/// What `receive` has done with the bytes that it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub bytes: usize,
+    /// It has stopped before the last whole frame: more of them would make too much of little. What is left is to be
+    /// given again once others have had their turn and `out` has been written.
+    pub paused: bool,
 }
 
 /// See the module.
@@ -79,6 +104,8 @@ pub struct Connection {
     pub streams: StreamMap,
     pub last_stream: u32,
     pub(super) decoder: Decoder,
+    /// What the frames of this turn have cost so far, see `WORK_BYTES_MAX`.
+    pub(super) work_bytes: usize,
     pub(super) settings_seen: bool,
     pub(super) settings_count: u32,
     /// The header block being continued, its stream (0: none) and whether it ends the stream.
@@ -88,8 +115,16 @@ pub struct Connection {
 
     pub(super) receive_window: i64,
     pub(super) receive_credit: u32,
+    /// Bytes of messages not yet whole.
     pub(super) assembly_bytes: usize,
+    /// Whole messages of server streams whose client has not ended its side.
+    pub(super) opening_bytes: usize,
+    /// Whole messages of the calls in `deferred`.
+    pub(super) deferred_bytes: usize,
+    /// What calls hold by being there: their slots, metadata and content types.
+    pub(super) held_bytes: usize,
     pub(super) granted_bytes: usize,
+    /// Here, too, calls that have ended stay listed.
     pub(super) awaiting_grant: VecDeque<u32>,
 
     pub(super) send_window: i64,
@@ -149,6 +184,7 @@ impl Connection {
             streams: StreamMap::default(),
             last_stream: 0,
             decoder: Decoder::new(),
+            work_bytes: 0,
             settings_seen: false,
             settings_count: 0,
             block: Vec::new(),
@@ -157,6 +193,9 @@ impl Connection {
             receive_window: i64::from(limits.connection_window.max(frame::WINDOW_DEFAULT)),
             receive_credit: 0,
             assembly_bytes: 0,
+            opening_bytes: 0,
+            deferred_bytes: 0,
+            held_bytes: 0,
             granted_bytes: 0,
             awaiting_grant: VecDeque::new(),
             send_window: i64::from(frame::WINDOW_DEFAULT),
@@ -173,10 +212,11 @@ impl Connection {
         }
     }
 
-    /// Takes all whole frames of `bytes` and returns how many bytes these were. After `Fatal`, a GOAWAY is in
-    /// `out`, no call is left, and only `out` matters.
-    pub fn receive(&mut self, bytes: &[u8], context: &mut Context) -> Result<usize, Fatal> {
+    /// Takes the whole frames of `bytes`, at least one if there is one. After `Fatal`, a GOAWAY is in `out`, no call is
+    /// left, and only `out` matters.
+    pub fn receive(&mut self, bytes: &[u8], context: &mut Context) -> Result<Taken, Fatal> {
         self.health.received(context.now);
+        self.work_bytes = 0;
         let mut at = 0;
         while let Some(head) = bytes.get(at..at + HEADER_BYTES) {
             let header = Header::read(head);
@@ -191,8 +231,24 @@ impl Connection {
                 return Err(self.fatal(fatal, context));
             }
             at += HEADER_BYTES + header.length;
+            if self.has_done_enough(context) {
+                return Ok(Taken {
+                    bytes: at,
+                    paused: true,
+                });
+            }
         }
-        Ok(at)
+        Ok(Taken {
+            bytes: at,
+            paused: false,
+        })
+    }
+
+    /// Whether little has made much: answers and calls that wait to be handed over, or work.
+    fn has_done_enough(&self, context: &Context) -> bool {
+        self.out.waiting() >= context.limits.out_bytes_max
+            || context.records.len() >= RECORDS_BYTES_MAX
+            || self.work_bytes >= WORK_BYTES_MAX
     }
 
     fn frame(
@@ -337,6 +393,7 @@ impl Connection {
 
     /// Frees all that a call holds. `ended_as` is its gRPC status for metrics.
     pub(super) fn release(&mut self, id: u32, ended_as: u8, context: &mut Context) {
+        // What lists it still name it; it is passed over there.
         let call = context.calls.at(id);
         if call.started {
             count_end(call, ended_as, context.now, &context.counters);
@@ -344,13 +401,12 @@ impl Connection {
         self.tell_if_slow(id, &[], context);
         let call = context.calls.at(id);
         self.streams.remove(&call.stream);
-        self.assembly_bytes -= call.assembly.len() + call.kept.len();
+        self.assembly_bytes -= call.assembly.len();
+        self.held_bytes -= call.held_bytes();
+        *self.kept_bytes(call.kind) -= call.kept.len();
         let pending = call.pending_bytes();
         self.in_flight -= usize::from(call.in_flight);
         let granted = std::mem::take(&mut call.granted);
-        if call.awaits_grant {
-            self.awaiting_grant.retain(|&waiting| waiting != id);
-        }
         let shown_bytes = call.shown.len();
         context.shown_bytes -= shown_bytes;
         context.calls.remove(id);
@@ -401,7 +457,6 @@ impl Connection {
         fatal
     }
 
-    /// A second has passed.
     /// Whether the client leaves lying what others could use the memory for.
     pub fn is_stalled(&mut self, context: &Context) -> bool {
         let limits = &context.limits;
@@ -416,8 +471,10 @@ impl Connection {
         context.now - self.taken_since >= limits.stall_time
     }
 
+    /// A second has passed.
     pub fn second_passed(&mut self) {
         self.settings_count = 0;
+        self.out.shrink();
     }
 }
 

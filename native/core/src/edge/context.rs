@@ -33,8 +33,13 @@ pub struct Limits {
     pub connection_window: u32,
     /// Bytes beyond `stream_window` that a connection's large messages are granted together.
     pub granted_bytes_max: usize,
-    /// Bytes of messages not yet whole that a connection may hold; beyond, streams are reset.
+    /// Bytes of messages not yet whole that a connection may hold; beyond, calls fail. Likewise of messages that wait
+    /// for the client's end of a server stream.
     pub assembly_bytes_max: usize,
+    /// Bytes of whole unary messages that wait until the client takes its replies; beyond, its window stays closed.
+    pub deferred_bytes_max: usize,
+    /// What a connection's calls may hold beside messages; beyond, streams are refused.
+    pub held_bytes_max: usize,
     /// Unary calls of a connection that wait for their reply; further ones wait in the edge.
     pub in_flight_max: usize,
     /// Reply bytes of a connection that wait for the client; with more, its unary calls wait in the edge.
@@ -57,6 +62,8 @@ pub struct Limits {
     pub probe_timeout: u64,
     /// A unary call that took so long, or longer, is told of when it is answered.
     pub slow_after: u64,
+    /// File descriptors that clients may take together, see `admission.rs`.
+    pub descriptors_max: usize,
 }
 
 /// See the module.

@@ -20,9 +20,18 @@ pub trait Sink {
     fn field(&mut self, field: Field, name: &[u8], value: &[u8]);
 }
 
-/// The block is not valid HPACK; the connection cannot go on.
+/// Bytes of names and values that one block may spell out. A name is spelled out by two bytes where the table has
+/// it, so a small block could otherwise cost a second; a block of ordinary literals stays below this.
+const LITERAL_BYTES_MAX: usize = 256 << 10;
+
+/// Why a block cannot be decoded; the connection cannot go on.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Invalid;
+pub enum Fault {
+    /// It is not valid HPACK.
+    Invalid,
+    /// It spells out more than `LITERAL_BYTES_MAX`.
+    TooLarge,
+}
 
 struct Entry {
     field: Field,
@@ -45,6 +54,8 @@ pub struct Decoder {
     table_bytes_max: usize,
     name: Vec<u8>,
     value: Vec<u8>,
+    /// Bytes that the block under way has spelled out.
+    literal_bytes: usize,
 }
 
 /// How a literal is kept.
@@ -62,13 +73,20 @@ impl Decoder {
             table_bytes_max: TABLE_BYTES_MAX,
             name: Vec::new(),
             value: Vec::new(),
+            literal_bytes: 0,
         }
     }
 
+    /// Bytes that the last block has spelled out.
+    pub fn literal_bytes(&self) -> usize {
+        self.literal_bytes
+    }
+
     /// Decodes one whole header block.
-    pub fn decode(&mut self, block: &[u8], sink: &mut impl Sink) -> Result<(), Invalid> {
+    pub fn decode(&mut self, block: &[u8], sink: &mut impl Sink) -> Result<(), Fault> {
         let mut rest = block;
         let mut updates_allowed = true;
+        self.literal_bytes = 0;
         while let Some(&first) = rest.first() {
             if first & 0x80 != 0 {
                 let index = integer(&mut rest, 7)?;
@@ -76,7 +94,7 @@ impl Decoder {
             } else if first & 0xe0 == 0x20 {
                 let size = integer(&mut rest, 5)?;
                 if !updates_allowed || size > TABLE_BYTES_MAX {
-                    return Err(Invalid);
+                    return Err(Fault::Invalid);
                 }
                 self.table_bytes_max = size;
                 self.evict(0);
@@ -93,15 +111,18 @@ impl Decoder {
         Ok(())
     }
 
-    fn indexed(&self, index: usize, sink: &mut impl Sink) -> Result<(), Invalid> {
+    fn indexed(&self, index: usize, sink: &mut impl Sink) -> Result<(), Fault> {
         if index == 0 {
-            return Err(Invalid);
+            return Err(Fault::Invalid);
         }
         if let Some(&(name, value)) = STATIC.get(index - 1) {
             sink.field(sink.classify(name, value), name, value);
             return Ok(());
         }
-        let entry = self.table.get(index - 1 - STATIC.len()).ok_or(Invalid)?;
+        let entry = self
+            .table
+            .get(index - 1 - STATIC.len())
+            .ok_or(Fault::Invalid)?;
         let (name, value) = entry.text.split_at(entry.name_length);
         sink.field(entry.field, name, value);
         Ok(())
@@ -113,7 +134,7 @@ impl Decoder {
         rest: &mut &[u8],
         indexing: Indexing,
         sink: &mut impl Sink,
-    ) -> Result<(), Invalid> {
+    ) -> Result<(), Fault> {
         self.name.clear();
         self.value.clear();
         if index == 0 {
@@ -121,11 +142,18 @@ impl Decoder {
         } else if let Some(&(name, _)) = STATIC.get(index - 1) {
             self.name.extend_from_slice(name);
         } else {
-            let entry = self.table.get(index - 1 - STATIC.len()).ok_or(Invalid)?;
+            let entry = self
+                .table
+                .get(index - 1 - STATIC.len())
+                .ok_or(Fault::Invalid)?;
             self.name
                 .extend_from_slice(&entry.text[..entry.name_length]);
         }
         string(rest, &mut self.value)?;
+        self.literal_bytes += self.name.len() + self.value.len();
+        if self.literal_bytes > LITERAL_BYTES_MAX {
+            return Err(Fault::TooLarge);
+        }
         let field = sink.classify(&self.name, &self.value);
         sink.field(field, &self.name, &self.value);
         if indexing == Indexing::Add {
@@ -164,17 +192,17 @@ impl Decoder {
 }
 
 /// A number with a prefix of `bits` bits (RFC 7541 §5.1).
-fn integer(rest: &mut &[u8], bits: u32) -> Result<usize, Invalid> {
-    let (&first, mut tail) = rest.split_first().ok_or(Invalid)?;
+fn integer(rest: &mut &[u8], bits: u32) -> Result<usize, Fault> {
+    let (&first, mut tail) = rest.split_first().ok_or(Fault::Invalid)?;
     let mask = (1u8 << bits) - 1;
     let mut number = usize::from(first & mask);
     if first & mask == mask {
         let mut shift = 0;
         loop {
-            let (&byte, after) = tail.split_first().ok_or(Invalid)?;
+            let (&byte, after) = tail.split_first().ok_or(Fault::Invalid)?;
             tail = after;
             if shift > 21 {
-                return Err(Invalid);
+                return Err(Fault::Invalid);
             }
             number += usize::from(byte & 0x7f) << shift;
             shift += 7;
@@ -188,15 +216,15 @@ fn integer(rest: &mut &[u8], bits: u32) -> Result<usize, Invalid> {
 }
 
 /// A string literal (RFC 7541 §5.2), appended to `into`.
-fn string(rest: &mut &[u8], into: &mut Vec<u8>) -> Result<(), Invalid> {
-    let coded = rest.first().ok_or(Invalid)? & 0x80 != 0;
+fn string(rest: &mut &[u8], into: &mut Vec<u8>) -> Result<(), Fault> {
+    let coded = rest.first().ok_or(Fault::Invalid)? & 0x80 != 0;
     let length = integer(rest, 7)?;
-    let (text, tail) = rest.split_at_checked(length).ok_or(Invalid)?;
+    let (text, tail) = rest.split_at_checked(length).ok_or(Fault::Invalid)?;
     *rest = tail;
     if !coded {
         into.extend_from_slice(text);
     } else if !huffman::decode(text, into) {
-        return Err(Invalid);
+        return Err(Fault::Invalid);
     }
     Ok(())
 }
@@ -249,7 +277,7 @@ mod tests {
             .collect()
     }
 
-    fn decode(decoder: &mut Decoder, text: &str) -> Result<Vec<String>, Invalid> {
+    fn decode(decoder: &mut Decoder, text: &str) -> Result<Vec<String>, Fault> {
         let mut list = List::default();
         decoder.decode(&hex(text), &mut list).map(|()| list.0)
     }
@@ -313,8 +341,33 @@ mod tests {
             ("3fe2 1f", "a table larger than allowed"),
             ("8220", "a size update after a field"),
         ] {
-            assert_eq!(decode(&mut Decoder::new(), block), Err(Invalid), "{why}");
+            assert_eq!(
+                decode(&mut Decoder::new(), block),
+                Err(Fault::Invalid),
+                "{why}"
+            );
         }
+    }
+
+    #[test]
+    fn a_long_name_that_is_spelled_out_by_its_index_again_and_again_is_refused() {
+        let mut block = vec![0x40, 127, 0x81, 0x1e];
+        block.extend_from_slice(&[b'a'; 127 + 1 + 30 * 128]);
+        block.push(0);
+        let mut decoder = Decoder::new();
+        for times in [40, 70] {
+            let mut block = block.clone();
+            block.extend_from_slice(&[0x7e, 0].repeat(times));
+            let decoded = decoder.decode(&block, &mut List::default());
+            let allowed = times < 64;
+            assert_eq!(decoded.is_ok(), allowed, "{times} times: {decoded:?}");
+        }
+        let indexed = [block, vec![0xbe; 100_000]].concat();
+        assert_eq!(
+            Decoder::new().decode(&indexed, &mut List::default()),
+            Ok(()),
+            "whole fields of the table cost nothing"
+        );
     }
 
     #[test]

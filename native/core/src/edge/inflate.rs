@@ -1,8 +1,12 @@
 //! Compressed messages. etcd takes gzip, so this does; answers go out uncompressed, which every client takes:
 //! compressing a large one would hold up all other connections.
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use std::io::Read;
+
+/// A gzip stream is any number of members one after the other. An empty one takes 20 bytes and some microseconds, so
+/// their number has a bound; compressors make one.
+const MEMBERS_MAX: usize = 64;
 
 /// Why a message cannot be decompressed: the text of grpc-go's status.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,18 +21,30 @@ pub enum Fault {
 pub fn gunzip(coded: &[u8], max: usize) -> Result<Vec<u8>, Fault> {
     check_header(coded)?;
     let mut message = Vec::new();
-    let limited = MultiGzDecoder::new(coded)
-        .take(max as u64 + 1)
-        .read_to_end(&mut message);
-    if limited.is_err() {
-        let text = "grpc: failed to read decompressed data: unexpected EOF";
-        return Err(Fault::Corrupt(text.into()));
+    let mut rest = coded;
+    for _ in 0..MEMBERS_MAX {
+        let mut member = GzDecoder::new(rest);
+        let room = (max - message.len()) as u64;
+        if member
+            .by_ref()
+            .take(room + 1)
+            .read_to_end(&mut message)
+            .is_err()
+        {
+            let text = "grpc: failed to read decompressed data: unexpected EOF";
+            return Err(Fault::Corrupt(text.into()));
+        }
+        if message.len() > max {
+            let text = format!("grpc: received message after decompression larger than max {max}");
+            return Err(Fault::TooLarge(text));
+        }
+        rest = member.into_inner();
+        if rest.is_empty() {
+            return Ok(message);
+        }
     }
-    if message.len() > max {
-        let text = format!("grpc: received message after decompression larger than max {max}");
-        return Err(Fault::TooLarge(text));
-    }
-    Ok(message)
+    let text = "grpc: failed to read decompressed data: too many gzip members";
+    Err(Fault::Corrupt(text.into()))
 }
 
 fn check_header(coded: &[u8]) -> Result<(), Fault> {
@@ -60,6 +76,18 @@ mod tests {
     fn a_message_comes_back() {
         assert_eq!(gunzip(&gzip(b"hello"), 5), Ok(b"hello".to_vec()));
         assert_eq!(gunzip(&gzip(b""), 0), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn members_are_joined_up_to_a_number() {
+        let some = [gzip(b"a"), gzip(b""), gzip(b"bc")].concat();
+        assert_eq!(gunzip(&some, 3), Ok(b"abc".to_vec()));
+        assert!(matches!(gunzip(&some, 2), Err(Fault::TooLarge(_))));
+        let many = gzip(b"").repeat(100_000);
+        let text = "grpc: failed to read decompressed data: too many gzip members";
+        assert_eq!(gunzip(&many, 2 << 20), Err(Fault::Corrupt(text.into())));
+        let rubbish = [gzip(b"a"), b"not gzip at all".to_vec()].concat();
+        assert!(matches!(gunzip(&rubbish, 99), Err(Fault::Corrupt(_))));
     }
 
     #[test]

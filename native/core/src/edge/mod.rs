@@ -3,13 +3,15 @@
 //! Calls leave it in batches for JavaScript (`batch.rs`), replies come back in batches from any JavaScript
 //! thread. Anything that is not HTTP/2 on the same port is spliced to the HTTP server (`splice.rs`).
 //!
-//! From the outside in: `server.rs` and `traffic.rs` (the loop over sockets) → `connection.rs` with `settings.rs`, `request.rs`, `receive.rs`,
-//! `send.rs` and `health.rs` (HTTP/2 and gRPC without I/O) → `hpack.rs`, `frame.rs`, `grpc.rs` (formats).
+//! From the outside in: `server.rs`, `admission.rs` and `traffic.rs` (the loop over sockets) → `connection.rs` with
+//! `settings.rs`, `request.rs`, `receive.rs`, `send.rs` and `health.rs` (HTTP/2 and gRPC without I/O) → `hpack.rs`,
+//! `frame.rs`, `grpc.rs` (formats).
 //! `shared.rs` is all that JavaScript's threads touch.
 //!
 //! Bounds: calls for JavaScript wait in a queue of 8 MiB, beyond which no socket is read; see `context::Limits`
 //! for what one connection may hold.
 
+mod admission;
 mod base64;
 mod batch;
 mod call_stats;
@@ -93,6 +95,8 @@ impl Limits {
             connection_window: 16 << 20,
             granted_bytes_max: 16 << 20,
             assembly_bytes_max: 64 << 20,
+            deferred_bytes_max: 16 << 20,
+            held_bytes_max: 64 << 20,
             in_flight_max: 1024,
             pending_bytes_max: 4 << 20,
             pending_bytes_total_max: 256 << 20,
@@ -105,6 +109,7 @@ impl Limits {
             probe_after: 7_200_000_000,
             probe_timeout: 20_000_000,
             slow_after: u64::MAX,
+            descriptors_max: usize::MAX,
         }
     }
 }

@@ -15,6 +15,8 @@ use super::inflate::{self, gunzip};
 /// A call keeps so much of the memory in which its last message was assembled.
 const ASSEMBLY_BYTES_KEPT: usize = 4096;
 
+const TOO_MUCH_TEXT: &str = "grpc: too much data of incomplete messages";
+
 /// What is wrong with a call's messages: gRPC status and text.
 struct Fault(u8, String);
 
@@ -37,11 +39,7 @@ impl Connection {
             ));
         }
         self.receive_credit += payload.len() as u32;
-        if self.receive_credit >= context.limits.connection_window / 4 {
-            let credit = std::mem::take(&mut self.receive_credit);
-            self.receive_window += i64::from(credit);
-            frame::put_window_update(&mut self.out.bytes, 0, credit);
-        }
+        self.give_back_window(context);
         let data = unpadded(header, payload)?;
         let Some(&id) = self.streams.get(&header.stream) else {
             return Ok(());
@@ -65,6 +63,18 @@ impl Connection {
             self.end_of_stream(id, context);
         }
         Ok(())
+    }
+
+    /// Lets the client send as much as it has sent, unless what it has sent waits for it to take its replies.
+    fn give_back_window(&mut self, context: &Context) {
+        let limits = &context.limits;
+        if self.receive_credit >= limits.connection_window / 4
+            && self.deferred_bytes < limits.deferred_bytes_max
+        {
+            let credit = std::mem::take(&mut self.receive_credit);
+            self.receive_window += i64::from(credit);
+            frame::put_window_update(&mut self.out.bytes, 0, credit);
+        }
     }
 
     /// Cuts message bytes into messages.
@@ -116,8 +126,7 @@ impl Connection {
         if more.len() == missing {
             self.assembled(id, context)?;
         } else if self.assembly_bytes > context.limits.assembly_bytes_max {
-            let text = "grpc: too much data of incomplete messages";
-            return Err(Fault(code::RESOURCE_EXHAUSTED, text.into()));
+            return Err(Fault(code::RESOURCE_EXHAUSTED, TOO_MUCH_TEXT.into()));
         } else {
             self.ask_grant(id, (missing - more.len()) as i64, context);
         }
@@ -147,8 +156,10 @@ impl Connection {
         match flag {
             0 => self.plain_message(id, message, context),
             1 if context.calls.at(id).gzip => {
-                let message = gunzip(message, context.limits.receive_bytes_max)?;
-                self.plain_message(id, &message, context)
+                let max = context.limits.receive_bytes_max;
+                let message = gunzip(message, max);
+                self.work_bytes += message.as_ref().map_or(max, Vec::len);
+                self.plain_message(id, &message?, context)
             }
             1 => {
                 let text = "grpc: compressed flag set with identity or empty encoding";
@@ -185,6 +196,9 @@ impl Connection {
             MethodKind::ServerStream => {
                 self.start(id, context);
                 self.keep(id, message, context);
+                if self.opening_bytes > context.limits.assembly_bytes_max {
+                    return Err(Fault(code::RESOURCE_EXHAUSTED, TOO_MUCH_TEXT.into()));
+                }
             }
             MethodKind::ClientStream | MethodKind::Bidi => {
                 context.put_record(id, self.id, call_kind::MESSAGE, message);
@@ -211,8 +225,18 @@ impl Connection {
 
     /// Keeps a whole message until the call may be dispatched.
     fn keep(&mut self, id: u32, message: &[u8], context: &mut Context) {
-        context.calls.at(id).kept.extend_from_slice(message);
-        self.assembly_bytes += message.len();
+        let call = context.calls.at(id);
+        call.kept.extend_from_slice(message);
+        *self.kept_bytes(call.kind) += message.len();
+    }
+
+    /// The sum of what calls of this kind keep.
+    pub(super) fn kept_bytes(&mut self, kind: MethodKind) -> &mut usize {
+        if kind == MethodKind::Unary {
+            &mut self.deferred_bytes
+        } else {
+            &mut self.opening_bytes
+        }
     }
 
     /// A unary call goes to JavaScript unless its client leaves its replies lying.
@@ -259,11 +283,13 @@ impl Connection {
                 self.dispatch_kept(id, context);
             }
         }
+        self.give_back_window(context);
     }
 
     fn dispatch_kept(&mut self, id: u32, context: &mut Context) {
-        let message = std::mem::take(&mut context.calls.at(id).kept);
-        self.assembly_bytes -= message.len();
+        let call = context.calls.at(id);
+        let message = std::mem::take(&mut call.kept);
+        *self.kept_bytes(call.kind) -= message.len();
         self.dispatch(id, &message, context);
     }
 
@@ -301,6 +327,10 @@ impl Connection {
             return;
         }
         call.awaits_grant = true;
+        if self.awaiting_grant.len() > self.list_max() {
+            self.awaiting_grant
+                .retain(|&waiting| context.calls.get(waiting).is_some());
+        }
         self.awaiting_grant.push_back(id);
         self.grant_next(context);
     }
@@ -315,7 +345,10 @@ impl Connection {
 
     fn grant_next(&mut self, context: &mut Context) {
         while let Some(&id) = self.awaiting_grant.front() {
-            let call = context.calls.at(id);
+            let Some(call) = context.calls.get(id) else {
+                self.awaiting_grant.pop_front();
+                continue;
+            };
             debug_assert!(call.awaits_grant && call.assembly.len() >= PREFIX_BYTES);
             let missing = PREFIX_BYTES + length_in_prefix(&call.assembly) - call.assembly.len();
             let more = (missing as i64 - call.receive_window).max(0) as u32;

@@ -9,6 +9,7 @@ use super::field::{Coding, UNKNOWN_METHOD};
 use super::frame::{self, Fatal, Reason};
 use super::grpc::{self, code};
 use super::head::{Head, HeadSink, TokenFrom};
+use super::hpack::Fault;
 
 /// Why a request does not become a call.
 enum Refusal {
@@ -35,8 +36,19 @@ impl Connection {
             head: &mut context.head,
             paths: &context.paths,
         };
-        if self.decoder.decode(block, &mut sink).is_err() {
-            return Err(Fatal::new(Reason::Compression, "bad header block"));
+        let decoded = self.decoder.decode(block, &mut sink);
+        self.work_bytes += self.decoder.literal_bytes();
+        match decoded {
+            Ok(()) => {}
+            Err(Fault::Invalid) => {
+                return Err(Fatal::new(Reason::Compression, "bad header block"));
+            }
+            Err(Fault::TooLarge) => {
+                return Err(Fatal::new(
+                    Reason::EnhanceYourCalm,
+                    "header block too large",
+                ));
+            }
         }
         if let Some(&id) = self.streams.get(&stream) {
             return self.trailers(id, stream, ends_stream, context);
@@ -155,6 +167,9 @@ impl Connection {
         timeout: Option<u64>,
         context: &mut Context,
     ) {
+        if self.held_bytes >= context.limits.held_bytes_max {
+            return self.reset(stream, Reason::RefusedStream, context);
+        }
         let Some((id, call)) = context.calls.insert() else {
             return self.reset(stream, Reason::RefusedStream, context);
         };
@@ -167,6 +182,7 @@ impl Connection {
         call.began = context.now;
         call.receive_window = i64::from(context.limits.stream_window);
         call.subtype = subtype(head).map(Into::into);
+        call.subtype_bytes = call.subtype.as_ref().map_or(0, |subtype| subtype.len());
         call.flags = flags(head);
         call.gzip = head.coding == Coding::Gzip;
         if head.token_from != TokenFrom::Nothing {
@@ -180,6 +196,7 @@ impl Connection {
             );
         }
         let kind = call.kind;
+        self.held_bytes += call.held_bytes();
         self.streams.insert(stream, id);
         count_version(context, kind);
         if let Some(timeout) = timeout {

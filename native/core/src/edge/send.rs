@@ -12,6 +12,8 @@ use super::grpc::{self, PREFIX_BYTES, code};
 
 /// A status message is cut so that its header block fits one frame.
 const STATUS_TEXT_BYTES_MAX: usize = 12_000;
+/// What it costs to put a call back in turn, counted as `work_bytes`.
+const UNBLOCK_BYTES: usize = 64;
 
 impl Connection {
     /// A reply of JavaScript to one of this connection's calls.
@@ -74,9 +76,10 @@ impl Connection {
 
     /// Frames the message, or keeps it until `pump` may.
     fn send_message(&mut self, id: u32, message: &[u8], context: &mut Context) {
-        let room = self.out.waiting() < context.limits.out_bytes_max;
-        let call = context.calls.at(id);
         let total = (PREFIX_BYTES + message.len()) as i64;
+        let out_max = context.limits.out_bytes_max;
+        let room = self.out.waiting() < out_max && total <= out_max as i64;
+        let call = context.calls.at(id);
         let window = self
             .send_window
             .min(self.peer_initial_window + call.send_offset);
@@ -113,8 +116,14 @@ impl Connection {
 
     /// The client has widened the window of every stream.
     pub(super) fn unblock(&mut self, context: &mut Context) {
-        for id in std::mem::take(&mut self.window_blocked) {
-            if is(id, Sending::Blocked, context) {
+        let listed = std::mem::take(&mut self.window_blocked);
+        self.work_bytes += listed.len() * UNBLOCK_BYTES;
+        for id in listed {
+            let Some(call) = context.calls.get(id) else {
+                continue;
+            };
+            call.listed_as_blocked = false;
+            if call.sending == Sending::Blocked {
                 self.queue(id, context);
             }
         }
@@ -166,11 +175,16 @@ impl Connection {
     }
 
     fn block(&mut self, id: u32, context: &mut Context) {
+        let call = context.calls.at(id);
+        call.sending = Sending::Blocked;
+        // It may be there from the last time, as a window that is opened alone takes nothing out of the list.
+        if std::mem::replace(&mut call.listed_as_blocked, true) {
+            return;
+        }
         if self.window_blocked.len() > self.list_max() {
             self.window_blocked
-                .retain(|&id| is(id, Sending::Blocked, context));
+                .retain(|&id| context.calls.get(id).is_some());
         }
-        context.calls.at(id).sending = Sending::Blocked;
         self.window_blocked.push(id);
     }
 

@@ -9,7 +9,7 @@ use super::batch::call_kind;
 use super::context::Context;
 use super::health::Verdict;
 use super::shared::{self, Shared};
-use super::socket::{Listener, Socket};
+use super::socket::Listener;
 use super::splice::Side;
 use super::traffic::{BUFFER_BYTES, Client, Peer};
 use mio::event::Event;
@@ -24,22 +24,18 @@ const PREFACE_WITHIN: u64 = 120_000_000;
 /// After a GOAWAY for an error, a client may read it for this long.
 const LINGER: u64 = 1_000_000;
 const TICK: u64 = 1_000_000;
-/// Accepted at once; more wait a turn.
-const ACCEPTS_MAX: usize = 256;
-/// When the process has no file descriptor left, or the HTTP server's backlog is full, this is tried again
-/// after so long.
-const AGAIN_AFTER: u64 = 20_000;
-
+/// Calls whose deadline has passed that are ended at once; more of them wait a turn.
+const EXPIRED_MAX: usize = 1024;
 /// See the module.
 pub struct Server {
     pub(super) poll: Poll,
-    listeners: Vec<Listener>,
+    pub(super) listeners: Vec<Listener>,
     /// What the listeners are for, in the same order.
     pub(super) doors: Vec<Door>,
     pub(super) clients: Vec<Option<Client>>,
-    free: Vec<u32>,
+    pub(super) free: Vec<u32>,
     /// Freed in this turn; events of it may still name them.
-    freed: Vec<u32>,
+    pub(super) freed: Vec<u32>,
     pub(super) readable: Vec<u32>,
     pub(super) dirty: Vec<u32>,
     pub(super) context: Context,
@@ -51,8 +47,12 @@ pub struct Server {
     pub(super) next_connection: u32,
     next_tick: u64,
     /// When to accept again, and to connect again for the clients in `held`.
-    again: Option<u64>,
+    pub(super) again: Option<u64>,
     pub(super) held: Vec<u32>,
+    /// Clients known to speak HTTP/2.
+    pub(super) http2_clients: usize,
+    /// Clients wait to be accepted until others have gone.
+    pub(super) crowded: bool,
     /// Tokens of clients start here.
     client_tokens: usize,
     pub(super) close_at: Option<u64>,
@@ -95,6 +95,8 @@ impl Server {
             next_tick: 0,
             again: None,
             held: Vec::new(),
+            http2_clients: 0,
+            crowded: false,
             close_at: None,
         }
     }
@@ -127,7 +129,7 @@ impl Server {
     }
 
     fn wait(&mut self, events: &mut Events) {
-        let busy = !self.readable.is_empty() && self.shared.may_read();
+        let busy = !self.dirty.is_empty() || !self.readable.is_empty() && self.shared.may_read();
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
@@ -211,68 +213,6 @@ impl Server {
         }
     }
 
-    /// Tries again what could not be done for want of descriptors or of room in a backlog.
-    fn retry(&mut self) {
-        if self.again.is_none_or(|at| self.context.now < at) {
-            return;
-        }
-        self.again = None;
-        for index in 0..self.listeners.len() {
-            self.accept(index);
-        }
-        for slot in std::mem::take(&mut self.held) {
-            self.connect_again(slot);
-        }
-    }
-
-    pub(super) fn try_again_later(&mut self) {
-        self.again = Some(self.context.now + AGAIN_AFTER);
-    }
-
-    fn accept(&mut self, index: usize) {
-        if self.close_at.is_some() {
-            return;
-        }
-        for _ in 0..ACCEPTS_MAX {
-            match self.listeners[index].accept() {
-                Ok((socket, remote)) => self.admit(index, socket, remote),
-                Err(error) => match error.kind() {
-                    std::io::ErrorKind::WouldBlock => return,
-                    std::io::ErrorKind::Interrupted | std::io::ErrorKind::ConnectionAborted => {}
-                    // No file descriptor or memory: clients in the backlog wait until there is.
-                    _ => break,
-                },
-            }
-        }
-        self.try_again_later();
-    }
-
-    fn admit(&mut self, door: usize, mut socket: Socket, remote: String) {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.clients.push(None);
-            self.clients.len() as u32 - 1
-        });
-        if socket
-            .register(self.poll.registry(), self.token(slot, Side::Client))
-            .is_err()
-        {
-            return self.free.push(slot);
-        }
-        self.clients[slot as usize] = Some(Client {
-            socket,
-            remote,
-            door,
-            peer: Peer::Unknown(Vec::new()),
-            leftover: Vec::new(),
-            ending: false,
-            since: self.context.now,
-            readable: false,
-            dirty: false,
-            full: false,
-        });
-        self.count_clients();
-    }
-
     /// Gives the calls of this turn to JavaScript.
     pub(super) fn hand_over(&mut self) {
         if !self.context.records.is_empty() {
@@ -283,7 +223,10 @@ impl Server {
 
     fn keep_time(&mut self) {
         let now = self.context.now;
-        while let Some(id) = self.context.deadlines.pop_due(now, &mut self.context.calls) {
+        for _ in 0..EXPIRED_MAX {
+            let Some(id) = self.context.deadlines.pop_due(now, &mut self.context.calls) else {
+                break;
+            };
             let slot = self.context.calls.at(id).connection;
             if let Some(Peer::Http2(connection)) = self.clients[slot as usize]
                 .as_mut()
@@ -365,15 +308,12 @@ impl Server {
             self.context
                 .put_connection_record(connection.id, call_kind::DISCONNECT, &[]);
         }
+        if matches!(client.peer, Peer::Http2(_) | Peer::Lingering { .. }) {
+            self.http2_clients -= 1;
+        }
         self.freed.push(slot);
         self.count_clients();
-    }
-
-    fn count_clients(&self) {
-        let gone = self.free.len() + self.freed.len();
-        self.shared
-            .counters
-            .set_connections(self.clients.len().saturating_sub(gone));
+        self.has_more_room();
     }
 }
 

@@ -239,7 +239,7 @@ pub enum Received {
 }
 
 /// Writes once; 0 when the socket takes nothing now, `None` when it has failed.
-pub fn write_some(socket: &mut Socket, bytes: &[u8]) -> Option<usize> {
+pub fn write_some(socket: &mut impl Write, bytes: &[u8]) -> Option<usize> {
     loop {
         match socket.write(bytes) {
             Ok(count) => return Some(count),

@@ -30,6 +30,17 @@ pub struct Splice {
     to_client: Pipe,
 }
 
+/// What becomes of a connection after some of its bytes were moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It has ended.
+    Over,
+    /// There is more, and others come first.
+    More,
+    /// An event will tell.
+    Waits,
+}
+
 /// One of the two sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -67,25 +78,35 @@ impl Splice {
         pipe.ending |= ending;
     }
 
-    /// Moves what can be moved both ways. `false`: the connection is over.
-    pub fn run(&mut self, client: &mut Socket, buffer: &mut [u8]) -> bool {
-        self.to_server.run(client, &mut self.server, buffer)
-            && self.to_client.run(&mut self.server, client, buffer)
-            && !(self.to_server.closed && self.to_client.closed)
+    /// Moves what can be moved, both ways, each way a buffer at most: a body that comes and goes as fast as it is moved
+    /// would hold up the other connections.
+    pub fn run(&mut self, client: &mut Socket, buffer: &mut [u8]) -> Step {
+        let there = self.to_server.run(client, &mut self.server, buffer);
+        if there == Step::Over {
+            return Step::Over;
+        }
+        let back = self.to_client.run(&mut self.server, client, buffer);
+        if back == Step::Over || self.to_server.closed && self.to_client.closed {
+            Step::Over
+        } else if there == Step::More || back == Step::More {
+            Step::More
+        } else {
+            Step::Waits
+        }
     }
 }
 
 impl Pipe {
-    /// False when a socket has failed.
-    fn run(&mut self, source: &mut Socket, target: &mut Socket, buffer: &mut [u8]) -> bool {
+    /// `Over` when a socket has failed.
+    fn run(&mut self, source: &mut Socket, target: &mut Socket, buffer: &mut [u8]) -> Step {
         loop {
             if !self.waiting.is_empty() {
                 match write_some(target, &self.waiting) {
-                    None => return false,
+                    None => return Step::Over,
                     Some(count) => drop(self.waiting.drain(..count)),
                 }
                 if !self.waiting.is_empty() {
-                    return true;
+                    return Step::Waits;
                 }
             }
             if self.ended {
@@ -93,10 +114,10 @@ impl Pipe {
                     target.shutdown_write();
                     self.closed = true;
                 }
-                return true;
+                return Step::Waits;
             }
             if !self.ready {
-                return true;
+                return Step::Waits;
             }
             match read_some(source, buffer) {
                 Received::Nothing => self.ready = false,
@@ -106,11 +127,49 @@ impl Pipe {
                     // may have come with these.
                     self.ready = count == buffer.len() || self.ending;
                     match write_some(target, &buffer[..count]) {
-                        None => return false,
+                        None => return Step::Over,
                         Some(written) => self.waiting.extend_from_slice(&buffer[written..count]),
+                    }
+                    if self.ready && self.waiting.is_empty() {
+                        return Step::More;
                     }
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    #[test]
+    fn a_body_is_moved_a_buffer_at_a_time() {
+        let (mut client, client_end) = UnixStream::pair().expect("sockets");
+        let (server_end, mut server) = UnixStream::pair().expect("sockets");
+        let body = [7; 100_000];
+        client.write_all(&body).expect("room for it");
+        let mut splice = Splice {
+            server: Socket::Unix(server_end),
+            to_server: Pipe::default(),
+            to_client: Pipe::default(),
+        };
+        splice.ready(Side::Client, false);
+        let mut client_end = Socket::Unix(client_end);
+        let mut buffer = [0; 16 << 10];
+        let (mut moved, mut turns) = (0, 0);
+        loop {
+            let step = splice.run(&mut client_end, &mut buffer);
+            let mut into = [0; 100_000];
+            let count = server.read(&mut into).unwrap_or(0);
+            assert!(count <= buffer.len(), "{count} bytes in one turn");
+            moved += count;
+            turns += 1;
+            if step != Step::More {
+                break;
+            }
+        }
+        assert_eq!((moved, turns), (body.len(), 7));
     }
 }

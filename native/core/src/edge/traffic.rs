@@ -3,12 +3,13 @@
 
 use super::batch::{ReplyRecord, call_kind, put_metadata, tag};
 use super::connection::{Connection, Out};
+use super::context::Context;
 use super::frame::PREFACE;
 use super::http10;
 use super::server::{Server, mark};
 use super::socket::{Received, Socket, read_some, write_some};
-use super::splice::{Side, Splice};
-use std::io;
+use super::splice::{Side, Splice, Step};
+use std::io::{self, Write};
 
 /// Read at once from one socket, so that one client cannot keep the others waiting.
 const READ_BYTES: usize = 64 << 10;
@@ -16,6 +17,8 @@ const READ_BYTES: usize = 64 << 10;
 const LEFTOVER_BYTES_MAX: usize = 16 << 10 | 16;
 /// What the server's buffer for reading must hold.
 pub const BUFFER_BYTES: usize = LEFTOVER_BYTES_MAX + READ_BYTES;
+/// Written at once to one socket, for the same reason.
+const WRITE_BYTES: usize = 1 << 20;
 /// Calls are handed over when this much has gathered, even within a turn.
 const RECORDS_BYTES_MAX: usize = 256 << 10;
 /// The replies' buffer goes back to this size after a larger batch.
@@ -44,8 +47,10 @@ pub struct Client {
     /// Which listener it came by.
     pub door: usize,
     pub peer: Peer,
-    /// The start of a frame whose rest has not come.
+    /// The start of a frame whose rest has not come, or all that has come since `paused`.
     pub leftover: Vec<u8>,
+    /// Whole frames are in `leftover`: they come before what the socket has.
+    pub paused: bool,
     /// Its end has been announced, and no further event may come: it is read until the end is found.
     pub ending: bool,
     pub since: u64,
@@ -89,8 +94,10 @@ impl Server {
         };
         client.readable = false;
         if let Peer::Http1(splice) = &mut client.peer {
-            if !splice.run(&mut client.socket, &mut self.buffer) {
-                self.drop_client(slot);
+            match splice.run(&mut client.socket, &mut self.buffer) {
+                Step::Over => self.drop_client(slot),
+                Step::More => mark(&mut client.readable, &mut self.readable, slot),
+                Step::Waits => {}
             }
             return;
         }
@@ -101,6 +108,10 @@ impl Server {
         }
         let kept = client.leftover.len();
         self.buffer[..kept].copy_from_slice(&client.leftover);
+        if client.paused {
+            mark(&mut client.readable, &mut self.readable, slot);
+            return self.received(slot, kept);
+        }
         let end = kept + READ_BYTES;
         match read_some(&mut client.socket, &mut self.buffer[kept..end]) {
             Received::Nothing => {}
@@ -125,9 +136,15 @@ impl Server {
             }
             Peer::Http2(connection) => {
                 match connection.receive(&self.buffer[..length], &mut self.context) {
-                    Ok(taken) => client
-                        .leftover
-                        .extend_from_slice(&self.buffer[taken..length]),
+                    Ok(taken) => {
+                        client
+                            .leftover
+                            .extend_from_slice(&self.buffer[taken.bytes..length]);
+                        client.paused = taken.paused;
+                        if taken.paused {
+                            mark(&mut client.readable, &mut self.readable, slot);
+                        }
+                    }
                     Err(_) => self.linger(slot),
                 }
                 self.mark_dirty(slot);
@@ -159,10 +176,12 @@ impl Server {
             connection.announce_end(&self.context);
         }
         client.peer = Peer::Http2(connection);
+        self.http2_clients += 1;
         let mut metadata = Vec::new();
         put_metadata(&mut metadata, tag::REMOTE_ADDRESS, client.remote.as_bytes());
         self.context
             .put_connection_record(id, call_kind::CONNECT, &metadata);
+        self.has_more_room();
         let rest = head.len() - PREFACE.len();
         self.buffer[..rest].copy_from_slice(&head[PREFACE.len()..]);
         self.received(slot, rest);
@@ -263,32 +282,28 @@ impl Server {
             return;
         };
         client.dirty = false;
-        let over = match &mut client.peer {
-            Peer::Http2(connection) => loop {
-                connection.pump(&mut self.context);
-                if connection.out.waiting() == 0 {
-                    break connection.drained();
+        let step = match &mut client.peer {
+            Peer::Http2(connection) => write_replies(
+                connection,
+                &mut client.socket,
+                &mut client.full,
+                &mut self.context,
+            ),
+            Peer::Lingering { out, .. } => match write_out(&mut client.socket, out) {
+                None => Step::Over,
+                Some(all) => {
+                    if all {
+                        client.socket.shutdown_write();
+                    }
+                    Step::Waits
                 }
-                if client.full {
-                    break false;
-                }
-                match write_out(&mut client.socket, &mut connection.out) {
-                    None => break true,
-                    Some(all) => client.full = !all,
-                }
-                connection.written();
             },
-            Peer::Lingering { out, .. } => {
-                let all = write_out(&mut client.socket, out);
-                if all == Some(true) {
-                    client.socket.shutdown_write();
-                }
-                all.is_none()
-            }
-            _ => false,
+            _ => Step::Waits,
         };
-        if over {
-            self.drop_client(slot);
+        match step {
+            Step::Over => self.drop_client(slot),
+            Step::More => mark(&mut client.dirty, &mut self.dirty, slot),
+            Step::Waits => {}
         }
     }
 
@@ -300,6 +315,7 @@ impl Server {
         };
         let id = connection.id;
         let out = std::mem::take(&mut connection.out);
+        client.paused = false;
         client.peer = Peer::Lingering {
             since: self.context.now,
             out,
@@ -309,11 +325,77 @@ impl Server {
     }
 }
 
+/// Writes what waits, `WRITE_BYTES` at most: a client that takes replies as fast as they are written would hold up the
+/// others.
+fn write_replies(
+    connection: &mut Connection,
+    socket: &mut impl Write,
+    full: &mut bool,
+    context: &mut Context,
+) -> Step {
+    let mut written = 0;
+    loop {
+        connection.pump(context);
+        let waiting = connection.out.waiting();
+        if waiting == 0 {
+            return if connection.drained() {
+                Step::Over
+            } else {
+                Step::Waits
+            };
+        }
+        if *full {
+            return Step::Waits;
+        }
+        if written >= WRITE_BYTES {
+            return Step::More;
+        }
+        match write_out(socket, &mut connection.out) {
+            None => return Step::Over,
+            Some(all) => *full = !all,
+        }
+        written += waiting - connection.out.waiting();
+        connection.written();
+    }
+}
+
 /// Writes once; whether the socket took all, `None` when it has failed.
-fn write_out(socket: &mut Socket, out: &mut Out) -> Option<bool> {
+fn write_out(socket: &mut impl Write, out: &mut Out) -> Option<bool> {
     if out.waiting() > 0 {
         let count = write_some(socket, &out.bytes[out.start..])?;
         out.taken(count);
     }
     Some(out.waiting() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::tests::{Rig, SNAPSHOT, framed};
+
+    #[test]
+    fn a_client_that_takes_replies_as_they_are_written_leaves_others_their_turn() {
+        let mut rig = Rig::new(|_| {});
+        rig.frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff])
+            .frame(8, 0, 0, &0x7000_0000u32.to_be_bytes())
+            .open(1, SNAPSHOT)
+            .data(1, true, &framed(b""));
+        rig.deliver().expect("valid");
+        let id = rig.calls()[0];
+        rig.reply(id, 1, 0, &vec![9; 10 << 20], b"");
+        let (mut taken, mut full, mut turns) = (Vec::new(), false, 0);
+        loop {
+            let before = taken.len();
+            let step = write_replies(&mut rig.connection, &mut taken, &mut full, &mut rig.context);
+            let written = taken.len() - before;
+            assert!(written <= WRITE_BYTES + (512 << 10), "{written} in a turn");
+            turns += 1;
+            match step {
+                Step::More => {}
+                Step::Waits => break,
+                Step::Over => panic!("the connection goes on"),
+            }
+        }
+        assert!(turns >= 7 && taken.len() > 10 << 20, "{turns} turns");
+    }
 }

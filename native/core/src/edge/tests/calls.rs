@@ -64,11 +64,13 @@ fn bytes_may_be_cut_anywhere() {
         let taken = rig
             .connection
             .receive(&bytes[..cut], &mut rig.context)
-            .expect("valid");
+            .expect("valid")
+            .bytes;
         let rest = rig
             .connection
             .receive(&bytes[taken..], &mut rig.context)
-            .expect("valid");
+            .expect("valid")
+            .bytes;
         assert_eq!(taken + rest, bytes.len());
         let kinds: Vec<u8> = rig.records().iter().map(|(kind, ..)| *kind).collect();
         assert_eq!(

@@ -1,5 +1,6 @@
 //! Tests of whole connections without sockets. Here: a connection, and a client that writes frames.
 
+mod bounds;
 mod calls;
 mod hostile;
 mod random;
@@ -11,7 +12,8 @@ use crate::edge::context::{Context, Limits, Method};
 use crate::edge::counters::Counters;
 use crate::edge::frame::{self, Fatal, HEADER_BYTES, Header, flag, kind};
 use crate::edge::hpack::{Decoder, Sink};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 pub const PUT: &str = "/etcdserverpb.KV/Put";
 pub const WATCH: &str = "/etcdserverpb.Watch/Watch";
@@ -71,9 +73,35 @@ impl Rig {
     /// Gives all that was written to the connection.
     pub fn deliver(&mut self) -> Result<(), Fatal> {
         let sent = std::mem::take(&mut self.sent);
-        let taken = self.connection.receive(&sent, &mut self.context)?;
-        assert_eq!(taken, sent.len());
+        let mut at = 0;
+        loop {
+            let taken = self.connection.receive(&sent[at..], &mut self.context)?;
+            at += taken.bytes;
+            if !taken.paused {
+                break;
+            }
+        }
+        assert_eq!(at, sent.len());
         Ok(())
+    }
+
+    /// Gives what was written to the connection turn by turn, the socket taking all that goes out between; after each
+    /// turn `look` is told what the connection holds for others to take.
+    pub fn deliver_in_turns(&mut self, mut look: impl FnMut(&mut Rig)) -> Result<usize, Fatal> {
+        let sent = std::mem::take(&mut self.sent);
+        let (mut at, mut turns) = (0, 0);
+        loop {
+            let taken = self.connection.receive(&sent[at..], &mut self.context)?;
+            at += taken.bytes;
+            turns += 1;
+            look(self);
+            self.out();
+            self.context.records.clear();
+            if !taken.paused {
+                assert_eq!(at, sent.len());
+                return Ok(turns);
+            }
+        }
     }
 
     pub fn unary(&mut self, stream: u32, message: &[u8]) {
@@ -143,15 +171,25 @@ impl Rig {
         let ids: Vec<u32> = self.connection.streams.values().copied().collect();
         assert_eq!(self.context.calls.live(), ids.len());
         let (mut assembly, mut pending, mut in_flight, mut granted) = (0, 0, 0, 0);
+        let (mut deferred, mut opening, mut held) = (0, 0, 0);
         for id in ids {
             let call = self.context.calls.at(id);
-            assembly += call.assembly.len() + call.kept.len();
+            assembly += call.assembly.len();
+            if call.kind == MethodKind::Unary {
+                deferred += call.kept.len();
+            } else {
+                opening += call.kept.len();
+            }
+            held += call.held_bytes();
             pending += call.pending_bytes();
             in_flight += usize::from(call.in_flight);
             granted += call.granted as usize;
         }
         let connection = &self.connection;
         assert_eq!(connection.assembly_bytes, assembly);
+        assert_eq!(connection.deferred_bytes, deferred);
+        assert_eq!(connection.opening_bytes, opening);
+        assert_eq!(connection.held_bytes, held);
         assert_eq!(connection.pending_bytes, pending);
         assert_eq!(self.context.pending_bytes, pending);
         assert_eq!(connection.in_flight, in_flight);
@@ -160,6 +198,7 @@ impl Rig {
             connection.sending.len(),
             connection.window_blocked.len(),
             connection.deferred.len(),
+            connection.awaiting_grant.len(),
         ];
         assert!(
             lists
@@ -168,6 +207,36 @@ impl Rig {
             "{lists:?}"
         );
     }
+}
+
+/// Processor time of this thread, where the system tells; else time.
+pub fn cpu_time() -> Duration {
+    static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = schedstat.split(' ').next().map(str::parse);
+    match nanoseconds {
+        Some(Ok(nanoseconds)) => Duration::from_nanos(nanoseconds),
+        _ => STARTED.elapsed(),
+    }
+}
+
+/// A string of HPACK without Huffman codes.
+pub fn string(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = text.len();
+    if rest < 127 {
+        out.push(rest as u8);
+    } else {
+        out.push(127);
+        rest -= 127;
+        while rest >= 128 {
+            out.push((rest & 0x7f | 0x80) as u8);
+            rest >>= 7;
+        }
+        out.push(rest as u8);
+    }
+    out.extend_from_slice(text);
+    out
 }
 
 pub fn literal(block: &mut Vec<u8>, name: &str, value: &str) {

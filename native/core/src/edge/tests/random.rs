@@ -108,7 +108,7 @@ fn random_clients_break_nothing() {
             }
             let sent = std::mem::take(&mut rig.sent);
             match rig.connection.receive(&sent, &mut rig.context) {
-                Ok(taken) => rig.sent.extend_from_slice(&sent[taken..]),
+                Ok(taken) => rig.sent.extend_from_slice(&sent[taken.bytes..]),
                 Err(_) => {
                     assert_eq!(rig.context.calls.live(), 0, "seed {seed}, step {step}");
                     break;
