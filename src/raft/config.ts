@@ -43,6 +43,12 @@ export interface RawNodeConfig {
   readonly disableProposalForwarding?: boolean;
   /** A leader takes configuration changes although one is not applied yet. Only for hosts that check them. */
   readonly disableConfChangeValidation?: boolean;
+  /**
+   * "safe", when not given: a read waits until a quorum has said that it still follows (thesis §6.4). "leaseBased": a
+   * leader counts on its quorum for an election timeout, which holds only where all clocks run alike (§6.4.1); needs
+   * `checkQuorum`. etcd's server reads safely, and so does this one.
+   */
+  readonly readOnlyOption?: "safe" | "leaseBased";
   /** A leader that is removed or made a learner gives leadership up at once. etcd leaves it off. */
   readonly stepDownOnRemoval?: boolean;
   readonly prng: Prng;
@@ -76,5 +82,7 @@ export function checkConfig(config: RawNodeConfig): void {
   require(config.maxUncommittedSize > 0, "max uncommitted size must be greater than 0");
   require((config.maxInflightBytes ?? Number.POSITIVE_INFINITY) >=
     config.maxSizePerMessage, "max inflight bytes must be >= max message size");
+  require(config.checkQuorum ||
+    config.readOnlyOption !== "leaseBased", "CheckQuorum must be enabled when ReadOnlyOption is ReadOnlyLeaseBased");
   require((config.maxApplyingSize ?? 1) > 0, "max applying size must be greater than 0");
 }

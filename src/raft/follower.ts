@@ -34,7 +34,8 @@ export function stepFollower(raft: Raft, m: Message): StepResult {
       raft.readStates.push({ index: m.index, context: m.entries[0]!.bytes });
       return "ok";
     case MessageType.ForgetLeader:
-      raft.lead = none;
+      // A vote for another within the lease would let two leaders answer reads (thesis §6.4.1).
+      if (raft.config.readOnlyOption !== "leaseBased") raft.lead = none;
       return "ok";
     default:
       return "ok";

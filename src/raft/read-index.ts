@@ -29,7 +29,7 @@ export function releaseEarlyReads(raft: Raft): void {
 
 function ask(raft: Raft, m: Message): void {
   const { readOnly, log } = raft;
-  if (raft.tracker.isOnlyVoter(raft.id)) {
+  if (raft.tracker.isOnlyVoter(raft.id) || raft.config.readOnlyOption === "leaseBased") {
     answer(raft, m.from, m.entries, log.committed);
     return;
   }

@@ -147,6 +147,7 @@ export class Interaction {
       checkQuorum: flag("checkquorum"),
       disableConfChangeValidation: flag("disable-conf-change-validation"),
       stepDownOnRemoval: flag("step-down-on-removal"),
+      readOnlyOption: valuesOf(directive, "read-only")[0] === "lease-based" ? "leaseBased" : "safe",
       ...(inflight === undefined ? {} : { maxInflightMessages: Number(inflight) }),
       ...(committedSize === undefined ? {} : { maxApplyingSize: Number(committedSize) }),
     };

@@ -16,11 +16,6 @@ import { parseTranscript, type Directive } from "./transcript.js";
 const data = path.join(packageRoot, "..", "shared", "raft-testdata");
 const skip = existsSync(data) ? false : `no transcripts in ${data}`;
 
-/** Cases that do not apply, each with its reason. */
-const leftOut: Readonly<Record<string, string>> = {
-  "forget_leader_read_only_lease_based.txt": "lease-based reads rely on clocks and are not built (thesis §6.4.1)",
-};
-
 /** The transcripts of a folder. */
 function transcripts(folder: string): { name: string; directives: Directive[] }[] {
   if (skip !== false) return [];
@@ -53,7 +48,7 @@ for (const folder of ["quorum", "confchange", "interaction"]) {
     const cases = transcripts(folder);
     assert.ok(cases.length > 0, `no transcripts in ${folder}`);
     for (const { name, directives } of cases) {
-      await t.test(name, { skip: leftOut[name] ?? false }, () => replay(folder, directives));
+      await t.test(name, () => replay(folder, directives));
     }
   });
 }

@@ -328,6 +328,27 @@ test("several reads ride on one heartbeat, and are answered in order (§6.4)", (
   assert.deepEqual([...cluster.member(1n).answered], ["a", "b", "c"]);
 });
 
+test("lease-based reads need no quorum's answer, but a commit of the term and a leader that is not forgotten (§6.4.1)", () => {
+  const config = { preVote: false, readOnlyOption: "leaseBased" } as const;
+  const cluster = new Cluster({ voters: [1n, 2n, 3n], config });
+  cluster.loses = (m) => m.type === MessageType.AppResp;
+  cluster.elect(1n);
+  cluster.read(cluster.member(1n), "before the term's first commit");
+  cluster.settle();
+  assert.equal(cluster.readsAnswered, 0);
+  cluster.loses = () => false;
+  tick(cluster, 1);
+  assert.equal(cluster.readsAnswered, 1);
+  isolate(cluster, 1n);
+  cluster.read(cluster.member(1n), "within the lease");
+  cluster.settle();
+  assert.equal(cluster.readsAnswered, 2);
+  cluster.node(2n).forgetLeader();
+  assert.equal(cluster.node(2n).lead, 1n);
+  tick(cluster, 20);
+  assert.notEqual(cluster.node(1n).role, Role.Leader, "the lease has ended");
+});
+
 test("a leader that leads again counts and is asked anew (figure 2, §6.4)", () => {
   const cluster = three(noPreVote);
   cluster.propose(1n, "a");
