@@ -14,7 +14,7 @@ import { ReadOnly } from "./read-only.js";
 import { Tracker } from "./tracker.js";
 import { none, Role, type HardState, type ReadState, type SoftState } from "./types.js";
 
-/** What became of a message or proposal. Everything but "ok" left the state as it was. */
+/** What became of a message or proposal. Everything but "ok" and "commitBeyondLog" left the state as it was. */
 export type StepResult =
   | "ok"
   /** A proposal and no leader to take it. */
@@ -33,7 +33,7 @@ export type StepResult =
   | "unknownPeer"
   /** Fields that contradict each other or the type. */
   | "invalidMessage"
-  /** The leader believes that this member holds entries which it does not: its disk has lost some. */
+  /** The leader believes that this member holds entries which it does not: its disk has lost some. It must stop. */
   | "commitBeyondLog";
 
 export class Raft {

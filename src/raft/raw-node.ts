@@ -125,7 +125,7 @@ export class RawNode {
     return step(this.#raft, message({ type, to: none, from: this.#raft.id, entries }));
   }
 
-  /** Takes a message from another member. Everything but "ok" means that it was refused and nothing has changed. */
+  /** Takes a message from another member. */
   step(m: Message): StepResult {
     const result = validateMessage(this.#raft, m);
     if (result === "ok") return step(this.#raft, m);

@@ -16,7 +16,8 @@ import { noPeers } from "./peers.js";
 import { Replies } from "./replies.js";
 import { NoPeers, sendSnapshot, type PeerTransport } from "./peer-snapshots.js";
 import { removeOldSnapshots, SnapshotReceiver } from "./snapshot-receiver.js";
-import { openStorage, type FatalHandler, type OpenedStorage } from "./storage.js";
+import type { FatalHandler } from "./member-surroundings.js";
+import { openStorage, type OpenedStorage } from "./storage.js";
 
 /** What the server needs of its surroundings. */
 export interface ServerSurroundings {
@@ -175,7 +176,7 @@ function makeCore(
   snapshots: SnapshotClient,
   replies: Replies,
 ): MemberCore {
-  const { config, logger, unblocked, stateChanged, removed } = surroundings;
+  const { config, logger, fatal, unblocked, stateChanged, removed } = surroundings;
   const transport = surroundings.transport ?? new NoPeers(logger);
   const { identity, wal, apply, log, ready } = storage;
   const startMs = Date.now();
@@ -194,6 +195,7 @@ function makeCore(
       nowMs: () => performance.now(),
       startMs,
       wallMs: () => Date.now(),
+      fatal,
       unblocked,
       stateChanged,
       removed,

@@ -10,6 +10,7 @@
  */
 import { LeaseCallWriter, LeaseOp, type ActiveAlarm } from "../apply/index.js";
 import { ErrRequestTooLarge, ErrTimeout, ErrTooManyRequests, type EtcdError } from "../errors/index.js";
+import { memberIdText } from "../membership/index.js";
 import { none, Role, type Message, type SoftState, type StepResult } from "../raft/index.js";
 import type { ApplyEvent } from "./apply-client.js";
 import type { AutoCompaction } from "./auto-compaction.js";
@@ -213,10 +214,21 @@ export class MemberCore {
 
   /** Takes a message from another member. */
   receive(message: Message): StepResult {
-    const result = this.#loop.node.step(message);
+    const { node } = this.#loop;
+    const result = node.step(message);
+    if (result === "commitBeyondLog") this.#lostLog(message);
     this.#loop.pump();
     this.#surroundings.replies.flush();
     return result;
+  }
+
+  /** Entries that this member has acknowledged are gone from its log. It must not vote, nor acknowledge anything again. */
+  #lostLog({ commit, from }: Message): void {
+    const { node } = this.#loop;
+    this.#surroundings.fatal(
+      `tocommit(${commit}) is out of range [lastIndex(${node.lastIndex})]. Was the raft log corrupted, truncated, or lost?`,
+      { "local-member-id": memberIdText(this.#surroundings.identity.memberId), "remote-peer-id": memberIdText(from) },
+    );
   }
 
   /** Messages to `id` were lost: it cannot be reached, or its queue is full. */

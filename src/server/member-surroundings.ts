@@ -35,6 +35,9 @@ export interface RaftLimits {
   readonly maxApplyingSize: number;
 }
 
+/** The member cannot go on; the process ends with 1. */
+export type FatalHandler = (message: string, fields: Readonly<Record<string, unknown>>) => void;
+
 /** What a member runs on. */
 export interface MemberSurroundings {
   readonly config: Config;
@@ -56,6 +59,7 @@ export interface MemberSurroundings {
   readonly startMs: number;
   /** Wall clock now, in ms since 1970. */
   readonly wallMs: () => number;
+  readonly fatal: FatalHandler;
   /** More calls may be taken again, after `blocked` was true. */
   readonly unblocked: () => void;
   /** Leader, alarms or cluster version have changed. */

@@ -6,7 +6,7 @@
  */
 import { nobodysCall } from "../apply/index.js";
 import type { EntryBatch } from "../base/index.js";
-import { ErrContextDeadlineExceeded, ErrProposalDropped, type EtcdError } from "../errors/index.js";
+import { ErrContextDeadlineExceeded, ErrProposalDropped, ErrTooManyRequests, type EtcdError } from "../errors/index.js";
 import type { StepResult } from "../raft/index.js";
 import { ProposalBuilder, type Identity, type TakenProposals } from "./proposal-builder.js";
 import type { RequestIdGenerator } from "./request-id.js";
@@ -90,10 +90,12 @@ export class Proposals {
 
   #propose({ taken, startMs }: Leaderless): void {
     this.waiters.add(taken.firstSequence, taken.callIds, startMs, startMs + this.#options.timeoutMs);
-    if (this.#options.propose(taken.batch) === "ok") return;
+    const result = this.#options.propose(taken.batch);
+    if (result === "ok") return;
     for (let i = 0; i < taken.callIds.length; i++) {
       const callId = this.waiters.resolve(taken.firstSequence + i);
-      if (callId !== nobodysCall) this.#giveUp(callId, new ErrProposalDropped());
+      if (callId === nobodysCall) continue;
+      this.#giveUp(callId, result === "uncommittedLimit" ? new ErrTooManyRequests() : new ErrProposalDropped());
     }
   }
 

@@ -18,12 +18,14 @@ import {
   type Snapshot,
   type SoftState,
 } from "../raft/index.js";
+import { EntriesUnderWay } from "./entries-under-way.js";
 import { isConfChange, type LogTruncation } from "./log-truncation.js";
+import { Outstanding } from "./outstanding.js";
 import { ownSequenceOf } from "./request-header.js";
 import type { RequestIdGenerator } from "./request-id.js";
 import type { Waiters } from "./waiters.js";
 
-/** Proposals on their way from here to apply, in bytes; above it no more calls are taken. */
+/** Entries of the log that have not come to apply yet, in bytes; above it no more calls are taken. */
 const pendingBytesMax = 64 << 20;
 
 /** What goes to the log as one. */
@@ -83,14 +85,6 @@ export interface RaftLoopHooks {
   readState(state: ReadState): void;
 }
 
-/** Storage work under way, and what to deliver when it is done. */
-interface Outstanding {
-  /** Append: the WAL's token. Apply: the last index. */
-  readonly until: number;
-  readonly responses: readonly Message[];
-  readonly startMs: number;
-}
-
 export interface RaftLoopOptions {
   readonly id: bigint;
   readonly node: RawNode;
@@ -109,8 +103,9 @@ export interface RaftLoopOptions {
 export class RaftLoop {
   readonly #options: RaftLoopOptions;
   readonly #node: RawNode;
-  readonly #appends: Outstanding[] = [];
-  readonly #applies: Outstanding[] = [];
+  readonly #appends = new Outstanding();
+  readonly #applies = new Outstanding();
+  readonly #underWay = new EntriesUnderWay();
   /** Snapshots to install once their mark is durable. */
   readonly #installs: { readonly until: number; readonly index: number; readonly term: number }[] = [];
   /** Indexes of conf changes that are with apply, whose outcome Raft must hear of first. */
@@ -124,7 +119,6 @@ export class RaftLoop {
   #commitIndex = 0;
   /** Commit index that the WAL does not have yet; it goes with the next append. */
   #commitUnwritten = false;
-  #pendingBytes = 0;
   #installIndex = 0;
   #pumping = false;
 
@@ -151,7 +145,7 @@ export class RaftLoop {
   }
   /** No more proposals should be taken for now. */
   get full(): boolean {
-    return this.#pendingBytes > pendingBytesMax || this.#options.apply.blocked;
+    return this.#underWay.bytes > pendingBytesMax || this.#options.apply.blocked;
   }
   /** Everything handed to the WAL is durable. */
   get allDurable(): boolean {
@@ -160,8 +154,8 @@ export class RaftLoop {
 
   /** How long the oldest write of the log has been under way; 0: none is. */
   stalledMs(nowMs: number): number {
-    const oldest = this.#appends[0];
-    return oldest === undefined ? 0 : Math.max(0, nowMs - oldest.startMs);
+    const { oldestMs } = this.#appends;
+    return oldestMs === null ? 0 : Math.max(0, nowMs - oldestMs);
   }
 
   /** Does all that Raft wants done, until it wants nothing more. */
@@ -188,9 +182,7 @@ export class RaftLoop {
       const { index, term } = this.#installs.shift()!;
       this.#options.apply.install(index, term);
     }
-    let done = 0;
-    while (done < this.#appends.length && this.#appends[done]!.until <= token) this.#deliver(this.#appends[done++]!);
-    this.#appends.splice(0, done);
+    this.#appends.done(token, (response) => this.#deliver(response));
     this.pump();
   }
 
@@ -199,9 +191,7 @@ export class RaftLoop {
     const { appliedIndex, flushedIndex } = this.#options.apply.progress;
     const known = Math.max(appliedIndex, this.#confChangedIndex);
     const until = Math.min(known, (this.#confChanges[0] ?? Infinity) - 1);
-    let done = 0;
-    while (done < this.#applies.length && this.#applies[done]!.until <= until) this.#deliver(this.#applies[done++]!);
-    this.#applies.splice(0, done);
+    this.#applies.done(until, (response) => this.#deliver(response));
     this.pump();
     // Apply may be in the midst of a batch, or ahead of a conf change whose outcome is not known here yet.
     this.#truncate(Math.min(flushedIndex, this.#node.appliedIndex));
@@ -244,11 +234,11 @@ export class RaftLoop {
     if (message.snapshot !== null) this.#install(message.snapshot);
     if (message.entries.length === 0 && !voteChanged && message.responses.length === 0) return;
     for (const batch of message.entries) {
-      this.#pendingBytes += batch.bytes.length;
+      this.#underWay.appended(batch);
       this.#options.truncation.appended(batch.bytes.length);
     }
     if (message.entries.length > 0 || voteChanged) this.#write(message.entries);
-    this.#appends.push({ until: this.#token, responses: message.responses, startMs: this.#options.nowMs() });
+    this.#appends.add(this.#token, message.responses, this.#options.nowMs());
     if (this.#durableToken === this.#token) this.durable(this.#token);
   }
 
@@ -281,6 +271,7 @@ export class RaftLoop {
     this.#commit(index);
     this.#options.wal.appendInstall({ index, term, confState }, this.#hardState(), ++this.#token);
     this.#options.truncation.installed({ index, confState });
+    this.#underWay.clear();
     this.#installIndex = index;
     this.#installs.push({ until: this.#token, index, term });
   }
@@ -312,17 +303,15 @@ export class RaftLoop {
         start = end;
       }
       apply.entries(batch, callIds, this.#term, startMs);
-      this.#pendingBytes = Math.max(0, this.#pendingBytes - batch.bytes.length);
       lastIndex = batch.lastIndex;
     }
-    this.#applies.push({ until: lastIndex, responses: message.responses, startMs: this.#options.nowMs() });
+    this.#underWay.handedTo(lastIndex);
+    this.#applies.add(lastIndex, message.responses, this.#options.nowMs());
   }
 
-  #deliver({ responses }: Outstanding): void {
-    for (const response of responses) {
-      if (response.to === this.#options.id) this.#node.stepStorageResponse(response);
-      else this.#send([response]);
-    }
+  #deliver(response: Message): void {
+    if (response.to === this.#options.id) this.#node.stepStorageResponse(response);
+    else this.#send([response]);
   }
 
   /** Drops what LMDB holds durably from the log in memory and on disk. */

@@ -22,6 +22,11 @@ const raftLimits: RaftLimits = { maxSizePerMessage: 1 << 20, maxInflightMessages
 
 /** The log in memory, in bytes, at which it is cut early. */
 const logBytesMax = 256 << 20;
+/**
+ * Bytes of entries that a leader has not applied; proposals beyond are dropped. etcd has no such limit: what other
+ * members pass on to a leader whose apply stands still would fill its memory.
+ */
+const maxUncommittedSize = 256 << 20;
 
 /** The Ready loop with all that it needs. */
 export function makeRaftLoop(
@@ -48,6 +53,7 @@ export function makeRaftLoop(
     { ...surroundings, ...parts, id: identity.memberId, node, truncation, snapshots, logger: logger.named("raft") },
     { ...hardState, commit: Math.max(hardState.commit, ready.consistentIndex) },
   );
+  truncation.appended(log.batches.reduce((sum, { bytes }) => sum + bytes.length, 0));
   return loop;
 }
 
@@ -63,7 +69,7 @@ function makeRawNode(
     preVote: config.preVote,
     checkQuorum: true,
     ...limits,
-    maxUncommittedSize: Number.POSITIVE_INFINITY,
+    maxUncommittedSize,
     asyncStorageWrites: true,
     prng,
     logger: logger.named("raft"),

@@ -31,9 +31,6 @@ import {
 } from "./data-dir.js";
 import type { ServerSurroundings } from "./etcd-server.js";
 
-/** The member cannot go on; the process ends with 1. */
-export type FatalHandler = (message: string, fields: Readonly<Record<string, unknown>>) => void;
-
 /** What the opened parts tell the server. */
 export interface StorageHooks {
   durable(token: number): void;

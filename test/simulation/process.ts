@@ -314,6 +314,7 @@ export class MemberProcess {
         limits: world.scenario.limits,
         nowMs: this.#nowMs,
         startMs: member.clock.wallMs(world.timeline.now),
+        fatal: (message) => world.fail("a member can go on", `${member.name}: ${message}`),
         unblocked: () => this.calls.wake(),
         wallMs: () => member.clock.wallMs(world.timeline.now),
         stateChanged: () => this.#leaderChanged(),

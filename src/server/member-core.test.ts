@@ -1,0 +1,248 @@
+/** A member between its parts: what it refuses, what it holds while it can do nothing, and what ends it. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { emptyProgress, LeaseCallWriter, LeaseOp, type ReadsHeader } from "../apply/index.js";
+import { EntryBatch, EntryType, SeededPrng, silentLogger } from "../base/index.js";
+import { loadConfig, type Config } from "../config/index.js";
+import type { EtcdError } from "../errors/index.js";
+import type { Member } from "../membership/index.js";
+import { emptyConfState, message, MessageType, none, type Message } from "../raft/index.js";
+import type { WalAppend } from "../storage/wal/index.js";
+import { firstEntries, ReplayedLog } from "./bootstrap.js";
+import { MemberCore } from "./member-core.js";
+import { noPeers } from "./peers.js";
+import { anonymous } from "./proposal-builder.js";
+
+const putField = 4;
+const put = Uint8Array.of(0x0a, 1, 107);
+
+function membersOf(count: number): Member[] {
+  return Array.from({ length: count }, (_, i) => {
+    return { id: BigInt(i + 1), name: `m${i + 1}`, peerURLs: [`http://m${i + 1}:1`], clientURLs: [], isLearner: false };
+  });
+}
+
+/** Member 1 of some, whose bootstrap entries are applied; its disk and the others do what the test says. */
+class Rig {
+  now = 1000;
+  isDiskQuick = true;
+  readonly progress = emptyProgress();
+  readonly appends: WalAppend[] = [];
+  readonly sent: Message[] = [];
+  readonly handed: { readonly batch: EntryBatch; readonly callIds: readonly number[] }[] = [];
+  readonly reads: { readonly header: ReadsHeader; readonly length: number }[] = [];
+  readonly failed = new Map<number, EtcdError>();
+  readonly fatals: string[] = [];
+  readonly core: MemberCore;
+
+  constructor(count: number) {
+    const { config } = loadConfig([], {}) as { config: Config };
+    const members = membersOf(count);
+    const log = new ReplayedLog();
+    log.entriesRecord(firstEntries(members));
+    log.hardStateRecord({ term: 1, vote: none, commit: count });
+    Object.assign(this.progress, { appliedIndex: count, flushedIndex: count });
+    const confState = { ...emptyConfState, voters: members.map(({ id }) => id) };
+    this.core = new MemberCore(
+      {
+        config,
+        identity: { memberId: 1n, clusterId: 9n },
+        wal: {
+          append: (work) => this.#append(work),
+          appendSnapshotMark: () => {},
+          appendInstall: () => assert.fail("nobody sends a snapshot"),
+          release: () => {},
+        },
+        apply: {
+          blocked: false,
+          progress: this.progress,
+          entries: (batch, callIds) => void this.handed.push({ batch, callIds: [...callIds] }),
+          install: () => assert.fail("nobody sends a snapshot"),
+          reads: (header, _records, length) => void this.reads.push({ header, length }),
+        },
+        transport: { send: (messages) => void this.sent.push(...messages) },
+        peers: noPeers,
+        sendSnapshot: () => assert.fail("nobody needs a snapshot"),
+        replies: { error: (callId, error) => void this.failed.set(callId, error), flush: () => {} },
+        logger: silentLogger,
+        prng: new SeededPrng(3),
+        nowMs: () => this.now,
+        startMs: 1,
+        wallMs: () => this.now,
+        fatal: (text) => void this.fatals.push(text),
+        unblocked: () => {},
+        stateChanged: () => {},
+        removed: () => {},
+      },
+      {
+        log,
+        ready: {
+          type: "ready",
+          consistentIndex: count,
+          term: 1,
+          revision: 1,
+          compactRevision: -1,
+          confState,
+          members,
+          removedMembers: [],
+          clusterVersion: "3.7.0",
+          downgrade: { enabled: false, targetVersion: "" },
+          alarms: [],
+          leases: new Uint8Array(16),
+        },
+      },
+    );
+    this.core.begin();
+  }
+
+  #append(work: WalAppend): void {
+    this.appends.push(work);
+    if (this.isDiskQuick) queueMicrotask(() => this.sync());
+  }
+
+  /** The log has everything. */
+  sync(): void {
+    this.core.onDurable(this.appends.at(-1)!.token);
+  }
+
+  /** Apply has done all it was given. */
+  applied(): void {
+    this.progress.appliedIndex = Math.max(this.progress.appliedIndex, this.handed.at(-1)?.batch.lastIndex ?? 0);
+    this.core.onProgress();
+  }
+
+  receive(fields: Partial<Message> & { readonly type: MessageType }): string {
+    return this.core.receive(message({ to: 1n, from: 2n, term: 2, ...fields }));
+  }
+
+  propose(callId: number, request = put): EtcdError | null {
+    const refusal = this.core.propose(putField, request, 0, request.length, callId, anonymous);
+    this.core.flush();
+    return refusal;
+  }
+}
+
+/** Microtasks have been done. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** A member alone, which leads. */
+async function alone(): Promise<Rig> {
+  const rig = new Rig(1);
+  for (let i = 0; i < 3; i++) {
+    await turn();
+    rig.applied();
+  }
+  assert.ok(rig.core.isLeader);
+  return rig;
+}
+
+test("more than 5,000 entries that are committed and not applied are too many requests", async () => {
+  const rig = await alone();
+  for (let callId = 1; callId <= 5001; callId++) {
+    assert.equal(rig.core.propose(putField, put, 0, put.length, callId, anonymous), null);
+  }
+  rig.core.flush();
+  await turn();
+  assert.equal(rig.core.commitIndex, rig.progress.appliedIndex + 5001);
+  assert.equal(rig.propose(6000)?.message, "etcdserver: too many requests");
+  rig.applied();
+  assert.equal(rig.propose(6001), null);
+});
+
+test("what waits for a slow disk is bounded: calls are not taken any more, and are again when it goes on", async () => {
+  const rig = await alone();
+  rig.isDiskQuick = false;
+  const large = new Uint8Array(1 << 20);
+  for (let callId = 1; callId <= 64; callId++) rig.propose(callId, large);
+  assert.equal(rig.core.blocked, true);
+  rig.sync();
+  assert.equal(rig.core.blocked, false);
+});
+
+test("a leader drops what others pass on to it when its apply stands still, and says so to its own clients", async () => {
+  const rig = await alone();
+  const large = new Uint8Array(1 << 20);
+  let refused = 0;
+  for (let callId = 1; callId <= 300; callId++) {
+    rig.propose(callId, large);
+    if (rig.failed.get(callId)?.message === "etcdserver: too many requests") refused++;
+  }
+  assert.ok(refused > 30 && refused < 60, `${refused} refused`);
+  await turn();
+  rig.applied();
+  await turn();
+  rig.applied();
+  rig.propose(1000, large);
+  assert.equal(rig.failed.get(1000), undefined);
+});
+
+test("without a leader, proposals and reads are held within a bound, and given up by etcd's limit of a request", () => {
+  const rig = new Rig(3);
+  const large = new Uint8Array(1 << 20);
+  rig.propose(7);
+  const read = new LeaseCallWriter();
+  read.add(8, LeaseOp.Head, 0, 0, 0, 0);
+  rig.core.readLinearizable(read.bytes, 0, read.length);
+  rig.core.flush();
+  assert.equal(rig.core.blocked, false);
+  for (let callId = 100; callId < 164; callId++) rig.propose(callId, large);
+  assert.equal(rig.core.blocked, true, "no more calls are taken");
+  rig.now += 6999;
+  rig.core.tick();
+  assert.equal(rig.failed.size, 0);
+  rig.now += 1;
+  rig.core.tick();
+  assert.equal(rig.failed.get(7)?.message, "context deadline exceeded");
+  assert.equal(rig.failed.get(8)?.message, "etcdserver: request timed out");
+  assert.equal(rig.core.blocked, false);
+});
+
+test("what is held goes to the leader that comes, and its entries answer who waits", async () => {
+  const rig = new Rig(3);
+  rig.propose(7);
+  rig.receive({ type: MessageType.Heartbeat, commit: 0 });
+  const forwarded = rig.sent.find(({ type }) => type === MessageType.Prop)!;
+  assert.deepEqual([forwarded.to, forwarded.entries[0]!.count], [2n, 1]);
+  const entries = [forwarded.entries[0]!.at(2, 4)];
+  rig.receive({ type: MessageType.App, index: 3, logTerm: 1, entries, commit: 4 });
+  await turn();
+  assert.deepEqual(rig.handed.at(-1)!.callIds, [7]);
+});
+
+test("entries that a new leader replaces do not count as under way for ever", async () => {
+  const rig = new Rig(3);
+  const data = new Uint8Array(8 << 20);
+  for (let term = 2; term < 12; term++) {
+    const entries = [EntryBatch.single({ term, index: 4, type: EntryType.Normal, data })];
+    assert.equal(rig.receive({ type: MessageType.App, term, index: 3, logTerm: 1, entries, commit: 3 }), "ok");
+    await turn();
+  }
+  assert.equal(rig.core.blocked, false);
+});
+
+test("a follower whose disk hangs gathers nothing, whatever its leader says", () => {
+  const rig = new Rig(3);
+  rig.isDiskQuick = false;
+  rig.receive({ type: MessageType.Heartbeat, commit: 0 });
+  const before = rig.appends.length;
+  for (let i = 0; i < 1000; i++) {
+    rig.receive({ type: MessageType.Heartbeat, commit: 3 });
+    rig.receive({ type: MessageType.App, index: 3, logTerm: 1, commit: 3 });
+    rig.core.tick();
+  }
+  assert.equal(rig.appends.length, before);
+  const responses = (): number => rig.sent.filter(({ type }) => type === MessageType.AppResp).length;
+  assert.equal(responses(), 0, "nothing is acknowledged");
+  rig.sync();
+  assert.equal(responses(), 1);
+});
+
+test("a member whose log has lost what it acknowledged ends, with etcd's words", () => {
+  const rig = new Rig(3);
+  assert.equal(rig.receive({ type: MessageType.Heartbeat, commit: 3 }), "ok");
+  assert.deepEqual(rig.fatals, []);
+  assert.equal(rig.receive({ type: MessageType.Heartbeat, commit: 5 }), "commitBeyondLog");
+  assert.deepEqual(rig.fatals, [
+    "tocommit(5) is out of range [lastIndex(3)]. Was the raft log corrupted, truncated, or lost?",
+  ]);
+});
