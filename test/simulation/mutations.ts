@@ -156,7 +156,13 @@ export const mutations: readonly Mutation[] = [
   {
     name: "ReadIndex without a quorum",
     rule: "a leader makes sure that it leads before it answers a read (thesis §6.4)",
-    edits: [edit("raft/read-index", "if (raft.tracker.isOnlyVoter(raft.id) || raft.config.readOnlyOption === "leaseBased") {", "if (true) {")],
+    edits: [
+      edit(
+        "raft/read-index",
+        'if (raft.tracker.isOnlyVoter(raft.id) || raft.config.readOnlyOption === "leaseBased") {',
+        "if (true) {",
+      ),
+    ],
   },
   {
     name: "ReadIndex before a commit of the term",
