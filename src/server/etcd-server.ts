@@ -76,7 +76,7 @@ export class EtcdServer {
     let core: MemberCore | null = null;
     const space = new DiskSpace({
       freeBytes: () => freeBytes(surroundings.config.dataDir),
-      report: (low) => core?.onDiskSpace(low),
+      report: (low) => core?.space.diskSpace(low),
       failed: (error) => surroundings.logger.warn("failed to read the free disk space", { error: String(error) }),
     });
     const storage = await openStorage(surroundings, {

@@ -23,18 +23,15 @@ import type { RaftLoop } from "./raft-loop.js";
 import { applyConfChange, makeRaftLoop } from "./raft-node.js";
 import { makeAutoCompaction, makeCluster, makeLeases, makePublisher, type CoreDoings } from "./member-parts.js";
 import type { MemberCounters, MemberState, MemberSurroundings } from "./member-surroundings.js";
-import { QuotaCheck } from "./quota-check.js";
 import { contextBytes, contextNumber, ReadIndexQueue } from "./read-index.js";
 import { highestOwnSequence } from "./request-header.js";
 import { RequestIdGenerator } from "./request-id.js";
+import { SpaceGuard } from "./space-guard.js";
 
 /** Entries committed and not applied at which further requests are refused (etcd's maxGapBetweenApplyAndCommitIndex). */
 const applyGapMax = 5000;
 /** Bytes of calls that wait for a leader or a read index; above it no more calls are taken. */
 const waitingBytesMax = 64 << 20;
-
-/** etcdserverpb.AlarmType. */
-const alarmNoSpace = 1;
 
 export class MemberCore {
   readonly #surroundings: MemberSurroundings;
@@ -42,24 +39,22 @@ export class MemberCore {
   readonly #reads: ReadIndexQueue;
   readonly #loop: RaftLoop;
   readonly #publisher: Publisher;
-  readonly #quota: QuotaCheck;
   readonly #autoCompaction: AutoCompaction | null;
   readonly #ids: RequestIdGenerator;
+  /** Quota, disk and the NOSPACE alarm. */
+  readonly space: SpaceGuard;
   /** Membership, versions, leadership. */
   readonly cluster: ClusterSide;
   /** The clock of leases, and the calls that need it. */
   readonly leases: LeaseKeeper;
   #wasBlocked = false;
   #softState: SoftState = { lead: none, role: Role.Follower };
-  #alarms: readonly ActiveAlarm[];
   #leaderChanges = 0;
 
   constructor(surroundings: MemberSurroundings, state: MemberState) {
     const { config, identity } = surroundings;
     const { ready, log } = state;
     this.#surroundings = surroundings;
-    this.#alarms = ready.alarms;
-    this.#quota = new QuotaCheck(surroundings);
     const ids = new RequestIdGenerator(identity.memberId, surroundings.startMs);
     ids.startAbove(highestOwnSequence(log.batches, ids), surroundings.prng);
     this.#ids = ids;
@@ -91,6 +86,7 @@ export class MemberCore {
       },
     });
     this.#publisher = makePublisher(surroundings, doings, ready.clusterVersion);
+    this.space = new SpaceGuard(surroundings, this.#publisher, ready.alarms);
     this.#autoCompaction = makeAutoCompaction(surroundings, doings);
   }
 
@@ -130,7 +126,7 @@ export class MemberCore {
     return this.cluster.view.version;
   }
   get alarms(): readonly ActiveAlarm[] {
-    return this.#alarms;
+    return this.space.alarms;
   }
   /** Resolves once this member's attributes are known to the cluster and it may serve clients. */
   get ready(): Promise<void> {
@@ -155,13 +151,6 @@ export class MemberCore {
     const waiting = this.#proposals.leaderlessBytes + this.#reads.waitingBytes;
     this.#wasBlocked = waiting > waitingBytesMax || this.#loop.full;
     return this.#wasBlocked;
-  }
-
-  /** See `QuotaCheck.exceeds`; an excess raises NOSPACE for this member. */
-  exceedsQuota(field: number, bytes: Uint8Array, start: number, end: number): boolean {
-    if (!this.#quota.exceeds(field, bytes, start, end)) return false;
-    if (!this.#hasNoSpaceAlarm) this.#publisher.raiseNoSpace();
-    return true;
   }
 
   /**
@@ -259,11 +248,6 @@ export class MemberCore {
     this.#loop.writeCommit();
   }
 
-  get #hasNoSpaceAlarm(): boolean {
-    const { memberId } = this.#surroundings.identity;
-    return this.#alarms.some((active) => active.memberId === memberId && active.alarm === alarmNoSpace);
-  }
-
   /** 5 s and two election timeouts (etcd's ReqTimeout). */
   get #requestTimeoutMs(): number {
     return 5000 + 2 * this.#surroundings.config.electionTimeout;
@@ -320,11 +304,6 @@ export class MemberCore {
     this.#checkUnblocked();
   }
 
-  /** Whether the disk is nearly full; said again and again. */
-  onDiskSpace(low: boolean): void {
-    this.#publisher.diskSpace({ low, isRaised: this.#hasNoSpaceAlarm, isOverQuota: this.#quota.isUsedUp });
-  }
-
   #checkUnblocked(): void {
     if (this.#wasBlocked && !this.blocked) this.#surroundings.unblocked();
   }
@@ -376,7 +355,7 @@ export class MemberCore {
         this.cluster.applied(event);
         break;
       case "alarms":
-        this.#alarms = event.alarms;
+        this.space.alarms = event.alarms;
         this.#surroundings.stateChanged();
         break;
       case "installed":
@@ -391,7 +370,7 @@ export class MemberCore {
 
   /** The state is a snapshot's, as if all that led to it had been applied at once. */
   #installed(event: Extract<ApplyEvent, { type: "installed" }>): void {
-    this.#alarms = event.alarms;
+    this.space.alarms = event.alarms;
     this.cluster.applied(event);
     this.#surroundings.stateChanged();
     if (event.clusterVersion !== null) this.#publisher.clusterVersionSet(event.clusterVersion);

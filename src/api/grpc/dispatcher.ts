@@ -270,7 +270,8 @@ export class Dispatcher {
   #refused(field: number, error: EtcdError | undefined): boolean {
     const { bytes, messageStart, messageEnd } = this.#reader;
     const parses = error === undefined || error.code !== GrpcCode.Internal;
-    if (parses && this.#server.core.exceedsQuota(field, bytes, messageStart, messageEnd)) this.#fail(new ErrNoSpace());
+    if (parses && this.#server.core.space.exceedsQuota(field, bytes, messageStart, messageEnd))
+      this.#fail(new ErrNoSpace());
     else if (error !== undefined) this.#fail(error);
     else return false;
     return true;
