@@ -67,6 +67,14 @@ function placesOf(text: string, map: string, file: string): (LinePlace | null)[]
   });
 }
 
+/**
+ * A text with one character beyond Latin-1 is held in two bytes a character by each thread that runs it; esbuild leaves
+ * such characters in regular expressions and comments.
+ */
+function toAscii(text: string): string {
+  return text.replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 async function main(): Promise<void> {
   const { outputFiles } = await build({
     entryPoints: entries(),
@@ -92,7 +100,7 @@ async function main(): Promise<void> {
     writeFileSync(file, text);
   };
   for (const [path, text] of texts) {
-    put(path, text);
+    put(path, path.endsWith(".js") ? toAscii(text) : text);
     const map = texts.get(`${path}.map`);
     if (map !== undefined) put(`${path}.lines`, JSON.stringify(lineTable(placesOf(text, map, path))));
   }

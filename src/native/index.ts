@@ -34,6 +34,7 @@ export {
 export { entryChecksum, environmentFault, stampEntries } from "./environment.js";
 export { exitNow } from "./exit-now.js";
 export { Mailbox, mailboxPrefixBytes } from "./mailbox.js";
+export { releaseMemory } from "./memory.js";
 export { ReplyBatchWriter, ReplyKind } from "./reply-batch.js";
 export {
   WalFlag,

@@ -7,10 +7,12 @@ import { SeededPrng, type Logger } from "../base/index.js";
 import type { Config } from "../config/index.js";
 import { memberIdText } from "../membership/index.js";
 import { registry } from "../metrics/index.js";
+import { releaseMemory } from "../native/index.js";
 import { SnapshotClient } from "../storage/snap/index.js";
 import type { WalStats } from "../storage/wal/index.js";
 import type { ApplyClient } from "./apply-client.js";
 import { DiskSpace } from "./disk-space.js";
+import { IdleMemory } from "./idle-memory.js";
 import { MemberCore } from "./member-core.js";
 import { noPeers } from "./peers.js";
 import { Replies } from "./replies.js";
@@ -41,6 +43,8 @@ export interface ServerSurroundings {
 
 /** Time between two looks at the free disk space. */
 const spaceIntervalMs = 1000;
+/** Time between two looks at whether memory should be given back. */
+const memoryIntervalMs = 1000;
 
 /** What `start` has made. */
 interface ServerParts {
@@ -69,6 +73,7 @@ export class EtcdServer {
   readonly #logger: Logger;
   readonly #ticker: NodeJS.Timeout;
   readonly #spaceTimer: NodeJS.Timeout;
+  readonly #memoryTimer: NodeJS.Timeout;
   readonly #detach: () => void;
 
   /** Opens or makes the member's data and starts it; resolves when Raft runs (not yet: when it serves). */
@@ -118,6 +123,8 @@ export class EtcdServer {
     });
     this.#ticker = setInterval(() => core.tick(), this.config.heartbeatInterval);
     this.#spaceTimer = setInterval(() => void space.look(), spaceIntervalMs);
+    const memory = new IdleMemory({ intervalMs: memoryIntervalMs, cpuMs, release: () => void releaseMemory() });
+    this.#memoryTimer = setInterval(() => memory.look(), memoryIntervalMs);
     void space.look();
   }
 
@@ -139,6 +146,7 @@ export class EtcdServer {
     await this.#leave();
     clearInterval(this.#ticker);
     clearInterval(this.#spaceTimer);
+    clearInterval(this.#memoryTimer);
     this.core.end();
     await this.snapshots.stop();
     await this.#storage.apply.stop();
@@ -158,6 +166,12 @@ export class EtcdServer {
       });
     });
   }
+}
+
+/** Processor time that the process has used, in ms. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 /** Bytes that an ordinary user may still write in the file system of `path`. */

@@ -5,5 +5,6 @@ mod edge;
 mod environment;
 mod exit_now;
 mod mailbox;
+mod memory;
 mod wake;
 mod wal;

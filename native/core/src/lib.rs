@@ -5,6 +5,7 @@
 //! * [`edge`]: the gRPC front: HTTP/2, framing, deadlines; calls leave it in batches.
 //! * [`environment`]: the check of an LMDB file, and the checksums in it.
 //! * [`exit_now`]: the end of a process that must not write any more.
+//! * [`memory`]: memory that is held and not used is given back.
 //! * [`wal`]: the write-ahead log: direct I/O, CRC chain, one fdatasync for all that waits.
 //! * [`mailbox`]: bounded byte queues between JavaScript threads.
 //!
@@ -16,4 +17,5 @@ pub mod edge;
 pub mod environment;
 pub mod exit_now;
 pub mod mailbox;
+pub mod memory;
 pub mod wal;
