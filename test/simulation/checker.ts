@@ -37,6 +37,13 @@ const digestOf = (type: number, data: Uint8Array): string =>
 /** The configurations in force, and those a leader may not have left yet. */
 const confStatesKept = 3;
 
+/** An entry that a log did not have. */
+export interface NewEntry {
+  readonly index: number;
+  readonly term: number;
+  readonly data: Uint8Array;
+}
+
 export class Checker {
   readonly oracle = new Oracle();
   readonly #members: () => readonly CheckedMember[];
@@ -52,7 +59,9 @@ export class Checker {
   /** Entries up to here were committed by decree. */
   bootstrapIndex = 0;
   /** Hears of each entry when it is first written. */
-  proposed: (member: CheckedMember, term: number, data: Uint8Array) => void = () => {};
+  proposed: (member: CheckedMember, entry: NewEntry) => void = () => {};
+  /** Hears of each entry that is first found committed. */
+  committed: (index: number, term: number) => void = () => {};
   /** Terms that had a leader. */
   elections = 0;
 
@@ -82,7 +91,7 @@ export class Checker {
       if (known === undefined) {
         this.#logs.set(place, digest);
         if (batch.typeOf(index) === EntryType.Normal && digest.length > 2)
-          this.proposed(member, batch.term, batch.dataOf(index));
+          this.proposed(member, { index, term: batch.term, data: batch.dataOf(index) });
       } else if (known !== digest) this.#fail("log matching", `${member.name} has another entry ${place}`);
       const committed = this.#committed[index];
       if (committed !== undefined && committed.term !== batch.term) {
@@ -132,6 +141,7 @@ export class Checker {
         `${member.name} applies entry ${index} of term ${term}, which no quorum has durably`,
       );
     }
+    this.committed(index, term);
     this.#committed.push({ term, digest });
     if (type === EntryType.Normal && data.length > 0) this.oracle.apply(index, data);
   }

@@ -1,9 +1,11 @@
 /**
- * What must hold of leases: only the leader of a term proposes that one ends in it, none before its time by the clock
- * of whoever proposes it, whoever led when it was granted or renewed, and none within a new leader's first whole TTL
- * and an election timeout.
+ * What must hold of leases: only the leader of a term proposes that one ends in it, none ends before its time by the
+ * clock of whoever proposed it, whoever led when it was granted or renewed, and none within a new leader's first whole
+ * TTL and an election timeout. (A leader that is cut off may propose what a renewal by the next one has overtaken: that
+ * is never committed.)
  */
 import { decodeInternalRaftRequest } from "../../src/proto/index.js";
+import type { NewEntry } from "./checker.js";
 import type { SimulatedMember } from "./member.js";
 import type { World } from "./world.js";
 
@@ -42,6 +44,8 @@ export class LeaseChecks {
   readonly #promotions = new Map<string, Promotion>();
   /** Leases that a client has asked to revoke. */
   readonly #revokedByClients = new Set<bigint>();
+  /** Entries, by index and term, that would end a lease before its time. */
+  readonly #early = new Map<string, { kind: string; detail: string }>();
   expired = 0;
   renewed = 0;
 
@@ -84,43 +88,43 @@ export class LeaseChecks {
     this.#promotions.set(member.name, { term, atMs, clockMs: member.clock.monotonicMs(atMs), appliedIndex });
   }
 
-  /** An entry that was not seen before is written to `member`'s log. */
-  proposed(
-    member: SimulatedMember,
-    leaderOf: (term: number) => bigint | undefined,
-    term: number,
-    data: Uint8Array,
-  ): void {
+  /** An entry that was not seen before is written to `member`'s log; `leader` leads in its term. */
+  proposed(member: SimulatedMember, { index, term, data }: NewEntry, leader: bigint = member.id): void {
     const request = decodeInternalRaftRequest(data, 0, data.length);
     const id = request.leaseRevoke?.ID;
     if (id === undefined || this.#revokedByClients.has(id)) return;
     this.expired++;
     const proposer = (request.header?.ID ?? 0n) >> 48n;
-    const leader = leaderOf(term) ?? member.id;
     if ((leader & memberBits) !== proposer) {
       this.#world.fail("the leader alone ends leases", `lease ${id} ends in term ${term}, by another than its leader`);
     }
-    this.#notEarly(id, member);
+    const early = this.#whyEarly(id, member);
+    if (early !== null) this.#early.set(`${index}:${term}`, early);
   }
 
-  #notEarly(id: bigint, member: SimulatedMember): void {
+  /** An entry is known to be committed. */
+  committed(index: number, term: number): void {
+    const early = this.#early.get(`${index}:${term}`);
+    if (early !== undefined) this.#world.fail(early.kind, early.detail);
+  }
+
+  #whyEarly(id: bigint, member: SimulatedMember): { kind: string; detail: string } | null {
     const known = this.#known.get(id);
-    if (known === undefined) return;
+    if (known === undefined) return null;
     const { timeline, config } = this.#world;
     const now = member.clock.monotonicMs(timeline.now);
     const passed = now - (known.renewed.get(member.name) ?? -Infinity);
     const ttlMs = known.ttl * 1000;
     if (passed < ttlMs - slackMs) {
       const detail = `${member.name} ends lease ${id} of ${known.ttl} s ${passed.toFixed(0)} ms after its renewal`;
-      this.#world.fail("no lease ends early", detail);
+      return { kind: "no lease ends early", detail };
     }
     const promotion = this.#promotions.get(member.name);
-    if (promotion === undefined || promotion.appliedIndex < known.index || known.touchedMs >= promotion.atMs) return;
-    if (now - promotion.clockMs >= ttlMs + config.electionTimeout - slackMs) return;
-    const led = (now - promotion.clockMs).toFixed(0);
-    this.#world.fail(
-      "a new leader gives leases time",
-      `${member.name} ends lease ${id} of ${known.ttl} s, leading ${led} ms`,
-    );
+    if (promotion === undefined || promotion.appliedIndex < known.index || known.touchedMs >= promotion.atMs)
+      return null;
+    const led = now - promotion.clockMs;
+    if (led >= ttlMs + config.electionTimeout - slackMs) return null;
+    const detail = `${member.name} ends lease ${id} of ${known.ttl} s, leading ${led.toFixed(0)} ms`;
+    return { kind: "a new leader gives leases time", detail };
   }
 }

@@ -99,8 +99,9 @@ export class World {
     for (const member of this.members) this.#byId.set(member.id, member);
     this.checker = new Checker(() => this.members);
     this.checker.bootstrapIndex = this.founders.length;
-    const leaderOf = (term: number): bigint | undefined => this.checker.leaderOf(term);
-    this.checker.proposed = ({ id }, term, data) => this.leaseChecks.proposed(this.memberOf(id)!, leaderOf, term, data);
+    this.checker.proposed = ({ id }, entry) =>
+      this.leaseChecks.proposed(this.memberOf(id)!, entry, this.checker.leaderOf(entry.term));
+    this.checker.committed = (index, term) => this.leaseChecks.committed(index, term);
     this.network.weather = scenario.weather;
     this.clients = new Clients(this, scenario.operations);
     this.#faults = new FaultInjector(this);
