@@ -19,7 +19,7 @@ import {
   type ConfigWarning,
 } from "../config/index.js";
 import { memberIdText, serverVersionText } from "../membership/index.js";
-import { exitNow } from "../native/index.js";
+import { endByNameOnFaults, exitNow } from "../native/index.js";
 import { addServerMetrics, EtcdServer } from "../server/index.js";
 import { productVersion } from "./version.js";
 
@@ -186,6 +186,7 @@ async function main(): Promise<void> {
   process.on("uncaughtException", (error) =>
     member.fail("unexpected error", { error: error.message, stack: error.stack }),
   );
+  endByNameOnFaults();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void member.stop(signal));
   try {
     await member.start(config);

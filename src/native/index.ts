@@ -33,6 +33,7 @@ export {
 } from "./edge.js";
 export { entryChecksum, environmentFault, stampEntries } from "./environment.js";
 export { exitNow } from "./exit-now.js";
+export { endByNameOnFaults } from "./fault-end.js";
 export { Mailbox, mailboxPrefixBytes } from "./mailbox.js";
 export { releaseMemory } from "./memory.js";
 export { ReplyBatchWriter, ReplyKind } from "./reply-batch.js";

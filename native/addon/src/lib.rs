@@ -4,6 +4,7 @@ mod dir_lock;
 mod edge;
 mod environment;
 mod exit_now;
+mod fault_end;
 mod mailbox;
 mod memory;
 mod wake;

@@ -6,6 +6,7 @@
 //! * [`environment`]: the check of an LMDB file, and the checksums in it.
 //! * [`exit_now`]: the end of a process that must not write any more.
 //! * [`memory`]: memory that is held and not used is given back.
+//! * [`fault_end`]: a name for the end of a process whose database cannot be read.
 //! * [`wal`]: the write-ahead log: direct I/O, CRC chain, one fdatasync for all that waits.
 //! * [`mailbox`]: bounded byte queues between JavaScript threads.
 //!
@@ -16,6 +17,7 @@ pub mod dir_lock;
 pub mod edge;
 pub mod environment;
 pub mod exit_now;
+pub mod fault_end;
 pub mod mailbox;
 pub mod memory;
 pub mod wal;
