@@ -7,11 +7,13 @@
  *   u32 0  length         of the whole record, header and padding included; a multiple of 8
  *   u32 1  callId
  *   u8     kind           ReplyKind
- *   u8     code           End: gRPC status; Message: 1 asks for a Writable record; else 0
+ *   u8     code           End: gRPC status; Message, LastPart: 1 asks for a Writable record; Part: 1 drops those before;
+ *                         else 0
  *   u16    statusLength   bytes of the status message (UTF-8, not yet percent-encoded)
  *   u32 3  messageLength
  *   message bytes (protobuf, without the gRPC frame), then status message bytes
  *
+ * A long message may come in parts: it is sent once its last part has come, and other messages of the call before it.
  * Replies to calls that are gone are dropped by the edge.
  */
 import { assert } from "../base/index.js";
@@ -23,6 +25,10 @@ export const ReplyKind = {
   End: 2,
   /** One message and the status OK: a unary call's answer. */
   MessageAndEnd: 3,
+  /** Bytes of a stream's message, of which more come. A call has one such message at a time. */
+  Part: 4,
+  /** The last of them. */
+  LastPart: 5,
 } as const;
 export type ReplyKind = (typeof ReplyKind)[keyof typeof ReplyKind];
 
@@ -79,8 +85,8 @@ export class ReplyBatchWriter {
   }
 
   /**
-   * Ends the record begun last; its message ends at `messageEnd`. With `askWritable`, which a stream's message may
-   * have, a Writable record comes once the client has taken so much that little is left to send.
+   * Ends the record begun last; its message ends at `messageEnd`. With `askWritable`, which a stream's whole message
+   * may have, a Writable record comes once the client has taken so much that little is left to send.
    */
   finish(messageEnd: number, askWritable = false): void {
     assert(this.#start !== -1, "reply batch: finish without a record");
@@ -109,6 +115,12 @@ export class ReplyBatchWriter {
     const at = this.begin(callId, kind, message.length);
     this.bytes.set(message, at);
     this.finish(at + message.length);
+  }
+
+  /** Takes back the parts of a message that is not whole. */
+  dropParts(callId: number): void {
+    const at = this.begin(callId, ReplyKind.Part, 0);
+    this.finish(at, true);
   }
 
   /** Appends the end of a call: gRPC status `code` and its text. */

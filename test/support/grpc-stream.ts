@@ -7,7 +7,10 @@ export class GrpcStream {
   readonly #arrived: Buffer[] = [];
   readonly #session: http2.ClientHttp2Session;
   readonly #stream: http2.ClientHttp2Stream;
-  #rest = Buffer.alloc(0);
+  /** What has come of a message that is not whole, and how long that must be for a further look. */
+  #rest: Buffer[] = [];
+  #restBytes = 0;
+  #wanted = 5;
   #wake: (() => void) | null = null;
   /** grpc-status and grpc-message once the stream has ended. */
   #end: { status: number; message: string } | null = null;
@@ -71,13 +74,18 @@ export class GrpcStream {
   }
 
   #take(chunk: Buffer): void {
-    this.#rest = Buffer.concat([this.#rest, chunk]);
-    while (this.#rest.length >= 5) {
-      const end = 5 + this.#rest.readUInt32BE(1);
-      if (this.#rest.length < end) break;
-      this.#arrived.push(Buffer.from(this.#rest.subarray(5, end)));
-      this.#rest = this.#rest.subarray(end);
+    this.#rest.push(chunk);
+    this.#restBytes += chunk.length;
+    if (this.#restBytes < this.#wanted) return;
+    let rest = Buffer.concat(this.#rest);
+    for (;;) {
+      this.#wanted = rest.length < 5 ? 5 : 5 + rest.readUInt32BE(1);
+      if (rest.length < this.#wanted) break;
+      this.#arrived.push(Buffer.from(rest.subarray(5, this.#wanted)));
+      rest = rest.subarray(this.#wanted);
     }
+    this.#rest = [rest];
+    this.#restBytes = rest.length;
     this.#wake?.();
   }
 }

@@ -132,11 +132,16 @@ test("a stream's messages come in order, and its end once", async () => {
   const replies = new ReplyBatchWriter();
   replies.message(stream.id, ReplyKind.Message, Buffer.from("a"));
   replies.finish(replies.begin(stream.id, ReplyKind.Message, 0), true);
+  replies.message(stream.id, ReplyKind.Part, Buffer.from("dropped"));
+  replies.dropParts(stream.id);
+  for (const part of ["b", "c"]) replies.message(stream.id, ReplyKind.Part, Buffer.from(part));
+  replies.message(stream.id, ReplyKind.Message, Buffer.from("before"));
+  replies.message(stream.id, ReplyKind.LastPart, Buffer.from("d"));
   replies.status(stream.id, 11, "over");
   replies.message(stream.id, ReplyKind.Message, Buffer.from("late"));
   client.receive(replies.bytes, 0, replies.length);
   stream.cancel(new ErrContextCanceled());
-  assert.deepEqual(heard, ["a", " asks", "end 11 over"]);
+  assert.deepEqual(heard, ["a", " asks", "before", "bcd", "end 11 over"]);
 });
 
 test("when main's queue is full a stream fails, and main hears of its end once there is room", async () => {

@@ -63,6 +63,8 @@ interface Waiting {
   readonly isInternal: boolean;
   /** The member's own calls are no calls of clients. */
   readonly counter: CallCounter | undefined;
+  /** Of a message that is not whole. */
+  parts: Uint8Array[];
   message(bytes: Uint8Array, asks: boolean): void;
   end(error: EtcdError | undefined): void;
 }
@@ -173,7 +175,7 @@ export class CallClient {
     const { method, clientStreams: receives = false } = call;
     const counter = (call.flags & CallFlag.Root) === 0 && !isInternal ? this.#counter : undefined;
     if (isInternal) this.#internal++;
-    this.#waiting.set(id, { ...hears, method, sinceMs: performance.now(), receives, isInternal, counter });
+    this.#waiting.set(id, { ...hears, method, sinceMs: performance.now(), receives, isInternal, counter, parts: [] });
     counter?.started(method, isStream, versionOf(call));
     if (!receives) counter?.received(method, call.message.length);
     this.#append(id, CallKind.Call, call);
@@ -206,11 +208,15 @@ export class CallClient {
     const waiting = this.#waiting.get(id);
     if (!waiting) return;
     const messageEnd = at + 16 + view.getUint32(at + 12, true);
+    if (kind === ReplyKind.Part) return keepPart(waiting, bytes.subarray(at + 16, messageEnd), code === 1);
+    const isStreams = kind === ReplyKind.Message || kind === ReplyKind.LastPart;
     if (kind !== ReplyKind.End) {
-      waiting.counter?.sent(waiting.method, messageEnd - at - 16);
-      waiting.message(bytes.subarray(at + 16, messageEnd), kind === ReplyKind.Message && code === 1);
+      let message = bytes.subarray(at + 16, messageEnd);
+      if (kind === ReplyKind.LastPart) message = Buffer.concat([...waiting.parts.splice(0), message]);
+      waiting.counter?.sent(waiting.method, message.length);
+      waiting.message(message, isStreams && code === 1);
     }
-    if (kind === ReplyKind.Message) return;
+    if (isStreams) return;
     const status = (kind === ReplyKind.MessageAndEnd ? GrpcCode.OK : code) as GrpcCode;
     // Its listener may have given it up meanwhile.
     if (this.#take(id, status) === undefined) return;
@@ -306,6 +312,12 @@ const nothing: Uint8Array = new Uint8Array(0);
 const cancelCall: Call = { method: 0, flags: 0, metadata: [], message: nothing };
 /** Main's queue is tried again after this. */
 const retryMs = 5;
+
+/** Keeps a part of a message, or drops those that have come. */
+function keepPart(waiting: Waiting, bytes: Uint8Array, isDropped: boolean): void {
+  if (isDropped) waiting.parts = [];
+  else waiting.parts.push(bytes.slice());
+}
 
 /** The client's API version, if it sent one. */
 function versionOf({ metadata }: Call): string | undefined {

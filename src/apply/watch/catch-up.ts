@@ -15,6 +15,7 @@ import type { Prng } from "../../base/index.js";
 import type { Backend, RecordVisitor, ScanPosition } from "../../storage/backend/index.js";
 import type { MvccStore } from "../../storage/mvcc/index.js";
 import { EventBatch } from "./event-batch.js";
+import type { LongResponse } from "./long-response.js";
 import type { SendTimes } from "./metrics.js";
 import { RangeIndex } from "./range-index.js";
 import type { WatchResponses } from "./watch-responses.js";
@@ -35,6 +36,10 @@ export interface CatchUpSurroundings {
   readonly backend: Backend;
   readonly responses: WatchResponses;
   readonly times: SendTimes;
+  /** All passes'. */
+  readonly long: LongResponse;
+  /** These watchers have all there is up to the current revision. */
+  readonly joined: (group: RangeIndex<Watcher>) => void;
   readonly prng: Prng;
   /** The watcher has left the pass: its stream takes nothing now. */
   readonly held: (watcher: Watcher) => void;
@@ -43,12 +48,15 @@ export interface CatchUpSurroundings {
 }
 
 export class CatchUp implements RecordVisitor, WatcherVisitor {
-  readonly index: RangeIndex<Watcher>;
+  /** Who is being read up. */
+  index: RangeIndex<Watcher>;
   readonly #surroundings: CatchUpSurroundings;
   readonly #batch: EventBatch;
   readonly #position: ScanPosition;
   /** Watchers with enough for a response. */
   readonly #full: Watcher[] = [];
+  /** The watcher whose long response is in the making. */
+  #longOf: Watcher | null = null;
   /** Where sending goes on in the batch's touched watchers; −1: nothing is being sent. */
   #sendingAt = -1;
   /** The revision being read, its event, and whether anybody wants that. */
@@ -74,19 +82,38 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
 
   /** Sends at most about `bytesMax`, or reads a slice; true when the group has all there is. */
   step(bytesMax: number): boolean {
+    if (this.#longOf !== null && this.#longOf.index !== this.index) this.#endLong(true);
     if (this.index.size === 0) return true;
     if (this.#sendingAt !== -1) return this.#send(bytesMax) && this.#isDone;
     this.#refuseCompacted();
     const atEnd = this.#read();
     // Without a cut the slice may have ended within a revision.
     if (!atEnd && this.#cutMain === 0) return false;
-    if (atEnd || this.#batchIsFull) {
+    if (atEnd || this.#batchIsFull || this.#full.some((watcher) => this.#surroundings.long.isFor(watcher))) {
       this.#sendingAt = 0;
       this.#batch.touched.sort((a, b) => a.waitsSince - b.waitsSince);
+      if (atEnd) this.#releaseOthers();
       return this.#send(bytesMax) && this.#isDone;
     }
     this.#sendFull();
     return false;
+  }
+
+  /** Who gets nothing need not wait until a long response is made. */
+  #releaseOthers(): void {
+    const { long, prng, joined } = this.#surroundings;
+    const { touched } = this.#batch;
+    if (touched.length === this.index.size || !touched.some((watcher) => long.isFor(watcher))) return;
+    const group = newGroup(prng);
+    for (const watcher of touched) {
+      if (watcher.index !== this.index) continue;
+      this.index.delete(watcher);
+      watcher.index = group;
+      group.add(watcher);
+    }
+    const others = this.index;
+    this.index = group;
+    joined(others);
   }
 
   /** Sends to those with enough for a response. */
@@ -151,6 +178,7 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     }
     const batch = this.#batch;
     if (batch.isDelete(this.#event) ? watcher.noDelete : watcher.noPut) return;
+    watcher.batchEvents++;
     watcher.batchBytes += batch.eventBytes(this.#event);
     if (watcher.batchBytes >= responseBytesMax) this.#fill(watcher);
     this.#wanted = true;
@@ -174,7 +202,10 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     times.begin();
     let written = 0;
     while (this.#sendingAt < touched.length && written < bytesMax) {
-      written += this.#sendTo(touched[this.#sendingAt++]!);
+      const watcher = touched[this.#sendingAt]!;
+      if (!this.#isLong(watcher)) written += this.#sendTo(watcher);
+      else if (!this.#sendLong(watcher)) break;
+      this.#sendingAt++;
     }
     times.eventsSent();
     if (this.#sendingAt < touched.length) return false;
@@ -198,6 +229,33 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
       return 0;
     }
     return responses.events(watcher, this.#batch, store.currentRevision);
+  }
+
+  #isLong(watcher: Watcher): boolean {
+    return watcher === this.#longOf || (watcher.index === this.index && this.#surroundings.long.isFor(watcher));
+  }
+
+  /** One slice of a response that needs several; true when it is made, or the watcher is held. */
+  #sendLong(watcher: Watcher): boolean {
+    const { long, responses, store } = this.#surroundings;
+    if (this.#longOf === null) {
+      if (!responses.maySend(watcher.stream)) {
+        this.#giveUp(watcher);
+        return true;
+      }
+      // Another pass is making one.
+      if (!long.isFree) return false;
+      this.#longOf = watcher;
+      long.begin(watcher, this.#batch, store.currentRevision);
+    }
+    if (!long.step()) return false;
+    this.#endLong(false);
+    return true;
+  }
+
+  #endLong(abandoned: boolean): void {
+    if (abandoned) this.#surroundings.long.abandon();
+    this.#longOf = null;
   }
 
   #giveUp(watcher: Watcher): void {

@@ -21,15 +21,12 @@ interface Pass {
 
 export class CatchUps {
   readonly #surroundings: CatchUpSurroundings;
-  readonly #joined: (group: RangeIndex<Watcher>) => void;
   #pending: Watcher[] = [];
   readonly #passes: Pass[] = [];
   #sequence = 0;
 
-  /** `joined`: the group has all there is up to the current revision. */
-  constructor(behind: Omit<CatchUpSurroundings, "held">, joined: (group: RangeIndex<Watcher>) => void) {
+  constructor(behind: Omit<CatchUpSurroundings, "held">) {
     this.#surroundings = { ...behind, held: (watcher) => this.hold(watcher) };
-    this.#joined = joined;
   }
 
   get hasWork(): boolean {
@@ -116,6 +113,6 @@ export class CatchUps {
   #step(pass: Pass): void {
     if (!pass.catchUp.step(sendBytesMax)) return;
     this.#passes.splice(this.#passes.indexOf(pass), 1);
-    this.#joined(pass.catchUp.index);
+    this.#surroundings.joined(pass.catchUp.index);
   }
 }

@@ -1,15 +1,16 @@
 /**
  * Events gathered for many watchers: each event is encoded once, and whoever gets it holds a reference.
  *
- * Events lie one behind the other in a buffer as the field `events` of a WatchResponse; one that somebody wants with
- * its previous value lies there a second time. Which watcher gets which events is a list of deliveries a watcher,
- * linked through arrays.
+ * Events lie one behind the other in blocks as the field `events` of a WatchResponse; one that somebody wants with its
+ * previous value lies there a second time. Which watcher gets which events is a list of deliveries a watcher, linked
+ * through columns. A revision may have a million events, so nothing here is copied as it grows.
  * Invariant: a watcher has deliveries in one batch at most.
  */
 import { sizeVarint, writeVarint } from "../../proto/index.js";
 import { emptyRecordView } from "../../storage/backend/index.js";
 import { KeyValueReader, RevisionStatus, type MvccStore } from "../../storage/mvcc/index.js";
 import { copyBytes } from "../response.js";
+import { Column } from "./column.js";
 import type { Watcher } from "./watcher.js";
 
 const eventsTag = 0x5a;
@@ -18,8 +19,10 @@ const kvTag = 0x12;
 const prevKvTag = 0x1a;
 const modRevisionTag = 0x18;
 const typeDelete = 1;
-const bufferBytesMin = 1 << 14;
-const bufferBytesKept = 4 << 20;
+const blockBytesMin = 1 << 14;
+const blockBytes = 1 << 20;
+/** Blocks kept for the next batch. */
+const blocksKept = 4;
 /** Tags and lengths around an event's parts. */
 const overheadMax = 64;
 /** Deliveries of one watcher without a look at its events' bytes. */
@@ -29,19 +32,30 @@ export class EventBatch {
   readonly #store: MvccStore;
   readonly #kv = new KeyValueReader();
   readonly #view = emptyRecordView();
-  bytes = Buffer.allocUnsafeSlow(bufferBytesMin);
+  readonly #blocks = [newBlock(blockBytesMin)];
+  /** The block that is being filled, its number, and how far it is filled. */
+  #block = this.#blocks[0]!;
+  #blockAt = 0;
+  #filled = 0;
   #length = 0;
-  // Of each event.
-  readonly #starts: number[] = [];
-  readonly #ends: number[] = [];
-  readonly #kvStarts: number[] = [];
-  readonly #prevStarts: number[] = [];
-  readonly #prevEnds: number[] = [];
-  readonly #revisions: number[] = [];
-  readonly #deletes: boolean[] = [];
+  // Of each event: its block and where it lies there.
+  readonly #inBlock = new Column();
+  readonly #starts = new Column();
+  readonly #ends = new Column();
+  readonly #kvStarts = new Column();
+  readonly #prevInBlock = new Column();
+  readonly #prevStarts = new Column();
+  readonly #prevEnds = new Column();
+  readonly #revisions = new Column();
+  /** 1: a delete. */
+  readonly #deletes = new Column();
   // Of each delivery.
-  readonly #deliveryEvents: number[] = [];
-  readonly #deliveryNext: number[] = [];
+  readonly #deliveryEvents = new Column();
+  readonly #deliveryNext = new Column();
+  readonly #columns = [
+    ...[this.#inBlock, this.#starts, this.#ends, this.#kvStarts, this.#prevInBlock, this.#prevStarts, this.#prevEnds],
+    ...[this.#revisions, this.#deletes, this.#deliveryEvents, this.#deliveryNext],
+  ];
   /** Watchers with deliveries, in the order in which they got their first. */
   readonly touched: Watcher[] = [];
 
@@ -59,12 +73,13 @@ export class EventBatch {
 
   /** Forgets everything; watchers' lists must be empty, or forgotten too. */
   clear(): void {
-    this.#length = 0;
-    this.#starts.length = this.#ends.length = this.#kvStarts.length = 0;
-    this.#prevStarts.length = this.#prevEnds.length = this.#revisions.length = this.#deletes.length = 0;
-    this.#deliveryEvents.length = this.#deliveryNext.length = 0;
+    this.#length = this.#filled = this.#blockAt = 0;
+    this.#blocks.length = Math.min(this.#blocks.length, blocksKept);
+    if (this.#blocks.some((block) => block.length > blockBytes))
+      this.#blocks.splice(0, blocksKept, newBlock(blockBytesMin));
+    this.#block = this.#blocks[0]!;
+    for (const column of this.#columns) column.clear();
     this.touched.length = 0;
-    if (this.bytes.length > bufferBytesKept) this.bytes = Buffer.allocUnsafeSlow(bufferBytesMin);
   }
 
   /** Adds the event of a record `source[start, end)`; returns its number. */
@@ -72,10 +87,11 @@ export class EventBatch {
     const kvLength = end - start + (isDelete ? 1 + sizeVarint(revision) : 0);
     const length = (isDelete ? 2 : 0) + 1 + sizeVarint(kvLength) + kvLength;
     this.#reserve(length + overheadMax);
-    const { bytes } = this;
+    const bytes = this.#block;
     const event = this.#starts.length;
-    this.#starts.push(this.#length);
-    let at = this.#length;
+    this.#inBlock.push(this.#blockAt);
+    this.#starts.push(this.#filled);
+    let at = this.#filled;
     bytes[at++] = eventsTag;
     at = writeVarint(length, bytes, at);
     if (isDelete) {
@@ -91,19 +107,23 @@ export class EventBatch {
       at = writeVarint(revision, bytes, at);
     }
     this.#ends.push(at);
+    this.#prevInBlock.push(this.#blockAt);
     this.#prevStarts.push(notAsked);
     this.#prevEnds.push(notAsked);
     this.#revisions.push(revision);
-    this.#deletes.push(isDelete);
-    this.#length = at;
+    this.#deletes.push(isDelete ? 1 : 0);
+    this.#length += at - this.#filled;
+    this.#filled = at;
     return event;
   }
 
   /** Takes back the event added last, which nobody gets. */
   dropLast(): void {
-    this.#length = this.#starts.pop()!;
-    this.#ends.pop();
+    this.#filled = this.#starts.pop();
+    this.#length -= this.#ends.pop() - this.#filled;
+    this.#inBlock.pop();
     this.#kvStarts.pop();
+    this.#prevInBlock.pop();
     this.#prevStarts.pop();
     this.#prevEnds.pop();
     this.#revisions.pop();
@@ -113,18 +133,18 @@ export class EventBatch {
   /** Latin-1 text of the event's key. */
   keyText(event: number): string {
     this.#readKv(event);
-    return this.bytes.toString("latin1", this.#kv.keyStart, this.#kv.keyEnd);
+    return this.#blockOf(event).toString("latin1", this.#kv.keyStart, this.#kv.keyEnd);
   }
 
   revision(event: number): number {
-    return this.#revisions[event]!;
+    return this.#revisions.get(event);
   }
   /** Bytes of the event without what was there before. */
   eventBytes(event: number): number {
-    return this.#ends[event]! - this.#starts[event]!;
+    return this.#ends.get(event) - this.#starts.get(event);
   }
   isDelete(event: number): boolean {
-    return this.#deletes[event]!;
+    return this.#deletes.get(event) === 1;
   }
 
   /** The watcher gets the event, after those that it has. */
@@ -133,73 +153,99 @@ export class EventBatch {
     this.#deliveryEvents.push(event);
     this.#deliveryNext.push(-1);
     if (watcher.lastDelivery === -1) watcher.firstDelivery = delivery;
-    else this.#deliveryNext[watcher.lastDelivery] = delivery;
+    else this.#deliveryNext.set(watcher.lastDelivery, delivery);
     watcher.lastDelivery = delivery;
   }
 
   /** The delivery after `delivery`; −1: none. */
   nextDelivery(delivery: number): number {
-    return this.#deliveryNext[delivery]!;
+    return this.#deliveryNext.get(delivery);
   }
 
-  /** Where the delivered event begins in `bytes`, in the form that its watcher wants; `endOf` tells the end. */
-  startOf(delivery: number, prevKv: boolean): number {
-    const event = this.#deliveryEvents[delivery]!;
-    if (!prevKv) return this.#starts[event]!;
-    if (this.#prevStarts[event] === notAsked) this.#addPrevious(event);
-    return this.#prevStarts[event]!;
+  /** Bytes of the delivered event in the form that its watcher wants, which is made now if need be. */
+  sizeOf(delivery: number, prevKv: boolean): number {
+    const event = this.#deliveryEvents.get(delivery);
+    if (!prevKv) return this.#ends.get(event) - this.#starts.get(event);
+    if (this.#prevStarts.get(event) === notAsked) this.#addPrevious(event);
+    return this.#prevEnds.get(event) - this.#prevStarts.get(event);
   }
-  endOf(delivery: number, prevKv: boolean): number {
-    const event = this.#deliveryEvents[delivery]!;
-    return prevKv ? this.#prevEnds[event]! : this.#ends[event]!;
+
+  /** Writes that event; `sizeOf` has been asked. Returns where it ends. */
+  write(delivery: number, prevKv: boolean, target: Uint8Array, at: number): number {
+    const event = this.#deliveryEvents.get(delivery);
+    if (!prevKv) return copyBytes(this.#blockOf(event), this.#starts.get(event), this.#ends.get(event), target, at);
+    const block = this.#blocks[this.#prevInBlock.get(event)]!;
+    return copyBytes(block, this.#prevStarts.get(event), this.#prevEnds.get(event), target, at);
+  }
+
+  #blockOf(event: number): Buffer {
+    return this.#blocks[this.#inBlock.get(event)]!;
   }
 
   #readKv(event: number): void {
-    this.#kv.read(this.bytes, this.#kvStarts[event]!, this.#ends[event]!);
+    this.#kv.read(this.#blockOf(event), this.#kvStarts.get(event), this.#ends.get(event));
   }
 
   /** Encodes the event once more, with what its key held before; the same event when it held nothing. */
   #addPrevious(event: number): void {
-    this.#prevStarts[event] = this.#starts[event]!;
-    this.#prevEnds[event] = this.#ends[event]!;
-    const before = this.#revisions[event]! - 1;
+    const start = this.#starts.get(event);
+    const end = this.#ends.get(event);
+    this.#prevStarts.set(event, start);
+    this.#prevEnds.set(event, end);
+    const before = this.#revisions.get(event) - 1;
     this.#readKv(event);
     const kv = this.#kv;
-    if (!this.#deletes[event] && kv.createRevision === kv.modRevision) return;
+    if (!this.isDelete(event) && kv.createRevision === kv.modRevision) return;
     const view = this.#view;
+    const source = this.#blockOf(event);
     // A compacted revision cannot be read: the event comes without.
     if (this.#store.checkRevision(before) !== RevisionStatus.Ok) return;
-    if (!this.#store.readKey(this.bytes, kv.keyStart, kv.keyEnd, before, view)) return;
-    const start = this.#starts[event]!;
-    const content = this.#contentStart(start);
-    const contentLength = this.#ends[event]! - content;
+    if (!this.#store.readKey(source, kv.keyStart, kv.keyEnd, before, view)) return;
+    const content = contentStart(source, start);
     const prevLength = view.end - view.start;
-    const length = contentLength + 1 + sizeVarint(prevLength) + prevLength;
+    const length = end - content + 1 + sizeVarint(prevLength) + prevLength;
     this.#reserve(length + overheadMax);
-    const { bytes } = this;
-    let at = this.#length;
-    this.#prevStarts[event] = at;
+    const bytes = this.#block;
+    let at = this.#filled;
+    this.#prevInBlock.set(event, this.#blockAt);
+    this.#prevStarts.set(event, at);
     bytes[at++] = eventsTag;
     at = writeVarint(length, bytes, at);
-    bytes.copyWithin(at, content, content + contentLength);
-    at += contentLength;
+    // The first block may be another one now.
+    at = copyBytes(this.#blockOf(event), content, end, bytes, at);
     bytes[at++] = prevKvTag;
     at = writeVarint(prevLength, bytes, at);
-    this.#length = this.#prevEnds[event] = copyBytes(view.bytes, view.start, view.end, bytes, at);
+    at = copyBytes(view.bytes, view.start, view.end, bytes, at);
+    this.#prevEnds.set(event, at);
+    this.#length += at - this.#filled;
+    this.#filled = at;
   }
 
-  /** Where the event's own fields begin, behind tag and length. */
-  #contentStart(start: number): number {
-    let at = start + 1;
-    while (this.bytes[at]! > 0x7f) at++;
-    return at + 1;
-  }
-
+  /** Makes room for `count` bytes that lie together. Only the first block is copied as it grows, to its usual size. */
   #reserve(count: number): void {
-    const needed = this.#length + count;
-    if (needed <= this.bytes.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.bytes.length * 2));
-    this.bytes.copy(larger, 0, 0, this.#length);
-    this.bytes = larger;
+    const needed = this.#filled + count;
+    if (needed <= this.#block.length) return;
+    if (this.#blockAt === 0 && needed <= blockBytes) {
+      const larger = newBlock(Math.min(blockBytes, Math.max(needed, 2 * this.#block.length)));
+      this.#block.copy(larger, 0, 0, this.#filled);
+      this.#blocks[0] = this.#block = larger;
+      return;
+    }
+    this.#blockAt++;
+    this.#filled = 0;
+    const next = this.#blocks[this.#blockAt];
+    this.#block = next !== undefined && next.length >= count ? next : newBlock(Math.max(blockBytes, count));
+    this.#blocks[this.#blockAt] = this.#block;
   }
+}
+
+function newBlock(size: number): Buffer {
+  return Buffer.allocUnsafeSlow(size);
+}
+
+/** Where the event's own fields begin, behind tag and length. */
+function contentStart(bytes: Uint8Array, start: number): number {
+  let at = start + 1;
+  while (bytes[at]! > 0x7f) at++;
+  return at + 1;
 }

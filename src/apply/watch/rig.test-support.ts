@@ -2,9 +2,10 @@
  * Watches on a store in memory, without a thread: requests in as call records, responses out decoded. The other side of
  * each stream takes what it is sent at once, or only when told (`slow`). Only tests import it.
  */
+import { createHash } from "node:crypto";
 import { SeededPrng } from "../../base/index.js";
 import { Registry } from "../../metrics/index.js";
-import { CallBatchReader, callHeaderBytes, CallKind } from "../../native/index.js";
+import { CallBatchReader, callHeaderBytes, CallKind, ReplyKind } from "../../native/index.js";
 import {
   decodeWatchResponse,
   encodeWatchRequest,
@@ -15,6 +16,7 @@ import {
 import { MemoryBackend, type Backend } from "../../storage/backend/index.js";
 import { CompactionStep, MvccStore, RevisionStatus, type Compaction } from "../../storage/mvcc/index.js";
 import { HeaderWriter } from "../response.js";
+import type { LongLimits } from "./long-response.js";
 import { Watches } from "./watches.js";
 
 export const bytesOf = (text: string): Uint8Array => Buffer.from(text, "latin1");
@@ -37,6 +39,10 @@ export class Client {
   asked = false;
   /** Bytes that it has not taken. */
   owed = 0;
+  /** Of all messages. */
+  readonly digest = createHash("sha256");
+  /** Of a response that is not whole. */
+  parts: Uint8Array[] = [];
   end: { code: number; text: string } | null = null;
 
   take(): WatchResponse[] {
@@ -53,6 +59,7 @@ export class Client {
 export interface WatchRigOptions {
   readonly fragmentBytesMax?: number;
   readonly progressIntervalMs?: number;
+  readonly longLimits?: LongLimits;
   /** With what an earlier rig has written; in memory and empty when not given. */
   readonly backend?: Backend;
 }
@@ -66,6 +73,8 @@ export class WatchRig {
   /** What `after` was asked for. */
   readonly timers: { at: number; run: () => void }[] = [];
   now = 0;
+  /** Bytes of the longest part, or message, that was handed over at a time. */
+  longestRecord = 0;
   #entry: number;
   readonly #records = new CallBatchReader();
 
@@ -91,6 +100,7 @@ export class WatchRig {
       fragmentBytesMax: options.fragmentBytesMax ?? 2 << 20,
       progressIntervalMs: options.progressIntervalMs ?? 600_000,
       after: (ms, run) => void this.timers.push({ at: this.now + ms, run }),
+      longLimits: options.longLimits,
     });
     this.watches.raftTerm = 5;
   }
@@ -238,15 +248,25 @@ export class WatchRig {
       if (client === undefined) continue;
       const end = at + 16 + view.getUint32(at + 12, true);
       const code = view.getUint8(at + 9);
-      if (view.getUint8(at + 8) === 2) {
+      const kind = view.getUint8(at + 8);
+      this.longestRecord = Math.max(this.longestRecord, end - at - 16);
+      if (kind === ReplyKind.Part) {
+        if (code === 1) client.parts = [];
+        else client.parts.push(bytes.slice(at + 16, end));
+        continue;
+      }
+      if (kind === ReplyKind.End) {
         client.end = { code, text: textOf(bytes.subarray(end, end + view.getUint16(at + 10, true))) };
         continue;
       }
       if (client.asked && code === 1) throw new Error("asked twice");
       client.asked ||= code === 1;
-      client.owed += end - at - 16;
-      client.sizes.push(end - at - 16);
-      client.responses.push(decodeWatchResponse(bytes.slice(at + 16, end)));
+      let message = bytes.slice(at + 16, end);
+      if (kind === ReplyKind.LastPart) message = Buffer.concat([...client.parts.splice(0), message]);
+      client.owed += message.length;
+      client.digest.update(message);
+      client.sizes.push(message.length);
+      client.responses.push(decodeWatchResponse(message));
     }
   }
 }

@@ -8,7 +8,7 @@
  */
 import { ReplyKind, type ReplyBatchWriter } from "../../native/index.js";
 import { sizeVarint, writeVarint, writeVarint64 } from "../../proto/index.js";
-import { copyBytes, headerBytesMax, type HeaderWriter } from "../response.js";
+import { headerBytesMax, type HeaderWriter } from "../response.js";
 import type { EventBatch } from "./event-batch.js";
 import { forgetBatch, type Watcher, type WatchStream } from "./watcher.js";
 
@@ -37,6 +37,15 @@ export interface ControlResponse {
   readonly canceled?: boolean;
   readonly compactRevision?: number;
   readonly cancelReason?: string;
+}
+
+/** Of a response with events that is made in parts. */
+export interface ResponsePart {
+  readonly watcher: Watcher;
+  readonly revision: number;
+  readonly fragment: boolean;
+  readonly isFirst: boolean;
+  readonly isLast: boolean;
 }
 
 export class WatchResponses {
@@ -102,7 +111,7 @@ export class WatchResponses {
       at = writeVarint(cancelReason.length, bytes, at);
       for (let i = 0; i < cancelReason.length; i++) bytes[at++] = cancelReason.charCodeAt(i);
     }
-    this.#finish(stream, start, at);
+    this.#finish(stream, at - start, at);
     stream.owedControl += at - start;
   }
 
@@ -114,10 +123,8 @@ export class WatchResponses {
     const head = this.#header.size(revision) + idSize(watcher);
     let size = head;
     let count = 0;
-    // This may encode events once more, and so give the batch another buffer.
     for (let delivery = first; delivery !== -1; delivery = batch.nextDelivery(delivery)) {
-      const start = batch.startOf(delivery, prevKv);
-      size += batch.endOf(delivery, prevKv) - start;
+      size += batch.sizeOf(delivery, prevKv);
       count++;
     }
     this.eventsSent += count;
@@ -137,7 +144,7 @@ export class WatchResponses {
       let count = 0;
       let to = from;
       while (to !== -1) {
-        const length = batch.endOf(to, watcher.prevKv) - batch.startOf(to, watcher.prevKv);
+        const length = batch.sizeOf(to, watcher.prevKv);
         if (count > 0 && size + length >= this.#fragmentBytesMax) break;
         size += length;
         count++;
@@ -162,18 +169,63 @@ export class WatchResponses {
     const writer = this.#writer;
     const start = writer.begin(watcher.stream.callId, ReplyKind.Message, sizeMax);
     const { bytes } = writer;
-    let at = writeId(watcher, bytes, this.#header.write(revision, bytes, start));
-    if (fragment) at = writeTrue(bytes, at, fragmentTag);
+    let at = this.#writeHead(watcher, revision, fragment, start);
     for (let delivery = first; delivery !== end; delivery = batch.nextDelivery(delivery)) {
-      const from = batch.startOf(delivery, watcher.prevKv);
-      at = copyBytes(batch.bytes, from, batch.endOf(delivery, watcher.prevKv), bytes, at);
+      at = batch.write(delivery, watcher.prevKv, bytes, at);
     }
-    this.#finish(watcher.stream, start, at);
+    this.#finish(watcher.stream, at - start, at);
     return at - start;
   }
 
-  #finish(stream: WatchStream, start: number, end: number): void {
-    const size = end - start;
+  #writeHead(watcher: Watcher, revision: number, fragment: boolean, at: number): number {
+    const { bytes } = this.#writer;
+    at = writeId(watcher, bytes, this.#header.write(revision, bytes, at));
+    return fragment ? writeTrue(bytes, at, fragmentTag) : at;
+  }
+
+  // A response that is made in parts: see `LongResponse`.
+
+  /** Bytes of a response before its events. */
+  headBytes(watcher: Watcher, revision: number, fragment: boolean): number {
+    return this.#header.size(revision) + idSize(watcher) + (fragment ? 2 : 0);
+  }
+
+  get fragmentBytesMax(): number {
+    return this.#fragmentBytesMax;
+  }
+
+  /** Begins a part of `bytesMax` at most, the first one with the response's head; returns where events go. */
+  beginPart(part: ResponsePart, bytesMax: number): number {
+    const { watcher, revision, fragment, isFirst, isLast } = part;
+    const kind = isLast ? (isFirst ? ReplyKind.Message : ReplyKind.LastPart) : ReplyKind.Part;
+    const at = this.#writer.begin(watcher.stream.callId, kind, bytesMax);
+    return isFirst ? this.#writeHead(watcher, revision, fragment, at) : at;
+  }
+
+  /** The part's bytes go here. */
+  get partBytes(): Uint8Array {
+    return this.#writer.bytes;
+  }
+
+  /** Ends a part; `size`: of the whole response, when it is the last one. */
+  endPart(part: ResponsePart, end: number, size: number): void {
+    if (part.isLast) this.#finish(part.watcher.stream, size, end);
+    else this.#writer.finish(end);
+  }
+
+  /** The response in parts will not be finished. */
+  dropParts(stream: WatchStream): void {
+    this.#writer.dropParts(stream.callId);
+  }
+
+  /** A response in parts, with so many events, is sent. */
+  countSent(watcher: Watcher, events: number): void {
+    this.eventsSent += events;
+    this.responsesSent++;
+    watcher.progressDue = false;
+  }
+
+  #finish(stream: WatchStream, size: number, end: number): void {
     stream.owed += size;
     const ask = !stream.asked && stream.owed >= this.#askBytes;
     if (ask) {

@@ -55,6 +55,7 @@ export class Watcher implements Ranged<Watcher> {
   batchFirstRevision = 0;
   batchLastRevision = 0;
   batchRevisions = 0;
+  batchEvents = 0;
   batchBytes = 0;
   batchFull = false;
 
@@ -77,7 +78,7 @@ export class Watcher implements Ranged<Watcher> {
 /** The watcher has no deliveries (any more). */
 export function forgetBatch(watcher: Watcher): void {
   watcher.firstDelivery = watcher.lastDelivery = -1;
-  watcher.batchRevisions = watcher.batchLastRevision = watcher.batchBytes = 0;
+  watcher.batchRevisions = watcher.batchLastRevision = watcher.batchBytes = watcher.batchEvents = 0;
   watcher.batchFull = false;
 }
 

@@ -6,11 +6,22 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SeededPrng } from "../../base/index.js";
 import type { Event, WatchResponse } from "../../proto/index.js";
+import { usualLongLimits, type LongLimits } from "./long-response.js";
 import { textOf, WatchRig } from "./rig.test-support.js";
 
 const seedGiven = process.env["SEED"];
 const seeds = seedGiven === undefined ? [1, 2, 3, 4, 5, 6] : [Number(seedGiven)];
 const steps = 2500;
+/** Nearly every response is made in slices. */
+const tinyLimits: LongLimits = {
+  shortEvents: 2,
+  shortBytes: 1000,
+  shortPrevious: 1,
+  counted: 60,
+  previous: 40,
+  written: 50,
+  bytes: 10_000,
+};
 
 /** One event as the model and the checks see it. */
 interface Seen {
@@ -289,7 +300,8 @@ function describe(event: Event, prevKv: boolean): string {
 
 for (const seed of seeds) {
   test(`each event of its range once and in order, whatever happens (SEED=${seed})`, async () => {
-    const run = new Run(await WatchRig.open({ fragmentBytesMax: 30_000 }), seed);
+    const longLimits = seed % 2 === 0 ? tinyLimits : usualLongLimits;
+    const run = new Run(await WatchRig.open({ fragmentBytesMax: 30_000, longLimits }), seed);
     const { prng, rig } = run;
     for (let step = 0; step < steps; step++) {
       const what = prng.below(100);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { GrpcCode } from "../../errors/index.js";
+import { usualLongLimits, type LongLimits } from "./long-response.js";
 import { eventsOf, revisionOf, textOf, WatchRig, type Client } from "./rig.test-support.js";
 
 const open = async (): Promise<{ rig: WatchRig; client: Client }> => {
@@ -240,6 +241,81 @@ test("a transaction of many changes is read up in slices and told whole", async 
       [1n, 1],
     ],
   );
+});
+
+/** What three watchers get of a revision of many puts, and how it went. */
+const tellOfMany = async (
+  longLimits: LongLimits,
+): Promise<{ digests: string[]; longest: number; turns: number; counts: number[][] }> => {
+  const rig = await WatchRig.open({ longLimits });
+  const many = (value: string): void => {
+    for (let i = 0; i < 30_000; i++) rig.putOne(`k${i}`, value);
+  };
+  rig.txn(() => many("before".repeat(10)));
+  const clients = [rig.open(1), rig.open(2), rig.open(3)];
+  rig.create(1, { key: "k", end: "l" });
+  rig.create(2, { key: "k", end: "l", prevKv: true });
+  rig.create(3, { key: "k", end: "l", prevKv: true, fragment: true });
+  rig.txn(() => many("after".repeat(10)));
+  rig.longestRecord = 0;
+  let turns = 0;
+  for (; rig.watches.hasWork || turns === 0; turns++) rig.turn();
+  const counts = clients.map(({ responses }) => responses.slice(1).map(({ events }) => events.length));
+  return { digests: clients.map(({ digest }) => digest.digest("hex")), longest: rig.longestRecord, turns, counts };
+};
+
+test("a revision of very many events is made and handed over in slices, and is the same messages", async () => {
+  const never = { ...usualLongLimits, shortEvents: Infinity, shortBytes: Infinity, shortPrevious: Infinity };
+  const [whole, sliced] = [await tellOfMany(never), await tellOfMany(usualLongLimits)];
+  assert.deepEqual(sliced.digests, whole.digests);
+  assert.deepEqual(sliced.counts, whole.counts);
+  assert.deepEqual(sliced.counts.slice(0, 2), [[30_000], [30_000]]);
+  assert.equal(sliced.counts[2]!.length, 3, "fragments");
+  assert.ok(whole.longest > 4 << 20, "in one go it is long");
+  assert.ok(sliced.longest < 600 << 10, `${sliced.longest} bytes at a time`);
+  // To encode 30,000 events with what was there before takes more than a hundred slices.
+  assert.ok(sliced.turns > whole.turns + 100, `${sliced.turns} turns, in one go ${whole.turns}`);
+});
+
+test("who gets nothing of a revision of very many events does not wait for those who do", async () => {
+  const { rig, client } = await open();
+  const other = rig.open(2);
+  rig.create(1, { key: "k", end: "l" });
+  rig.create(2, { key: "other" });
+  rig.txn(() => {
+    for (let i = 0; i < 50_000; i++) rig.putOne(`k${i}`, "v");
+  });
+  while (client.parts.length < 2) rig.turn();
+  rig.put("other");
+  rig.turn();
+  assert.equal(client.responses.length, 1, "its response is in the making");
+  assert.deepEqual(eventsOf(other.take()), ["other@3"]);
+  rig.put("k");
+  rig.settle();
+  assert.deepEqual(
+    client.take().map(({ events }) => events.length),
+    [0, 50_000, 1],
+  );
+});
+
+test("a watch that is canceled while its long response is made gets nothing of it, others of the stream theirs", async () => {
+  const { rig, client } = await open();
+  rig.create(1, { key: "k", end: "l" });
+  rig.create(1, { key: "k1" });
+  rig.txn(() => {
+    for (let i = 0; i < 50_000; i++) rig.putOne(`k${i}`, "v");
+  });
+  while (client.parts.length < 2) rig.turn();
+  rig.cancel(1, 0n);
+  rig.settle();
+  const [, , canceled, other, ...rest] = client.take();
+  assert.ok(canceled?.canceled && canceled.watchId === 0n);
+  assert.deepEqual([other?.watchId, other?.events.length, rest], [1n, 1, []]);
+  assert.deepEqual(client.parts, []);
+  rig.put("k2");
+  rig.create(1, { key: "k2", startRevision: 2 });
+  rig.settle();
+  assert.deepEqual(eventsOf(client.take()), ["k2@2", "k2@3"]);
 });
 
 test("metrics tell of streams, watchers, those behind and events sent", async () => {

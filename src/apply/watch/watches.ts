@@ -19,11 +19,13 @@ import { emptyRecordView, type Backend } from "../../storage/backend/index.js";
 import type { MvccStore, TxnChanges } from "../../storage/mvcc/index.js";
 import type { Clock } from "../clock.js";
 import type { HeaderWriter } from "../response.js";
+import { tooLargeError } from "../response-bound.js";
 import { newGroup } from "./catch-up.js";
 import { CatchUps } from "./catch-ups.js";
 import { EventBatch } from "./event-batch.js";
 import type { RangeIndex } from "./range-index.js";
 import { refusalOf, rangeOf } from "./create-request.js";
+import { LongResponse, usualLongLimits, type LongLimits } from "./long-response.js";
 import { attachWatchMetrics, SendTimes } from "./metrics.js";
 import { WatchProgress } from "./watch-progress.js";
 import { WatchResponses } from "./watch-responses.js";
@@ -58,6 +60,8 @@ export interface WatchesOptions {
   readonly fragmentBytesMax: number;
   readonly progressIntervalMs: number;
   readonly after: (ms: number, run: () => void) => void;
+  /** When responses are made in slices, and how much of them at a time; for tests. */
+  readonly longLimits?: LongLimits | undefined;
 }
 
 export class Watches implements WatcherVisitor {
@@ -90,8 +94,11 @@ export class Watches implements WatcherVisitor {
     this.#synced = newGroup(prng);
     this.#batch = new EventBatch(store);
     const compacted = (watcher: Watcher): void => this.#refuseCompacted(watcher);
-    const behind = { store, backend, prng, responses: this.#responses, times: this.#times, compacted };
-    this.#catchUps = new CatchUps(behind, (group) => this.#join(group));
+    const long = new LongResponse(this.#responses, options.longLimits ?? usualLongLimits, (stream, size) =>
+      this.#end(stream, tooLargeError(size)),
+    );
+    const behind = { store, backend, prng, responses: this.#responses, times: this.#times, long, compacted };
+    this.#catchUps = new CatchUps({ ...behind, joined: (group) => this.#join(group) });
     this.#progress = new WatchProgress({
       intervalMs: options.progressIntervalMs,
       clock: options.clock,

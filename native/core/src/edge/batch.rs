@@ -33,6 +33,8 @@ pub mod reply_kind {
     pub const END: u8 = 2;
     #[cfg(test)]
     pub const MESSAGE_AND_END: u8 = 3;
+    pub const PART: u8 = 4;
+    pub const LAST_PART: u8 = 5;
 }
 
 pub const CALL_HEADER_BYTES: usize = 32;
@@ -89,7 +91,8 @@ pub fn put_metadata(metadata: &mut Vec<u8>, tag: u8, value: &[u8]) {
 pub struct ReplyRecord<'a> {
     pub call_id: u32,
     pub kind: u8,
-    /// gRPC status of an end; of a message: 1 asks for a Writable record.
+    /// gRPC status of an end; of a message, or its last part: 1 asks for a Writable record; of a part: 1 drops those
+    /// before.
     pub code: u8,
     pub message: &'a [u8],
     pub status: &'a [u8],

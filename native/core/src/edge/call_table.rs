@@ -3,6 +3,7 @@
 //! An ID is a slot's index and its generation. Slots are reused oldest first, so that an ID comes back only
 //! after millions of calls: a late reply to a call that is gone meets no other call.
 
+use super::outgoing::Outgoing;
 use std::collections::VecDeque;
 
 const INDEX_BITS: u32 = 20;
@@ -108,9 +109,10 @@ pub struct Call {
     pub assembly: Vec<u8>,
     /// Encoded for the call record.
     pub metadata: Vec<u8>,
-    /// Reply bytes with their gRPC prefixes, from `pending_start` on not yet sent.
-    pub pending: Vec<u8>,
-    pub pending_start: usize,
+    /// Reply bytes with their gRPC prefixes that are not yet sent.
+    pub pending: Outgoing,
+    /// A message that comes in parts, as far as it has come.
+    pub parts: Outgoing,
     pub end: Option<End>,
     /// What follows "application/grpc+" in the content type, until it is sent back; usually nothing.
     pub subtype: Option<Box<[u8]>>,
@@ -121,7 +123,7 @@ pub struct Call {
 impl Call {
     /// Reply bytes that wait to be sent.
     pub fn pending_bytes(&self) -> usize {
-        self.pending.len() - self.pending_start
+        self.pending.len()
     }
 
     /// What it holds beside messages; does not change once it has begun.
@@ -134,7 +136,6 @@ impl Call {
             &mut self.assembly,
             &mut self.kept,
             &mut self.metadata,
-            &mut self.pending,
             &mut self.shown,
         ]
         .map(std::mem::take);
@@ -144,7 +145,9 @@ impl Call {
                 *buffer = Vec::new();
             }
         }
-        let [assembly, kept, metadata, pending, shown] = buffers;
+        let [assembly, kept, metadata, shown] = buffers;
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.reset();
         *self = Call {
             assembly,
             kept,
@@ -250,13 +253,15 @@ mod tests {
     fn a_freed_call_leaves_nothing_behind() {
         let mut table = CallTable::default();
         let (id, call) = table.insert().expect("room");
-        call.pending.extend_from_slice(&[1; 4096]);
+        call.pending.extend(&[1; 4096]);
+        call.parts.extend(&[1; 4096]);
         call.metadata.extend_from_slice(b"token");
         call.dispatched = true;
         table.remove(id);
         for _ in 0..=RESTING_MIN {
             let (id, call) = table.insert().expect("room");
             assert!(call.pending.is_empty() && call.metadata.is_empty() && !call.dispatched);
+            assert!(call.parts.is_empty());
             assert!(call.pending.capacity() <= BUFFER_BYTES_KEPT);
             table.remove(id);
         }

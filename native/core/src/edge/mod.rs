@@ -29,6 +29,7 @@ mod hpack;
 mod http10;
 mod huffman;
 mod inflate;
+mod outgoing;
 mod receive;
 mod request;
 mod send;

@@ -9,6 +9,7 @@ use super::connection::{Connection, Encoder};
 use super::context::Context;
 use super::frame::{self, PAYLOAD_BYTES_MAX, Reason, flag, kind};
 use super::grpc::{self, PREFIX_BYTES, code};
+use super::outgoing::Outgoing;
 
 /// A status message is cut so that its header block fits one frame.
 const STATUS_TEXT_BYTES_MAX: usize = 12_000;
@@ -22,6 +23,9 @@ impl Connection {
         if call.end.is_some() {
             return;
         }
+        if reply.kind == reply_kind::PART {
+            return keep_part(call, reply);
+        }
         let message = if reply.kind == reply_kind::END {
             &[]
         } else {
@@ -29,12 +33,14 @@ impl Connection {
         };
         self.tell_if_slow(id, message, context);
         let call = context.calls.at(id);
-        if reply.kind != reply_kind::END {
+        if reply.kind == reply_kind::LAST_PART {
+            self.send_parts(id, reply.message, context);
+        } else if reply.kind != reply_kind::END {
             context.counters.sent(call.method, reply.message.len());
             self.send_message(id, reply.message, context);
         }
         let call = context.calls.at(id);
-        if reply.kind == reply_kind::MESSAGE {
+        if matches!(reply.kind, reply_kind::MESSAGE | reply_kind::LAST_PART) {
             call.notify |= reply.code == 1;
             return self.notify(id, context);
         }
@@ -91,11 +97,30 @@ impl Connection {
             self.send_window -= total;
             return put_data(&mut self.out.bytes, call.stream, &prefix, message);
         }
-        call.pending.extend_from_slice(&prefix);
-        call.pending.extend_from_slice(message);
-        self.pending_bytes += total as usize;
-        context.pending_bytes += total as usize;
-        if call.sending == Sending::Idle {
+        call.pending.extend(&prefix);
+        call.pending.extend(message);
+        self.waits(id, total as usize, context);
+    }
+
+    /// The message of which `last` is the last part is whole.
+    fn send_parts(&mut self, id: u32, last: &[u8], context: &mut Context) {
+        let call = context.calls.at(id);
+        let parts = std::mem::take(&mut call.parts);
+        let length = parts.len() + last.len();
+        context.counters.sent(call.method, length);
+        let mut prefix = [0; PREFIX_BYTES];
+        prefix[1..].copy_from_slice(&(length as u32).to_be_bytes());
+        call.pending.extend(&prefix);
+        call.pending.append(parts);
+        call.pending.extend(last);
+        self.waits(id, PREFIX_BYTES + length, context);
+    }
+
+    /// So many further bytes of the call wait.
+    fn waits(&mut self, id: u32, count: usize, context: &mut Context) {
+        self.pending_bytes += count;
+        context.pending_bytes += count;
+        if context.calls.at(id).sending == Sending::Idle {
             self.queue(id, context);
         }
     }
@@ -150,18 +175,15 @@ impl Connection {
             return self.block(id, context);
         }
         self.begin(call);
-        let count = call
-            .pending_bytes()
-            .min(window as usize)
-            .min(PAYLOAD_BYTES_MAX);
-        let data = &call.pending[call.pending_start..call.pending_start + count];
+        let data = call.pending.front(PAYLOAD_BYTES_MAX.min(window as usize));
+        let count = data.len();
         put_data(&mut self.out.bytes, call.stream, data, &[]);
         call.send_offset -= count as i64;
         self.send_window -= count as i64;
         self.pending_bytes -= count;
         context.pending_bytes -= count;
         self.taken_bytes += count;
-        take_pending(call, count);
+        call.pending.take(count);
         if call.pending_bytes() > 0 {
             self.sending.push_back(id);
         } else {
@@ -334,16 +356,12 @@ fn put_data(out: &mut Vec<u8>, stream: u32, first: &[u8], second: &[u8]) {
     }
 }
 
-/// `count` pending bytes have been framed.
-fn take_pending(call: &mut Call, count: usize) {
-    call.pending_start += count;
-    if call.pending_bytes() == 0 {
-        call.pending.clear();
-        call.pending.shrink_to(PAYLOAD_BYTES_MAX);
-        call.pending_start = 0;
-    } else if call.pending_start > (1 << 20) && call.pending_start > call.pending.len() / 2 {
-        call.pending.drain(..call.pending_start);
-        call.pending_start = 0;
+/// A part of a message, or word that the message will not come.
+fn keep_part(call: &mut Call, reply: &ReplyRecord<'_>) {
+    if reply.code == 1 {
+        call.parts = Outgoing::default();
+    } else {
+        call.parts.extend(reply.message);
     }
 }
 

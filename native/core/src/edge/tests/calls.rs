@@ -228,3 +228,70 @@ fn a_client_that_reads_slowly_stays_and_so_does_any_where_memory_is_not_short() 
     rig.context.now = 9_000;
     assert!(!rig.connection.is_stalled(&rig.context));
 }
+
+/// The messages that went out on a stream, from its DATA frames.
+fn messages(rig: &mut Rig) -> Vec<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let frames = rig.out();
+        if frames.is_empty() {
+            break;
+        }
+        for (header, payload) in frames {
+            if header.kind == kind::DATA {
+                body.extend(payload);
+            }
+        }
+        for stream in [0_u32, 1] {
+            rig.frame(kind::WINDOW_UPDATE, 0, stream, &60_000_u32.to_be_bytes());
+        }
+        rig.deliver().expect("valid");
+    }
+    let mut messages = Vec::new();
+    let mut rest = body.as_slice();
+    while !rest.is_empty() {
+        let end = 5 + frame::read_u32(&rest[1..]) as usize;
+        messages.push(rest[5..end].to_vec());
+        rest = &rest[end..];
+    }
+    messages
+}
+
+#[test]
+fn a_message_in_parts_goes_out_when_it_is_whole_and_others_before_it() {
+    let mut rig = Rig::new(|_| {});
+    rig.open(1, SNAPSHOT).data(1, true, &framed(b""));
+    rig.deliver().expect("valid");
+    let id = rig.calls()[0];
+    rig.reply(id, reply_kind::PART, 0, b"dropped", b"");
+    rig.reply(id, reply_kind::PART, 1, b"", b"");
+    rig.reply(id, reply_kind::PART, 0, &[1; 100_000], b"");
+    rig.reply(id, reply_kind::MESSAGE, 0, b"other", b"");
+    rig.reply(id, reply_kind::PART, 0, &[2; 3], b"");
+    rig.check();
+    rig.reply(id, reply_kind::LAST_PART, 1, &[3; 100_000], b"");
+    rig.reply(id, reply_kind::MESSAGE, 0, b"next", b"");
+    rig.check();
+    let whole = [&[1; 100_000][..], &[2; 3], &[3; 100_000]].concat();
+    assert_eq!(
+        messages(&mut rig),
+        [b"other".to_vec(), whole, b"next".to_vec()]
+    );
+    let records = rig.records();
+    assert_eq!(records.len(), 1, "it has asked once: {records:?}");
+    assert_eq!(records[0].0, call_kind::WRITABLE);
+    rig.check();
+}
+
+#[test]
+fn parts_go_with_their_call() {
+    let mut rig = Rig::new(|_| {});
+    rig.open(1, SNAPSHOT).data(1, true, &framed(b""));
+    rig.deliver().expect("valid");
+    let id = rig.calls()[0];
+    rig.reply(id, reply_kind::PART, 0, &[1; 100_000], b"");
+    rig.reply(id, reply_kind::END, 5, b"", b"gone");
+    assert!(messages(&mut rig).is_empty());
+    assert_eq!(rig.context.calls.live(), 0);
+    rig.check();
+}

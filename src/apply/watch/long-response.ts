@@ -1,0 +1,180 @@
+/**
+ * Makes a response with very many events in slices: a revision may have a million of them. First its size is counted,
+ * for which events that are wanted with their previous values are encoded; then it is handed over in parts. To the
+ * client it is one message, or its fragments, like any other.
+ *
+ *   begin → step until true, or abandon
+ *
+ * Invariants: one at a time, for the parts of two responses of a stream could not be told apart; the batch is not
+ * changed meanwhile but by this.
+ */
+import { assert } from "../../base/index.js";
+import { responseBytesMax } from "../response-bound.js";
+import type { EventBatch } from "./event-batch.js";
+import { forgetBatch, type Watcher, type WatchStream } from "./watcher.js";
+import type { WatchResponses } from "./watch-responses.js";
+
+export interface LongLimits {
+  /** Beyond so many events, or bytes of them, a response is made in slices. */
+  readonly shortEvents: number;
+  readonly shortBytes: number;
+  /** The same where events are wanted with what was there before, each of which has to be read. */
+  readonly shortPrevious: number;
+  /** Events that a slice counts, of those with previous values, and events and bytes that one writes. */
+  readonly counted: number;
+  readonly previous: number;
+  readonly written: number;
+  readonly bytes: number;
+}
+
+/** A slice takes about 1 ms. */
+export const usualLongLimits: LongLimits = {
+  shortEvents: 8192,
+  shortBytes: 1 << 20,
+  shortPrevious: 256,
+  counted: 16_384,
+  previous: 256,
+  written: 8192,
+  bytes: 512 << 10,
+};
+
+export class LongResponse {
+  readonly #responses: WatchResponses;
+  readonly #limits: LongLimits;
+  readonly #tooLong: (stream: WatchStream, size: number) => void;
+  #watcher: Watcher | null = null;
+  #batch: EventBatch | null = null;
+  #revision = 0;
+  #events = 0;
+  /** It is cut into fragments. */
+  #isCut = false;
+  // The response, or the fragment in hand: deliveries from `#from` up to `#to`, not included, are counted.
+  #from = -1;
+  #to = -1;
+  #count = 0;
+  #size = 0;
+  #isCounted = false;
+  /** The next delivery to write. */
+  #next = -1;
+
+  /** `tooLong`: a response is longer than gRPC's limit, and will not be sent. */
+  constructor(responses: WatchResponses, limits: LongLimits, tooLong: (stream: WatchStream, size: number) => void) {
+    this.#responses = responses;
+    this.#limits = limits;
+    this.#tooLong = tooLong;
+  }
+
+  /** Whether the watcher has so many deliveries. */
+  isFor({ batchEvents, batchBytes, prevKv }: Watcher): boolean {
+    const { shortEvents, shortBytes, shortPrevious } = this.#limits;
+    return batchEvents > (prevKv ? shortPrevious : shortEvents) || batchBytes > shortBytes;
+  }
+
+  /** Nothing is in the making. */
+  get isFree(): boolean {
+    return this.#watcher === null;
+  }
+
+  /** Begins on the watcher's deliveries, which are taken off it. */
+  begin(watcher: Watcher, batch: EventBatch, revision: number): void {
+    assert(this.#watcher === null, "watch: a long response while another is not done");
+    this.#watcher = watcher;
+    this.#batch = batch;
+    this.#revision = revision;
+    this.#events = watcher.batchEvents;
+    this.#isCut = false;
+    this.#open(watcher.firstDelivery);
+    forgetBatch(watcher);
+  }
+
+  /** Does one slice; true when all of it is handed over. */
+  step(): boolean {
+    if (!this.#isCounted) {
+      this.#countSlice();
+      return false;
+    }
+    if (this.#size > responseBytesMax) {
+      this.#tooLong(this.#watcher!.stream, this.#size);
+      this.#forget();
+      return true;
+    }
+    this.#writeSlice();
+    if (this.#next !== this.#to) return false;
+    if (this.#to !== -1) {
+      this.#open(this.#to);
+      return false;
+    }
+    this.#responses.countSent(this.#watcher!, this.#events);
+    this.#forget();
+    return true;
+  }
+
+  /** The watcher wants nothing any more, or its stream is gone. */
+  abandon(): void {
+    if (this.#next !== this.#from) this.#responses.dropParts(this.#watcher!.stream);
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#watcher = this.#batch = null;
+  }
+
+  #open(first: number): void {
+    this.#from = this.#to = this.#next = first;
+    this.#count = 0;
+    this.#size = this.#responses.headBytes(this.#watcher!, this.#revision, this.#isCut);
+    this.#isCounted = false;
+  }
+
+  #countSlice(): void {
+    const batch = this.#batch!;
+    const { prevKv } = this.#watcher!;
+    const { fragmentBytesMax } = this.#responses;
+    for (let left = prevKv && !this.#isCut ? this.#limits.previous : this.#limits.counted; left > 0; left--) {
+      if (this.#to === -1) return this.#counted();
+      const length = batch.sizeOf(this.#to, prevKv);
+      if (this.#isCut && this.#count > 0 && this.#size + length >= fragmentBytesMax) return this.#counted();
+      this.#size += length;
+      this.#count++;
+      this.#to = batch.nextDelivery(this.#to);
+    }
+  }
+
+  /** The whole response is counted, or a fragment of it. */
+  #counted(): void {
+    const { fragmentBytesMax } = this.#responses;
+    const isTooLong = this.#watcher!.fragment && this.#count > 1 && this.#size >= fragmentBytesMax;
+    this.#isCounted = this.#isCut || !isTooLong;
+    if (this.#isCounted) return;
+    this.#isCut = true;
+    this.#open(this.#from);
+  }
+
+  #writeSlice(): void {
+    const batch = this.#batch!;
+    const { prevKv } = this.#watcher!;
+    const first = this.#next;
+    let bytes = 0;
+    let end = first;
+    for (let left = this.#limits.written; left > 0 && end !== this.#to && bytes < this.#limits.bytes; left--) {
+      bytes += batch.sizeOf(end, prevKv);
+      end = batch.nextDelivery(end);
+    }
+    const part = {
+      watcher: this.#watcher!,
+      revision: this.#revision,
+      fragment: this.#isCut && this.#to !== -1,
+      isFirst: first === this.#from,
+      isLast: end === this.#to,
+    };
+    const responses = this.#responses;
+    const head = part.isFirst ? responses.headBytes(part.watcher, part.revision, part.fragment) : 0;
+    let at = responses.beginPart(part, head + bytes);
+    const target = responses.partBytes;
+    for (let delivery = first; delivery !== end; delivery = batch.nextDelivery(delivery)) {
+      at = batch.write(delivery, prevKv, target, at);
+    }
+    responses.endPart(part, at, this.#size);
+    this.#next = end;
+  }
+}
