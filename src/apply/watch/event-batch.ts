@@ -53,8 +53,17 @@ export class EventBatch {
   readonly #deliveryEvents = new Column();
   readonly #deliveryNext = new Column();
   readonly #columns = [
-    ...[this.#inBlock, this.#starts, this.#ends, this.#kvStarts, this.#prevInBlock, this.#prevStarts, this.#prevEnds],
-    ...[this.#revisions, this.#deletes, this.#deliveryEvents, this.#deliveryNext],
+    this.#inBlock,
+    this.#starts,
+    this.#ends,
+    this.#kvStarts,
+    this.#prevInBlock,
+    this.#prevStarts,
+    this.#prevEnds,
+    this.#revisions,
+    this.#deletes,
+    this.#deliveryEvents,
+    this.#deliveryNext,
   ];
   /** Watchers with deliveries, in the order in which they got their first. */
   readonly touched: Watcher[] = [];
