@@ -8,7 +8,6 @@
 import type { Logger } from "../../base/index.js";
 import { messageTooLargeError } from "../../errors/index.js";
 import {
-  type BodySink,
   type HttpHandlers,
   type HttpRequest,
   type HttpResponse,
@@ -17,6 +16,7 @@ import {
   type StreamBody,
 } from "./exchange.js";
 import { errorResponse } from "./gateway-status.js";
+import { PacedStream, sendPaced } from "./paced-body.js";
 import type { Uws, UwsApp, UwsListenSocket, UwsRequest, UwsResponse } from "./uws.js";
 import { type SocketData, webSocketBehavior } from "./web-socket.js";
 
@@ -49,11 +49,20 @@ const headerNames = [
 ] as const;
 
 const noBody = new Uint8Array(0);
+/** A longer body is sent in parts as the client takes it. */
+const wholeBytesMax = 8 << 10;
+/** What uWebSockets.js writes of a head by itself, at most. */
+const otherHeadBytes = 128;
+/** uWebSockets.js closes connections on which nothing has moved for ten seconds; Go's server waits. */
+const waitsMs = 4000;
 
 export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #app: UwsApp;
   readonly #sockets: object[] = [];
+  /** Those whose client still sends, or is slow to take the answer. */
+  readonly #slow = new Set<UwsExchange>();
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
@@ -63,14 +72,14 @@ export class HttpServer {
     this.#app.ws("/*", {
       ...behavior,
       upgrade: (response, request, context) => {
-        const exchange = new UwsExchange(response, request);
+        const exchange = new UwsExchange(response, request, this.#slow);
         if (!handlers.takesWebSocket(exchange)) return this.#accept(response, exchange);
         const protocol = exchange.header("sec-websocket-protocol").startsWith("Bearer") ? "Bearer" : "";
         const data: SocketData = { head: exchange, bodyUse: handlers.bodyOf({ method: "POST", path: exchange.path }) };
         response.upgrade(data, exchange.header("sec-websocket-key"), protocol, "", context);
       },
     });
-    this.#app.any("/*", (response, request) => this.#accept(response, new UwsExchange(response, request)));
+    this.#app.any("/*", (response, request) => this.#accept(response, new UwsExchange(response, request, this.#slow)));
   }
 
   /** Listens on a Unix socket. */
@@ -78,10 +87,14 @@ export class HttpServer {
     const socket = await new Promise<UwsListenSocket>((done) => this.#app.listen_unix(done, path));
     if (!socket) throw new Error(`cannot listen for HTTP on ${path}`);
     this.#sockets.push(socket);
+    this.#timer ??= setInterval(() => {
+      for (const exchange of this.#slow) exchange.waitOn();
+    }, waitsMs).unref();
   }
 
   /** Stops listening and closes all connections. */
   close(): void {
+    clearInterval(this.#timer);
     const { uws } = this.#options;
     const closeSocket = uws.us_listen_socket_close ?? uws.closeSocket;
     for (const socket of this.#sockets.splice(0)) closeSocket?.(socket);
@@ -90,7 +103,10 @@ export class HttpServer {
 
   #accept(response: UwsResponse, exchange: UwsExchange): void {
     if (this.#options.handlers.bodyOf(exchange) === "pieces") {
-      response.onData((piece, isLast) => exchange.feed(new Uint8Array(piece), isLast));
+      response.onData((piece, isLast) => {
+        if (isLast) exchange.received();
+        exchange.feed(new Uint8Array(piece), isLast);
+      });
       void this.#answer(exchange);
       return;
     }
@@ -99,6 +115,7 @@ export class HttpServer {
     let length = 0;
     response.onData((chunk, isLast) => {
       length += chunk.byteLength;
+      if (isLast) exchange.received();
       if (length > bodyBytesMax) {
         // Read to its end and dropped: a client that still sends would not see an answer, only a broken connection.
         chunks.length = 0;
@@ -141,19 +158,26 @@ class UwsExchange implements HttpRequest {
   isOver = false;
   readonly #headers: ReadonlyMap<string, string>;
   readonly #response: UwsResponse;
+  readonly #slow: Set<UwsExchange>;
   readonly #onGone: (() => void)[] = [];
   #isGone = false;
+  #isReceiving = true;
+  /** What is sent as the client takes it. */
+  #outgoing: { readonly isFull: boolean } | undefined;
   #takePiece: ((piece: Uint8Array, isLast: boolean) => void) | undefined;
 
-  constructor(response: UwsResponse, request: UwsRequest) {
+  constructor(response: UwsResponse, request: UwsRequest, slow: Set<UwsExchange>) {
     this.#response = response;
+    this.#slow = slow;
     this.method = request.getMethod().toUpperCase();
     this.path = request.getUrl();
     this.query = request.getQuery() ?? "";
     this.#headers = new Map(headerNames.map((name) => [name, request.getHeader(name)]));
+    slow.add(this);
     response.onAborted(() => {
       this.isOver = true;
       this.#isGone = true;
+      slow.delete(this);
       for (const callback of this.#onGone.splice(0)) callback();
     });
   }
@@ -176,42 +200,57 @@ class UwsExchange implements HttpRequest {
     this.#takePiece?.(piece, isLast);
   }
 
+  /** The whole body is there. */
+  received(): void {
+    this.#isReceiving = false;
+    if (this.#outgoing === undefined) this.#slow.delete(this);
+  }
+
+  /** Grants the client more time, if it is its turn to send or to take something. */
+  waitOn(): void {
+    if (!this.#isReceiving && this.#outgoing?.isFull !== true) return;
+    this.#response.pause();
+    this.#response.resume();
+  }
+
   answer({ status, headers, body }: HttpResponse, closesConnection = false): void {
     if (this.isOver) return;
     this.isOver = true;
-    this.#response.cork(() => {
-      this.#response.writeStatus(`${status} ${statusTexts[status] ?? "Unknown"}`);
-      for (const [name, value] of headers) this.#response.writeHeader(name, value);
-      if (typeof body === "function") this.#stream(body);
-      else if (this.method === "HEAD") this.#response.endWithoutBody(Buffer.byteLength(body), closesConnection);
-      else this.#response.end(body, closesConnection);
-    });
-  }
-
-  #stream(body: StreamBody): void {
+    if (typeof body === "function") return this.#stream(body, this.#writeHead(status, headers));
+    const bytes = typeof body === "string" ? Buffer.from(body) : body;
     const response = this.#response;
-    let isOver = false;
-    let drained: () => void = () => {};
-    response.onWritable(() => {
-      drained();
-      return true;
+    const isHead = this.method === "HEAD";
+    if (!isHead && bytes.length > wholeBytesMax) {
+      this.#writeHead(status, headers);
+      this.#outgoing = { isFull: true };
+      this.#slow.add(this);
+      sendPaced(response, bytes, () => this.#slow.delete(this));
+      return;
+    }
+    this.#slow.delete(this);
+    response.cork(() => {
+      this.#writeHead(status, headers);
+      if (isHead) response.endWithoutBody(bytes.length, closesConnection);
+      else response.end(bytes, closesConnection);
     });
-    this.onGone(() => (isOver = true));
-    const sink: BodySink = {
-      write: (piece) => isOver || corked(response, () => response.write(piece)),
-      onDrain: (callback) => (drained = callback),
-      end: () => {
-        if (!isOver) response.cork(() => response.end());
-        isOver = true;
-      },
-    };
-    body(sink);
   }
-}
 
-/** What `write` returns, with all of it in one system call. */
-function corked(response: UwsResponse, write: () => boolean): boolean {
-  let hasRoom = true;
-  response.cork(() => (hasRoom = write()));
-  return hasRoom;
+  /** Bytes of it, about. */
+  #writeHead(status: number, headers: HttpResponse["headers"]): number {
+    const response = this.#response;
+    const line = `${status} ${statusTexts[status] ?? "Unknown"}`;
+    response.cork(() => {
+      response.writeStatus(line);
+      for (const [name, value] of headers) response.writeHeader(name, value);
+    });
+    return headers.reduce((sum, [name, value]) => sum + name.length + value.length + 4, line.length + otherHeadBytes);
+  }
+
+  #stream(body: StreamBody, headBytes: number): void {
+    const stream = new PacedStream(this.#response, { headBytes, ended: () => this.#slow.delete(this) });
+    this.#outgoing = stream;
+    this.#slow.add(this);
+    this.onGone(() => stream.abandon());
+    body(stream);
+  }
 }

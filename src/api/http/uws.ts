@@ -16,6 +16,8 @@ export interface UwsResponse {
   writeHeader(name: string, value: string): UwsResponse;
   end(body?: string | Uint8Array, closeConnection?: boolean): UwsResponse;
   endWithoutBody(reportedLength: number, closeConnection?: boolean): UwsResponse;
+  /** Sends what the client takes of the rest of a body of `totalBytes`; whether it took all, and whether that was it. */
+  tryEnd(rest: Uint8Array, totalBytes: number): [ok: boolean, isDone: boolean];
   /** Sends a chunk; false when it has to wait for the client. */
   write(chunk: string | Uint8Array): boolean;
   /** `handler` returns whether it wrote what it wanted to. */
@@ -24,6 +26,10 @@ export interface UwsResponse {
   /** The chunk is gone when the handler returns. */
   onData(handler: (chunk: ArrayBuffer, isLast: boolean) => void): UwsResponse;
   cork(write: () => void): UwsResponse;
+  /** Reads no more of the client, and waits for it without an end. */
+  pause(): void;
+  /** Reads on; the connection is closed when the client neither sends nor takes anything for ten seconds. */
+  resume(): void;
   upgrade<Data>(data: Data, key: string, protocol: string, extensions: string, context: UwsSocketContext): void;
 }
 
