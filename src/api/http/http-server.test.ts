@@ -187,6 +187,15 @@ describe("a client may pause for long", { ...within, concurrency: true }, () => 
     const taken: string[] = [];
     const long = Buffer.alloc(4 << 20, "y");
     answers.set("/pieces/answers", () => ({ status: 200, headers: [], body: (sink) => void sink.write(long) }));
+    // Part by part, until one has to wait: what is left is kept by uWebSockets.js alone.
+    answers.set("/pieces/parts", () => ({
+      status: 200,
+      headers: [],
+      body: (sink) => {
+        const step = (): void => void (sink.write(Buffer.alloc(12 << 10, "z")) && setImmediate(step));
+        step();
+      },
+    }));
     answers.set("/pieces/requests", (request) => ({
       status: 200,
       headers: [],
@@ -199,14 +208,19 @@ describe("a client may pause for long", { ...within, concurrency: true }, () => 
     const head = "HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     const sender = new Reader(`POST /pieces/requests ${head}1\r\na\r\n`);
     const taker = new Reader(`POST /pieces/answers ${head}`);
+    const sated = new Reader(`POST /pieces/parts ${head}0\r\n\r\n`);
+    sated.socket.pause();
     await taker.until(() => taker.length > 0);
     taker.socket.pause();
     await passed();
+    assert.ok(!sated.isClosed);
+    sated.socket.resume();
+    await sated.until(() => sated.length > 12 << 10);
     sender.socket.write("1\r\nb\r\n");
     taker.socket.resume();
     await sender.until(() => sender.bytes.toString().split("answer").length === 3);
     assert.equal(taken.join(""), "ab");
     await taker.until(() => taker.length > long.length);
-    for (const { socket } of [sender, taker]) socket.destroy();
+    for (const { socket } of [sender, taker, sated]) socket.destroy();
   });
 });

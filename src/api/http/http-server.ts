@@ -60,7 +60,7 @@ export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #app: UwsApp;
   readonly #sockets: object[] = [];
-  /** Those whose client still sends, or is slow to take the answer. */
+  /** Those whose client still sends, or takes the answer as it likes: whether it has all of it, nobody tells. */
   readonly #slow = new Set<UwsExchange>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -102,6 +102,7 @@ export class HttpServer {
   }
 
   #accept(response: UwsResponse, exchange: UwsExchange): void {
+    exchange.receives();
     if (this.#options.handlers.bodyOf(exchange) === "pieces") {
       response.onData((piece, isLast) => {
         if (isLast) exchange.received();
@@ -161,9 +162,8 @@ class UwsExchange implements HttpRequest {
   readonly #slow: Set<UwsExchange>;
   readonly #onGone: (() => void)[] = [];
   #isGone = false;
-  #isReceiving = true;
-  /** What is sent as the client takes it. */
-  #outgoing: { readonly isFull: boolean } | undefined;
+  /** Its answer is sent as the client takes it. */
+  #isSending = false;
   #takePiece: ((piece: Uint8Array, isLast: boolean) => void) | undefined;
 
   constructor(response: UwsResponse, request: UwsRequest, slow: Set<UwsExchange>) {
@@ -173,7 +173,6 @@ class UwsExchange implements HttpRequest {
     this.path = request.getUrl();
     this.query = request.getQuery() ?? "";
     this.#headers = new Map(headerNames.map((name) => [name, request.getHeader(name)]));
-    slow.add(this);
     response.onAborted(() => {
       this.isOver = true;
       this.#isGone = true;
@@ -200,15 +199,18 @@ class UwsExchange implements HttpRequest {
     this.#takePiece?.(piece, isLast);
   }
 
-  /** The whole body is there. */
-  received(): void {
-    this.#isReceiving = false;
-    if (this.#outgoing === undefined) this.#slow.delete(this);
+  /** Its body is waited for. */
+  receives(): void {
+    this.#slow.add(this);
   }
 
-  /** Grants the client more time, if it is its turn to send or to take something. */
+  /** The whole body is there. */
+  received(): void {
+    if (!this.#isSending) this.#slow.delete(this);
+  }
+
+  /** Grants the client more time. */
   waitOn(): void {
-    if (!this.#isReceiving && this.#outgoing?.isFull !== true) return;
     this.#response.pause();
     this.#response.resume();
   }
@@ -222,8 +224,7 @@ class UwsExchange implements HttpRequest {
     const isHead = this.method === "HEAD";
     if (!isHead && bytes.length > wholeBytesMax) {
       this.#writeHead(status, headers);
-      this.#outgoing = { isFull: true };
-      this.#slow.add(this);
+      this.#sends();
       sendPaced(response, bytes, () => this.#slow.delete(this));
       return;
     }
@@ -233,6 +234,11 @@ class UwsExchange implements HttpRequest {
       if (isHead) response.endWithoutBody(bytes.length, closesConnection);
       else response.end(bytes, closesConnection);
     });
+  }
+
+  #sends(): void {
+    this.#isSending = true;
+    this.#slow.add(this);
   }
 
   /** Bytes of it, about. */
@@ -248,8 +254,7 @@ class UwsExchange implements HttpRequest {
 
   #stream(body: StreamBody, headBytes: number): void {
     const stream = new PacedStream(this.#response, { headBytes, ended: () => this.#slow.delete(this) });
-    this.#outgoing = stream;
-    this.#slow.add(this);
+    this.#sends();
     this.onGone(() => stream.abandon());
     body(stream);
   }

@@ -19,6 +19,7 @@ export class PacedStream implements BodySink {
   /** Written since the event loop went round: it may all be in one cork buffer. */
   #turnBytes: number;
   #isScheduled = false;
+  /** uWebSockets.js has to wait for the client. */
   #isFull = false;
   #wasFull = false;
   #endsAfterwards = false;
@@ -36,11 +37,6 @@ export class PacedStream implements BodySink {
       this.#writable();
       return true;
     });
-  }
-
-  /** uWebSockets.js keeps something for the client. */
-  get isFull(): boolean {
-    return this.#isFull;
   }
 
   write(piece: Uint8Array): boolean {
