@@ -51,7 +51,7 @@ impl Server {
         }
         let held = std::mem::take(&mut self.held);
         for (place, &slot) in held.iter().enumerate() {
-            self.connect_again(slot);
+            self.read_again(slot);
             if !self.held.is_empty() {
                 // There is no room for this one, so there is none for the rest.
                 self.held.extend_from_slice(&held[place + 1..]);

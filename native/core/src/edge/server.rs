@@ -49,6 +49,8 @@ pub struct Server {
     /// When to accept again, and to connect again for the clients in `held`.
     pub(super) again: Option<u64>,
     pub(super) held: Vec<u32>,
+    /// Bytes of HTTP/1.1 requests that wait in their connections.
+    pub(super) http_bytes: usize,
     /// Clients known to speak HTTP/2.
     pub(super) http2_clients: usize,
     /// Clients wait to be accepted until others have gone.
@@ -95,6 +97,7 @@ impl Server {
             next_tick: 0,
             again: None,
             held: Vec::new(),
+            http_bytes: 0,
             http2_clients: 0,
             crowded: false,
             close_at: None,
@@ -259,7 +262,7 @@ impl Server {
             let gone = match &mut client.peer {
                 Peer::Unknown(_) => now >= client.since + PREFACE_WITHIN,
                 Peer::Lingering { since, .. } => now >= *since + LINGER,
-                Peer::Http1(_) | Peer::Held(_) => false,
+                Peer::Http1(splice) => !splice.second_passed(),
                 Peer::Http2(connection) => {
                     connection.second_passed();
                     connection.tick(&mut self.context) == Verdict::Close
@@ -283,8 +286,13 @@ impl Server {
             };
             match &mut client.peer {
                 Peer::Http2(connection) => connection.announce_end(&self.context),
-                Peer::Http1(_) => {}
-                Peer::Unknown(_) | Peer::Held(_) | Peer::Lingering { .. } => {
+                Peer::Http1(splice) => {
+                    if !splice.end_soon() {
+                        self.drop_client(slot);
+                    }
+                    continue;
+                }
+                Peer::Unknown(_) | Peer::Lingering { .. } => {
                     self.drop_client(slot);
                     continue;
                 }
@@ -307,6 +315,9 @@ impl Server {
             connection.abandon(&mut self.context);
             self.context
                 .put_connection_record(connection.id, call_kind::DISCONNECT, &[]);
+        }
+        if let Peer::Http1(splice) = &client.peer {
+            self.http_bytes -= splice.held_bytes();
         }
         if matches!(client.peer, Peer::Http2(_) | Peer::Lingering { .. }) {
             self.http2_clients -= 1;

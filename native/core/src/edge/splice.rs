@@ -1,33 +1,61 @@
-//! An HTTP/1.1 connection on the gRPC port: its bytes go to the HTTP server's Unix socket and back as they are.
+//! An HTTP/1.1 connection on the gRPC port: its requests go to the HTTP server's Unix socket, the answers come back.
 //!
-//! Invariant: in each direction at most one buffer of bytes waits; until it is gone its source is not read.
-//! A source is read only after an event has said that it has something, until a read has found it empty.
+//! Requests are read here as far as it takes to know where each ends, so that the HTTP server gets well-formed heads,
+//! each whole, and one request at a time: the next waits until the answer before it is with the client. The
+//! connection to the HTTP server, which closes it when nothing moves, is made anew when it is wanted.
+//!
+//! Invariants: in each direction at most one buffer of bytes waits, and a head; until it is gone its source is not
+//! read. A source is read only after an event has said that it has something, until a read has found it empty.
 
+use super::http_body::Body;
+use super::http_head::{self, Answer, Refusal};
 use super::socket::{Received, Socket, read_some, write_some};
-use mio::net::UnixStream;
-use std::io;
-use std::path::Path;
+use std::mem;
 
-/// One direction.
+/// Seconds within which a head must be there, as etcd sets it.
+const HEAD_WITHIN: u32 = 300;
+/// Seconds for a client to read why it was refused.
+const LINGER: u32 = 2;
+/// The connection to the HTTP server is given up after so many seconds without a request: before that does.
+const SERVER_IDLE: u32 = 5;
+/// Read ahead of the request under way.
+const AHEAD_BYTES_MAX: usize = 64 << 10;
+/// One of the two sockets' incoming side.
 #[derive(Default)]
-struct Pipe {
-    /// The source may have bytes.
+struct Source {
+    /// It may have bytes.
     ready: bool,
-    /// Bytes that the target has not taken yet.
-    waiting: Vec<u8>,
     /// Its end has been announced: a short read does not mean that nothing more comes.
     ending: bool,
-    /// The source has ended.
     ended: bool,
-    /// The target has been told.
-    closed: bool,
 }
 
-/// See the module.
-pub struct Splice {
-    server: Socket,
-    to_server: Pipe,
-    to_client: Pipe,
+/// Where a connection is.
+enum Stage {
+    /// A request's head is coming; the search for its end goes on at this offset.
+    Head(usize),
+    /// A head is there, and goes to the HTTP server once there is a connection to it.
+    Whole(http_head::Request),
+    /// The request's body is coming.
+    Body(Body),
+    /// The request is with the HTTP server.
+    Sent,
+    /// A WebSocket's bytes go both ways as they are.
+    Raw,
+    /// What waits for the client is the last that it gets.
+    Last,
+}
+
+/// Where the answer under way is.
+enum Reply {
+    /// None is wanted, or all of it has come.
+    None,
+    /// Its head is coming; its request had the method HEAD or not.
+    Head {
+        bytes: Vec<u8>,
+        is_head: bool,
+    },
+    Body(Body),
 }
 
 /// What becomes of a connection after some of its bytes were moved.
@@ -48,128 +76,757 @@ pub enum Side {
     Server,
 }
 
+/// See the module.
+pub struct Splice {
+    server: Option<Socket>,
+    client_source: Source,
+    server_source: Source,
+    stage: Stage,
+    reply: Reply,
+    /// Of the client, and looked at by no stage yet.
+    received: Vec<u8>,
+    to_server: Vec<u8>,
+    to_client: Vec<u8>,
+    /// The request under way is the last.
+    closes: bool,
+    /// The HTTP server knows that the client has ended.
+    told_server: bool,
+    /// The client knows that nothing more comes.
+    told_client: bool,
+    /// What the sockets did not take, of each direction.
+    unsent: (usize, usize),
+    /// No request of this connection has been read.
+    is_first: bool,
+    /// Seconds in which the stage has not changed.
+    seconds: u32,
+}
+
 impl Splice {
-    /// Connects to the HTTP server; `head` is what the client has sent so far.
-    pub fn open(path: &Path, head: &[u8]) -> io::Result<Splice> {
-        let to_server = Pipe {
-            waiting: head.to_vec(),
-            ready: true,
-            ..Pipe::default()
-        };
-        Ok(Splice {
-            server: Socket::Unix(UnixStream::connect(path)?),
-            to_server,
-            to_client: Pipe::default(),
-        })
+    /// `received` is what the client has sent so far.
+    pub fn new(received: Vec<u8>) -> Splice {
+        Splice {
+            server: None,
+            client_source: Source {
+                ready: true,
+                ..Source::default()
+            },
+            server_source: Source::default(),
+            stage: Stage::Head(0),
+            reply: Reply::None,
+            received,
+            to_server: Vec::new(),
+            to_client: Vec::new(),
+            closes: false,
+            told_server: false,
+            told_client: false,
+            unsent: (0, 0),
+            is_first: true,
+            seconds: 0,
+        }
     }
 
-    /// The HTTP server's socket, to be registered.
-    pub fn server(&mut self) -> &mut Socket {
-        &mut self.server
+    /// The connection to the HTTP server that was wanted.
+    pub fn connected(&mut self, server: Socket) {
+        self.server = Some(server);
+        self.server_source = Source::default();
     }
 
     /// This side may have bytes, or has ended; with `ending` its end is known to be among what waits.
     pub fn ready(&mut self, side: Side, ending: bool) {
-        let pipe = match side {
-            Side::Client => &mut self.to_server,
-            Side::Server => &mut self.to_client,
+        let source = match side {
+            Side::Client => &mut self.client_source,
+            Side::Server => &mut self.server_source,
         };
-        pipe.ready = true;
-        pipe.ending |= ending;
+        source.ready = true;
+        source.ending |= ending;
     }
 
-    /// Moves what can be moved, both ways, each way a buffer at most: a body that comes and goes as fast as it is moved
-    /// would hold up the other connections.
-    pub fn run(&mut self, client: &mut Socket, buffer: &mut [u8]) -> Step {
-        let there = self.to_server.run(client, &mut self.server, buffer);
-        if there == Step::Over {
-            return Step::Over;
+    /// A second has passed. `false`: the client has had its time.
+    pub fn second_passed(&mut self) -> bool {
+        self.seconds += 1;
+        match self.stage {
+            Stage::Head(_) if self.received.is_empty() => {
+                if self.seconds >= SERVER_IDLE {
+                    self.server = None;
+                }
+                true
+            }
+            Stage::Head(_) => self.seconds < HEAD_WITHIN,
+            Stage::Last => self.seconds < LINGER,
+            _ => true,
         }
-        let back = self.to_client.run(&mut self.server, client, buffer);
-        if back == Step::Over || self.to_server.closed && self.to_client.closed {
-            Step::Over
-        } else if there == Step::More || back == Step::More {
-            Step::More
-        } else {
-            Step::Waits
+    }
+
+    /// The member stops. `false`: nothing is under way.
+    pub fn end_soon(&mut self) -> bool {
+        self.closes = true;
+        !matches!(self.stage, Stage::Head(_)) || !self.to_client.is_empty()
+    }
+
+    /// Bytes of requests that wait here.
+    pub fn held_bytes(&self) -> usize {
+        self.received.len()
+    }
+
+    /// A request waits for a connection to the HTTP server.
+    pub fn wants_server(&self) -> bool {
+        matches!(self.stage, Stage::Whole(_)) && self.server.is_none()
+    }
+
+    /// Moves what can be moved both ways, each way a buffer at most: a body that comes and goes as fast as it is moved
+    /// would hold up the other connections. A head may have `head_bytes_max` bytes.
+    pub fn run(&mut self, client: &mut Socket, buffer: &mut [u8], head_bytes_max: usize) -> Step {
+        let (mut client_read, mut server_read) = (false, false);
+        loop {
+            let Some(mut moved) = self.send(client) else {
+                return Step::Over;
+            };
+            if !client_read && self.may_read_client() {
+                client_read = true;
+                self.read_client(client, buffer);
+            }
+            if !server_read && self.may_read_server() {
+                server_read = true;
+                self.read_server(buffer);
+            }
+            moved |= self.advance(head_bytes_max);
+            if self.is_over(client) {
+                return Step::Over;
+            }
+            let more = (self.may_read_client(), self.may_read_server());
+            if !moved && !(more.0 && !client_read) && !(more.1 && !server_read) && !self.may_send()
+            {
+                return if more.0 || more.1 {
+                    Step::More
+                } else {
+                    Step::Waits
+                };
+            }
         }
+    }
+
+    /// Whether anything was sent; `None` when the client's socket has failed.
+    fn send(&mut self, client: &mut Socket) -> Option<bool> {
+        let before = (self.to_client.len(), self.to_server.len());
+        flush(client, &mut self.to_client)?;
+        if let Some(server) = &mut self.server
+            && flush(server, &mut self.to_server).is_none()
+        {
+            // Its answer may be there nevertheless: its end tells.
+            self.to_server.clear();
+            self.server_source.ready = true;
+        }
+        let after = (self.to_client.len(), self.to_server.len());
+        self.unsent = after;
+        Some(before != after)
+    }
+
+    /// Something has come to be sent since the last try.
+    fn may_send(&self) -> bool {
+        let now = (self.to_client.len(), self.to_server.len());
+        now != self.unsent && (now.0 > 0 || now.1 > 0 && self.server.is_some())
+    }
+
+    fn may_read_client(&self) -> bool {
+        let room = match self.stage {
+            Stage::Head(_) | Stage::Last => true,
+            Stage::Whole(_) => false,
+            Stage::Body(_) | Stage::Raw => self.received.is_empty() && self.to_server.is_empty(),
+            Stage::Sent => self.received.len() < AHEAD_BYTES_MAX,
+        };
+        room && self.client_source.ready && !self.client_source.ended
+    }
+
+    fn read_client(&mut self, client: &mut Socket, buffer: &mut [u8]) {
+        if let Some(count) = self.client_source.read(client, buffer)
+            && !matches!(self.stage, Stage::Last)
+        {
+            if self.received.is_empty() {
+                self.seconds = 0;
+            }
+            self.received.extend_from_slice(&buffer[..count]);
+        }
+    }
+
+    fn may_read_server(&self) -> bool {
+        let source = &self.server_source;
+        self.server.is_some() && self.to_client.is_empty() && source.ready && !source.ended
+    }
+
+    fn read_server(&mut self, buffer: &mut [u8]) {
+        let Some(server) = &mut self.server else {
+            return;
+        };
+        if let Some(count) = self.server_source.read(server, buffer) {
+            self.answered(&buffer[..count]);
+        }
+    }
+
+    /// Bytes of the HTTP server's.
+    fn answered(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let count = match (&self.stage, &mut self.reply) {
+                (Stage::Last, _) => return,
+                (Stage::Raw, _) => rest.len(),
+                // Nobody asked for them.
+                (_, Reply::None) => return self.finish(Vec::new()),
+                (_, Reply::Head { .. }) => self.answer_head(rest),
+                (_, Reply::Body(body)) => match body.take(rest, |_| ()) {
+                    Ok(count) => count,
+                    Err(_) => return self.finish(Vec::new()),
+                },
+            };
+            self.to_client.extend_from_slice(&rest[..count]);
+            rest = &rest[count..];
+            if matches!(&self.reply, Reply::Body(body) if body.is_done()) {
+                self.reply = Reply::None;
+            }
+        }
+    }
+
+    /// How many of these bytes are an answer's head.
+    fn answer_head(&mut self, new: &[u8]) -> usize {
+        let Reply::Head { bytes, is_head } = &mut self.reply else {
+            return 0;
+        };
+        let (before, is_head) = (bytes.len(), *is_head);
+        bytes.extend_from_slice(new);
+        let Ok(end) = http_head::head_end(bytes, before.saturating_sub(3)) else {
+            return new.len();
+        };
+        match http_head::answer(&bytes[..end], is_head) {
+            Answer::Interim => bytes.clear(),
+            Answer::Final(body) => self.reply = Reply::Body(body),
+            Answer::Upgrade => {
+                self.reply = Reply::None;
+                self.stage = Stage::Raw;
+            }
+        }
+        end - before
+    }
+
+    /// Goes from stage to stage as far as what has come allows.
+    fn advance(&mut self, head_bytes_max: usize) -> bool {
+        let mut moved = false;
+        while self.step(head_bytes_max) {
+            self.seconds = 0;
+            moved = true;
+        }
+        let all_passed =
+            self.client_source.ended && self.received.is_empty() && self.to_server.is_empty();
+        if let (Some(server), true, false) = (&self.server, all_passed, self.told_server) {
+            self.told_server = true;
+            server.shutdown_write();
+        }
+        moved
+    }
+
+    /// One stage further, if that is possible.
+    fn step(&mut self, head_bytes_max: usize) -> bool {
+        match mem::replace(&mut self.stage, Stage::Last) {
+            Stage::Head(from) => self.take_head(from, head_bytes_max),
+            Stage::Whole(request) => self.pass_on(request),
+            Stage::Body(body) => self.pass_body(body),
+            Stage::Sent if matches!(self.reply, Reply::None) && self.to_client.is_empty() => {
+                if self.closes {
+                    self.finish(Vec::new());
+                } else {
+                    self.stage = Stage::Head(0);
+                }
+                true
+            }
+            Stage::Raw => {
+                self.to_server.append(&mut self.received);
+                self.stage = Stage::Raw;
+                false
+            }
+            stage => {
+                self.stage = stage;
+                false
+            }
+        }
+    }
+
+    fn take_head(&mut self, from: usize, bytes_max: usize) -> bool {
+        let end = match http_head::head_end(&self.received, from) {
+            Ok(end) if end <= bytes_max => end,
+            Err(from) if self.received.len() <= bytes_max => {
+                self.stage = Stage::Head(from);
+                return false;
+            }
+            _ => return self.refuse(&Refusal::TooLarge),
+        };
+        match http_head::request(&self.received[..end]) {
+            Ok(request) => {
+                self.received.drain(..end);
+                self.is_first = false;
+                self.stage = Stage::Whole(request);
+                true
+            }
+            // Before anything was understood it may be any protocol: etcd says nothing then.
+            Err(Refusal::NotHttp) if self.is_first => {
+                self.finish(Vec::new());
+                true
+            }
+            Err(refusal) => self.refuse(&refusal),
+        }
+    }
+
+    fn pass_on(&mut self, request: http_head::Request) -> bool {
+        if self.server.is_none() {
+            self.stage = Stage::Whole(request);
+            return false;
+        }
+        self.to_server.extend_from_slice(&request.head);
+        if request.expects && self.received.is_empty() {
+            self.to_client
+                .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        self.closes |= request.closes;
+        self.reply = Reply::Head {
+            bytes: Vec::new(),
+            is_head: request.is_head,
+        };
+        self.stage = Stage::Body(request.body);
+        true
+    }
+
+    fn pass_body(&mut self, mut body: Body) -> bool {
+        let is_chunked = matches!(body, Body::Chunked(_));
+        let out = &mut self.to_server;
+        let taken = body.take(&self.received, |data| {
+            if is_chunked {
+                out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+            }
+            out.extend_from_slice(data);
+            if is_chunked {
+                out.extend_from_slice(b"\r\n");
+            }
+        });
+        let count = match taken {
+            Ok(count) => count,
+            Err(malformed) => return self.refuse(&Refusal::Body(malformed)),
+        };
+        self.received.drain(..count);
+        if !body.is_done() {
+            self.stage = Stage::Body(body);
+            return false;
+        }
+        if is_chunked {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+        self.stage = Stage::Sent;
+        true
+    }
+
+    /// Tells the client why, unless an answer is under way.
+    fn refuse(&mut self, refusal: &Refusal) -> bool {
+        let text = match &self.reply {
+            Reply::None => refusal.bytes(),
+            Reply::Head { bytes, .. } if bytes.is_empty() => refusal.bytes(),
+            _ => Vec::new(),
+        };
+        self.finish(text);
+        true
+    }
+
+    /// `text` is the last that the client gets.
+    fn finish(&mut self, text: Vec<u8>) {
+        self.to_client.extend_from_slice(&text);
+        self.server = None;
+        self.to_server = Vec::new();
+        self.received = Vec::new();
+        self.stage = Stage::Last;
+        self.seconds = 0;
+    }
+
+    fn is_over(&mut self, client: &mut Socket) -> bool {
+        if self.server_source.ended && self.server.take().is_some() {
+            self.to_server.clear();
+            match (&self.stage, &self.reply) {
+                // It has closed a connection that nobody used.
+                (Stage::Head(_) | Stage::Whole(_), _) => {}
+                (Stage::Sent, Reply::None) => {}
+                _ => self.finish(Vec::new()),
+            }
+        }
+        if !self.to_client.is_empty() {
+            return false;
+        }
+        if matches!(self.stage, Stage::Last) && !self.told_client {
+            self.told_client = true;
+            client.shutdown_write();
+        }
+        self.client_source.ended
+            && matches!(self.stage, Stage::Head(_) | Stage::Body(_) | Stage::Last)
     }
 }
 
-impl Pipe {
-    /// `Over` when a socket has failed.
-    fn run(&mut self, source: &mut Socket, target: &mut Socket, buffer: &mut [u8]) -> Step {
-        loop {
-            if !self.waiting.is_empty() {
-                match write_some(target, &self.waiting) {
-                    None => return Step::Over,
-                    Some(count) => drop(self.waiting.drain(..count)),
-                }
-                if !self.waiting.is_empty() {
-                    return Step::Waits;
-                }
-            }
-            if self.ended {
-                if !self.closed {
-                    target.shutdown_write();
-                    self.closed = true;
-                }
-                return Step::Waits;
-            }
-            if !self.ready {
-                return Step::Waits;
-            }
-            match read_some(source, buffer) {
-                Received::Nothing => self.ready = false,
-                Received::End => self.ended = true,
-                Received::Bytes(count) => {
-                    // A short read means that the source is empty now; its next bytes raise an event, but its end
-                    // may have come with these.
-                    self.ready = count == buffer.len() || self.ending;
-                    match write_some(target, &buffer[..count]) {
-                        None => return Step::Over,
-                        Some(written) => self.waiting.extend_from_slice(&buffer[written..count]),
-                    }
-                    if self.ready && self.waiting.is_empty() {
-                        return Step::More;
-                    }
-                }
+impl Source {
+    /// The number of bytes read.
+    fn read(&mut self, socket: &mut Socket, buffer: &mut [u8]) -> Option<usize> {
+        match read_some(socket, buffer) {
+            Received::Nothing => self.ready = false,
+            Received::End => self.ended = true,
+            Received::Bytes(count) => {
+                // A short read means that the source is empty now; its next bytes raise an event, but its end may
+                // have come with these.
+                self.ready = count == buffer.len() || self.ending;
+                return Some(count);
             }
         }
+        None
     }
+}
+
+/// Writes what the socket takes; `None` when it has failed.
+fn flush(socket: &mut Socket, bytes: &mut Vec<u8>) -> Option<()> {
+    if !bytes.is_empty() {
+        let count = write_some(socket, bytes)?;
+        bytes.drain(..count);
+        if bytes.is_empty() && bytes.capacity() > AHEAD_BYTES_MAX {
+            *bytes = Vec::new();
+        }
+    }
+    Some(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edge::http_head::HEAD_BYTES_MAX;
+    use mio::net::UnixStream;
     use std::io::{Read, Write};
+
+    /// A client and an HTTP server, with the splice between them.
+    struct Wire {
+        splice: Splice,
+        socket: Socket,
+        client: UnixStream,
+        server: Option<UnixStream>,
+        buffer: Vec<u8>,
+        connects: usize,
+    }
+
+    impl Wire {
+        fn new() -> Wire {
+            let (client, socket) = UnixStream::pair().expect("a pair");
+            Wire {
+                splice: Splice::new(Vec::new()),
+                socket: Socket::Unix(socket),
+                client,
+                server: None,
+                buffer: vec![0; 64 << 10],
+                connects: 0,
+            }
+        }
+
+        fn step(&mut self) -> Step {
+            self.splice
+                .run(&mut self.socket, &mut self.buffer, HEAD_BYTES_MAX)
+        }
+
+        fn run(&mut self) -> Step {
+            loop {
+                self.splice.ready(Side::Client, false);
+                self.splice.ready(Side::Server, false);
+                match self.step() {
+                    Step::More => {}
+                    Step::Waits if self.splice.wants_server() => {
+                        let (ours, theirs) = UnixStream::pair().expect("a pair");
+                        self.splice.connected(Socket::Unix(ours));
+                        self.server = Some(theirs);
+                        self.connects += 1;
+                    }
+                    step => return step,
+                }
+            }
+        }
+
+        /// The client sends.
+        fn sends(&mut self, text: &str) -> Step {
+            let mut rest = text.as_bytes();
+            loop {
+                match self.client.write(rest) {
+                    Ok(count) => rest = &rest[count..],
+                    Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+                }
+                let step = self.run();
+                if rest.is_empty() || step == Step::Over {
+                    return step;
+                }
+            }
+        }
+
+        /// What the HTTP server has got.
+        fn served(&mut self) -> String {
+            self.run();
+            self.server.as_mut().map(read_all).unwrap_or_default()
+        }
+
+        /// The HTTP server answers.
+        fn answers(&mut self, text: &str) -> Step {
+            let server = self.server.as_mut().expect("connected");
+            server.write_all(text.as_bytes()).expect("there is room");
+            self.run()
+        }
+
+        /// What the client has got.
+        fn got(&mut self) -> String {
+            self.run();
+            read_all(&mut self.client)
+        }
+    }
+
+    fn read_all(socket: &mut UnixStream) -> String {
+        let mut all = Vec::new();
+        // Ends with what is there: the socket does not block.
+        let _ = socket.read_to_end(&mut all);
+        String::from_utf8(all).expect("text")
+    }
+
+    fn ended(socket: &mut UnixStream) -> bool {
+        matches!(socket.read(&mut [0; 16]), Ok(0))
+    }
+
+    const GET: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+    const HI: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    const CHUNKED: &str =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+
+    #[test]
+    fn a_head_goes_on_once_it_is_whole() {
+        let mut wire = Wire::new();
+        for byte in GET[..GET.len() - 1].chars() {
+            wire.sends(&byte.to_string());
+            assert_eq!(wire.served(), "");
+        }
+        wire.sends("\n");
+        assert_eq!(wire.served(), GET);
+        wire.answers(HI);
+        assert_eq!(wire.got(), HI);
+    }
+
+    #[test]
+    fn pipelined_requests_are_answered_in_turn() {
+        for answer in [HI, CHUNKED] {
+            let mut wire = Wire::new();
+            let post = "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
+            wire.sends(&format!("{GET}{post}{GET}"));
+            assert_eq!(wire.served(), GET);
+            for byte in answer[..answer.len() - 1].chars() {
+                wire.answers(&byte.to_string());
+                assert_eq!(wire.served(), "");
+            }
+            wire.answers(&answer[answer.len() - 1..]);
+            assert_eq!(wire.got(), answer);
+            assert_eq!(wire.served(), post);
+            wire.answers(answer);
+            assert_eq!(wire.served(), GET);
+            wire.answers(answer);
+            assert_eq!(wire.got(), answer.repeat(2));
+            assert_eq!(wire.connects, 1);
+        }
+    }
+
+    #[test]
+    fn a_client_that_reads_nothing_is_read_no_further() {
+        let mut wire = Wire::new();
+        wire.sends(GET);
+        let long = "x".repeat(100_000);
+        wire.answers(&format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n{long}"
+        ));
+        let mut passed = long.len();
+        loop {
+            let server = wire.server.as_mut().expect("connected");
+            match server.write(long.as_bytes()) {
+                Ok(count) => passed += count,
+                Err(_) => break,
+            }
+            wire.run();
+        }
+        assert!(wire.splice.to_client.len() <= 64 << 10);
+        assert!(passed < 4 << 20, "{passed}");
+        let mut got = 0;
+        while got < passed {
+            got += wire.got().len();
+        }
+    }
 
     #[test]
     fn a_body_is_moved_a_buffer_at_a_time() {
-        let (mut client, client_end) = UnixStream::pair().expect("sockets");
-        let (server_end, mut server) = UnixStream::pair().expect("sockets");
-        let body = [7; 100_000];
-        client.write_all(&body).expect("room for it");
-        let mut splice = Splice {
-            server: Socket::Unix(server_end),
-            to_server: Pipe::default(),
-            to_client: Pipe::default(),
-        };
-        splice.ready(Side::Client, false);
-        let mut client_end = Socket::Unix(client_end);
-        let mut buffer = [0; 16 << 10];
+        let mut wire = Wire::new();
+        wire.sends("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
+        wire.served();
+        wire.buffer = vec![0; 16 << 10];
+        wire.client
+            .write_all(&[b'7'; 100_000])
+            .expect("room for it");
+        wire.splice.ready(Side::Client, false);
         let (mut moved, mut turns) = (0, 0);
         loop {
-            let step = splice.run(&mut client_end, &mut buffer);
-            let mut into = [0; 100_000];
-            let count = server.read(&mut into).unwrap_or(0);
-            assert!(count <= buffer.len(), "{count} bytes in one turn");
+            let step = wire.step();
+            let count = read_all(wire.server.as_mut().expect("connected")).len();
+            assert!(count <= wire.buffer.len(), "{count} bytes in one turn");
             moved += count;
             turns += 1;
             if step != Step::More {
                 break;
             }
         }
-        assert_eq!((moved, turns), (body.len(), 7));
+        assert_eq!((moved, turns), (100_000, 7));
+    }
+
+    #[test]
+    fn the_http_server_may_close_what_is_idle() {
+        let mut wire = Wire::new();
+        for round in 1..=3 {
+            wire.sends(GET);
+            assert_eq!(wire.served(), GET);
+            wire.answers(HI);
+            assert_eq!(wire.got(), HI);
+            assert_eq!(wire.connects, round);
+            wire.server = None;
+            assert_eq!(wire.run(), Step::Waits);
+        }
+        // And we give it up before that.
+        wire.sends(GET);
+        wire.answers(HI);
+        for _ in 0..SERVER_IDLE {
+            assert!(wire.splice.second_passed());
+        }
+        assert!(ended(wire.server.as_mut().expect("connected")) || wire.splice.server.is_none());
+        wire.sends(GET);
+        assert_eq!(wire.connects, 5);
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_short_ends_the_connection() {
+        for part in [
+            "",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh",
+            &CHUNKED[..CHUNKED.len() - 2],
+        ] {
+            let mut wire = Wire::new();
+            wire.sends(GET);
+            wire.answers(part);
+            wire.server = None;
+            wire.run();
+            assert_eq!(wire.got(), part);
+            assert!(ended(&mut wire.client));
+        }
+    }
+
+    #[test]
+    fn a_client_that_wants_no_more_is_told_the_end() {
+        for request in [
+            "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            "HEAD /a HTTP/1.0\r\n\r\n",
+        ] {
+            let mut wire = Wire::new();
+            wire.sends(&format!("{request}{GET}"));
+            assert!(!wire.served().contains("/b"));
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            wire.answers(head);
+            assert_eq!(wire.got(), head);
+            assert!(ended(&mut wire.client));
+            assert!(wire.splice.second_passed());
+            assert!(!wire.splice.second_passed());
+        }
+    }
+
+    #[test]
+    fn a_client_that_goes_takes_its_request_with_it() {
+        let mut wire = Wire::new();
+        wire.sends(GET);
+        wire.served();
+        wire.socket = {
+            let (client, socket) = UnixStream::pair().expect("a pair");
+            wire.client = client;
+            Socket::Unix(socket)
+        };
+        wire.client
+            .shutdown(std::net::Shutdown::Write)
+            .expect("open");
+        assert_eq!(wire.run(), Step::Waits);
+        assert!(ended(wire.server.as_mut().expect("connected")));
+        wire.server = None;
+        assert_eq!(wire.run(), Step::Over);
+    }
+
+    #[test]
+    fn heads_have_a_limit_and_a_time() {
+        let mut wire = Wire::new();
+        wire.sends("GET / HTTP/1.1\r\nHost: x\r\n");
+        wire.sends(&"A: b\r\n".repeat(HEAD_BYTES_MAX / 6));
+        assert!(
+            wire.got()
+                .starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n")
+        );
+        assert!(ended(&mut wire.client));
+        assert_eq!(wire.connects, 0);
+
+        let mut wire = Wire::new();
+        assert_eq!(wire.sends(""), Step::Waits);
+        for _ in 0..2 * HEAD_WITHIN {
+            assert!(wire.splice.second_passed());
+        }
+        wire.sends("G");
+        for _ in 1..HEAD_WITHIN {
+            assert!(wire.splice.second_passed());
+        }
+        assert!(!wire.splice.second_passed());
+    }
+
+    #[test]
+    fn bodies_come_out_as_they_went_in() {
+        let mut wire = Wire::new();
+        wire.sends(
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n",
+        );
+        assert_eq!(
+            wire.served(),
+            "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        wire.sends("0003;x=\"y\"\r\nabc\r\n");
+        assert_eq!(wire.served(), "3\r\nabc\r\n");
+        wire.sends("0\r\nHost: y\r\n\r\n");
+        assert_eq!(wire.served(), "0\r\n\r\n");
+
+        let mut wire = Wire::new();
+        wire.sends("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n");
+        assert!(wire.got().starts_with("HTTP/1.1 400 Bad Request\r\n"));
+        assert!(ended(&mut wire.client));
+    }
+
+    #[test]
+    fn leave_to_send_is_given() {
+        let mut wire = Wire::new();
+        wire.sends(
+            "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+        );
+        assert_eq!(wire.got(), "HTTP/1.1 100 Continue\r\n\r\n");
+        wire.sends("ab");
+        assert!(wire.served().ends_with("\r\n\r\nab"));
+    }
+
+    #[test]
+    fn a_web_socket_is_left_alone() {
+        let mut wire = Wire::new();
+        wire.sends(
+            "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        wire.served();
+        wire.answers("HTTP/1.1 101 Switching Protocols\r\n\r\nframe");
+        assert!(wire.got().ends_with("\r\n\r\nframe"));
+        wire.sends("GET / HTTP/9");
+        assert_eq!(wire.served(), "GET / HTTP/9");
+        wire.answers("more");
+        assert_eq!(wire.got(), "more");
+        wire.server = None;
+        wire.run();
+        assert!(ended(&mut wire.client));
     }
 }

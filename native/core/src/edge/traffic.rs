@@ -5,10 +5,11 @@ use super::batch::{ReplyRecord, call_kind, put_metadata, tag};
 use super::connection::{Connection, Out};
 use super::context::Context;
 use super::frame::PREFACE;
-use super::http10;
+use super::http_head::HEAD_BYTES_MAX;
 use super::server::{Server, mark};
 use super::socket::{Received, Socket, read_some, write_some};
 use super::splice::{Side, Splice, Step};
+use mio::net::UnixStream;
 use std::io::{self, Write};
 
 /// Read at once from one socket, so that one client cannot keep the others waiting.
@@ -21,6 +22,8 @@ pub const BUFFER_BYTES: usize = LEFTOVER_BYTES_MAX + READ_BYTES;
 const WRITE_BYTES: usize = 1 << 20;
 /// Calls are handed over when this much has gathered, even within a turn.
 const RECORDS_BYTES_MAX: usize = 256 << 10;
+/// Bytes of HTTP/1.1 requests that wait here; with more, heads must be short.
+const HTTP_BYTES_MAX: usize = 64 << 20;
 /// The replies' buffer goes back to this size after a larger batch.
 const REPLY_BYTES_KEPT: usize = 4 << 20;
 
@@ -32,8 +35,6 @@ pub enum Peer {
     Unknown(Vec<u8>),
     Http2(Box<Connection>),
     Http1(Box<Splice>),
-    /// HTTP/1.1, but the HTTP server had no room for it; these are the bytes so far.
-    Held(Vec<u8>),
     /// It has been sent a GOAWAY for an error and is only listened to.
     Lingering {
         since: u64,
@@ -94,16 +95,20 @@ impl Server {
         };
         client.readable = false;
         if let Peer::Http1(splice) = &mut client.peer {
-            match splice.run(&mut client.socket, &mut self.buffer) {
+            let pressed = self.http_bytes >= HTTP_BYTES_MAX;
+            let head_bytes_max = if pressed { READ_BYTES } else { HEAD_BYTES_MAX };
+            self.http_bytes -= splice.held_bytes();
+            let step = splice.run(&mut client.socket, &mut self.buffer, head_bytes_max);
+            self.http_bytes += splice.held_bytes();
+            return match step {
                 Step::Over => self.drop_client(slot),
-                Step::More => mark(&mut client.readable, &mut self.readable, slot),
+                Step::More => self.read_again(slot),
+                Step::Waits if splice.wants_server() => self.connect(slot),
                 Step::Waits => {}
-            }
-            return;
+            };
         }
-        if client.full || matches!(client.peer, Peer::Held(_)) {
-            // It takes no replies, so it may send nothing more; or nobody takes what it sends yet. An event, or a
-            // new try, marks it again.
+        if client.full {
+            // It takes no replies, so it may send nothing more. An event marks it again.
             return;
         }
         let kept = client.leftover.len();
@@ -149,7 +154,7 @@ impl Server {
                 }
                 self.mark_dirty(slot);
             }
-            Peer::Http1(_) | Peer::Held(_) => unreachable!("their bytes are not parsed"),
+            Peer::Http1(_) => unreachable!("it is read elsewhere"),
             Peer::Lingering { .. } => {}
         }
     }
@@ -187,56 +192,50 @@ impl Server {
         self.received(slot, rest);
     }
 
-    /// Tells HTTP/1.0 from what the HTTP server speaks itself.
+    /// What is not HTTP/2 with prior knowledge is HTTP/1.1, or refused as such.
     fn recognize_http(&mut self, slot: u32, head: Vec<u8>) {
-        match http10::start(&head) {
-            http10::Start::Unknown => self.client(slot).peer = Peer::Unknown(head),
-            http10::Start::AsIs => self.splice(slot, &head),
-            http10::Start::Instead(head) => self.splice(slot, &head),
-        }
-    }
-
-    /// Gives an HTTP/1.1 connection to the HTTP server.
-    fn splice(&mut self, slot: u32, head: &[u8]) {
-        let door = self.client(slot).door;
-        let Some(path) = self.doors[door].http_path.as_deref() else {
-            return self.drop_client(slot);
-        };
-        match Splice::open(path, head) {
-            Ok(splice) => self.spliced(slot, splice),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // Its backlog is full.
-                self.client(slot).peer = Peer::Held(head.to_vec());
-                self.held.push(slot);
-                self.try_again_later();
-            }
-            Err(_) => self.drop_client(slot),
-        }
-    }
-
-    fn spliced(&mut self, slot: u32, mut splice: Splice) {
-        let token = self.token(slot, Side::Server);
-        let registered = splice.server().register(self.poll.registry(), token);
-        if registered.is_err() {
-            return self.drop_client(slot);
-        }
         let client = self.clients[slot as usize].as_mut().expect(LIVE);
-        if client.ending {
-            splice.ready(Side::Client, true);
+        if self.doors[client.door].http_path.is_none() {
+            return self.drop_client(slot);
         }
-        client.peer = Peer::Http1(Box::new(splice));
+        self.http_bytes += head.len();
+        let mut splice = Box::new(Splice::new(head));
+        splice.ready(Side::Client, client.ending);
+        client.peer = Peer::Http1(splice);
         mark(&mut client.readable, &mut self.readable, slot);
     }
 
-    /// Tries once more for a client in `held`.
-    pub(super) fn connect_again(&mut self, slot: u32) {
-        let Some(client) = self.clients[slot as usize].as_mut() else {
-            return;
-        };
-        if let Peer::Held(head) = &mut client.peer {
-            let head = std::mem::take(head);
-            self.splice(slot, &head);
+    /// Lets a connection go on, also one in `held`.
+    pub(super) fn read_again(&mut self, slot: u32) {
+        if let Some(client) = self.clients[slot as usize].as_mut() {
+            mark(&mut client.readable, &mut self.readable, slot);
         }
+    }
+
+    /// Connects an HTTP/1.1 client to the HTTP server.
+    fn connect(&mut self, slot: u32) {
+        let door = self.client(slot).door;
+        let path = self.doors[door]
+            .http_path
+            .as_deref()
+            .expect("served by HTTP");
+        let mut server = match UnixStream::connect(path) {
+            Ok(stream) => Socket::Unix(stream),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // Its backlog is full.
+                self.held.push(slot);
+                return self.try_again_later();
+            }
+            Err(_) => return self.drop_client(slot),
+        };
+        let token = self.token(slot, Side::Server);
+        if server.register(self.poll.registry(), token).is_err() {
+            return self.drop_client(slot);
+        }
+        if let Peer::Http1(splice) = &mut self.client(slot).peer {
+            splice.connected(server);
+        }
+        self.read_again(slot);
     }
 
     /// Gives the replies that have come to their connections.
