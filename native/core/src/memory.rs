@@ -131,6 +131,7 @@ Anonymous:             0 kB
 
     #[test]
     fn takes_only_files_that_are_read_and_never_written() {
-        assert_eq!(untouched_mappings(MAPS), [0x400000..0xb6f000]);
+        let only = std::iter::once(0x400000..0xb6f000);
+        assert!(untouched_mappings(MAPS).into_iter().eq(only));
     }
 }

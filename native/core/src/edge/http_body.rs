@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_chunked_body_is_the_same_however_it_is_cut() {
-        let whole = b"5\r\nhello\r\n0a;x=y\r\n, world...\r\n1 \r\nA\r\n0\r\nTrailer: x\r\n\r\nGET /";
+        let whole =
+            b"5\r\nhello\r\n0a;x=y\r\n, world...\r\n1 \r\nA\r\n0\r\nTrailer: x\r\n\r\nGET /";
         let data = b"hello, world...A".to_vec();
         let count = whole.len() - 5;
         assert_eq!(take(&mut Body::chunked(), whole), Ok((count, data.clone())));

@@ -104,6 +104,8 @@ pub fn head_end(bytes: &[u8], from: usize) -> Result<usize, usize> {
 /// What the fields of a request's head say.
 #[derive(Default)]
 struct Fields {
+    /// The target names the host, whatever the field does.
+    has_authority: bool,
     hosts: usize,
     lengths: Vec<u64>,
     encodings: usize,
@@ -118,10 +120,22 @@ pub fn request(bytes: &[u8]) -> Result<Request, Refusal> {
     let line = lines.next().unwrap_or_default();
     let (method, target, is_old) = request_line(line)?;
     let mut head = Vec::with_capacity(bytes.len().min(8 << 10) + 64);
-    for part in [method, b" ", target, b" HTTP/1.1\r\n"] {
+    let (authority, path) = destination(method, target)?;
+    // Methods that the HTTP server does not know close the connection there; these are all that handlers tell apart.
+    let known = matches!(method, b"GET" | b"HEAD" | b"POST" | b"OPTIONS");
+    let passed = if known { method } else { b"PUT" };
+    for part in [passed, b" ", path, b" HTTP/1.1\r\n"] {
         head.extend_from_slice(part);
     }
-    let mut fields = Fields::default();
+    let mut fields = Fields {
+        has_authority: authority.is_some(),
+        ..Fields::default()
+    };
+    if let Some(authority) = authority {
+        for part in [b"Host: ", authority, b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    }
     let mut field = Vec::new();
     for line in lines.take_while(|line| !line.is_empty()) {
         if matches!(line[0], b' ' | b'\t') && !field.is_empty() {
@@ -137,7 +151,8 @@ pub fn request(bytes: &[u8]) -> Result<Request, Refusal> {
     fields.take(&field, is_old, &mut head)?;
     match fields.hosts {
         0 if !is_old => return Err(Refusal::Bad("missing required Host header")),
-        0 => head.extend_from_slice(b"Host: \r\n"),
+        0 if !fields.has_authority => head.extend_from_slice(b"Host: \r\n"),
+        0 => {}
         1 => {}
         _ => return Err(Refusal::BadRequest),
     }
@@ -179,6 +194,30 @@ fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], bool), Refusal> {
     Ok((method, target, is_old))
 }
 
+/// A target's host, if it names one, and its path with the query.
+fn destination<'a>(
+    method: &[u8],
+    target: &'a [u8],
+) -> Result<(Option<&'a [u8]>, &'a [u8]), Refusal> {
+    if target[0] == b'/' {
+        return Ok((None, target));
+    }
+    if target == b"*" || method == b"CONNECT" {
+        return Ok((None, b"/"));
+    }
+    let rest = [b"http://".as_slice(), b"https://"]
+        .iter()
+        .find_map(|scheme| target.strip_prefix(*scheme))
+        .ok_or(Refusal::BadRequest)?;
+    let end = rest.iter().position(|byte| b"/?".contains(byte));
+    let (authority, path) = rest.split_at(end.unwrap_or(rest.len()));
+    match path.first() {
+        Some(b'/') => Ok((Some(authority), path)),
+        Some(_) => Err(Refusal::BadRequest),
+        None => Ok((Some(authority), b"/")),
+    }
+}
+
 impl Fields {
     fn take(&mut self, line: &[u8], is_old: bool, head: &mut Vec<u8>) -> Result<(), Refusal> {
         if line.is_empty() {
@@ -213,7 +252,8 @@ impl Fields {
             self.closes |= has_token(value, b"close");
         }
         let goes_on = FIELDS.iter().any(|field| is(field));
-        if goes_on && !(is_old && is(b"connection")) {
+        let is_replaced = is_old && is(b"connection") || self.has_authority && is(b"host");
+        if goes_on && !is_replaced {
             for part in [name, b": ", value, b"\r\n"] {
                 head.extend_from_slice(part);
             }
@@ -343,6 +383,27 @@ mod tests {
             "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
         );
         assert_eq!(body, Body::Length(2));
+    }
+
+    #[test]
+    fn targets_and_methods_of_all_kinds_become_plain_ones() {
+        for (line, passed_line, host) in [
+            ("GET http://y:1/a?b", "GET /a?b", "y:1"),
+            ("GET https://y", "GET /", "y"),
+            ("OPTIONS *", "OPTIONS /", "x"),
+            ("CONNECT y:1", "PUT /", "x"),
+            ("get /a", "PUT /a", "x"),
+        ] {
+            let (head, _) = passed(&format!("{line} HTTP/1.1\r\nHost: x\r\n\r\n"));
+            assert_eq!(
+                head,
+                format!("{passed_line} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+            );
+        }
+        for line in ["GET a", "GET ftp://x/", "GET http://y?a"] {
+            let text = format!("{line} HTTP/1.1\r\nHost: x\r\n\r\n");
+            assert_eq!(request(text.as_bytes()), Err(Refusal::BadRequest));
+        }
     }
 
     #[test]

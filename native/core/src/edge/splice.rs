@@ -194,8 +194,9 @@ impl Splice {
                 return Step::Over;
             }
             let more = (self.may_read_client(), self.may_read_server());
-            if !moved && !(more.0 && !client_read) && !(more.1 && !server_read) && !self.may_send()
-            {
+            let goes_on =
+                moved || self.may_send() || more.0 && !client_read || more.1 && !server_read;
+            if !goes_on {
                 return if more.0 || more.1 {
                     Step::More
                 } else {
@@ -379,7 +380,7 @@ impl Splice {
             return false;
         }
         self.to_server.extend_from_slice(&request.head);
-        if request.expects && self.received.is_empty() {
+        if request.expects {
             self.to_client
                 .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
