@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { parseArgs } from "node:util";
 import { ApplyMessageWriter, ApplyThread, emptyProgress, readProgress, type FromApply } from "../../src/apply/index.js";
-import { EntryBatch, SeededPrng, silentLogger } from "../../src/base/index.js";
+import { copyOf, EntryBatch, SeededPrng, silentLogger } from "../../src/base/index.js";
 import { Registry } from "../../src/metrics/index.js";
 import { callHeaderBytes, mailboxPrefixBytes } from "../../src/native/index.js";
 import {
@@ -111,7 +111,7 @@ function entryMessages(count: number, make: () => InternalRaftRequestInit): Uint
     nextIndex += size;
     const callIds = Uint32Array.from({ length: size }, (_, i) => i + 1);
     writer.entries(batch, callIds, 0, 2);
-    made.push(writer.bytes.slice(0, writer.length));
+    made.push(copyOf(writer.bytes, 0, writer.length));
   }
   return made;
 }
@@ -129,7 +129,7 @@ function readMessages(count: number, make: () => RangeRequestInit): Uint8Array[]
       writer.appendRead(record, 0, record.length);
     }
     writer.finishReads();
-    made.push(writer.bytes.slice(0, writer.length));
+    made.push(copyOf(writer.bytes, 0, writer.length));
   }
   return made;
 }

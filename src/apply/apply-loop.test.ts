@@ -1,7 +1,7 @@
 /** The loop with stand-ins for mailboxes: messages in, answers and progress out, by turns. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EntryBatch, EntryType } from "../base/index.js";
+import { copyOf, EntryBatch, EntryType } from "../base/index.js";
 import { CallKind } from "../native/index.js";
 import {
   decodeDeleteRangeResponse,
@@ -107,7 +107,7 @@ function entriesMessage(firstIndex: number, count: number, valueBytes = 1): Uint
     0,
     raftTerm,
   );
-  return writer.bytes.slice(0, writer.length);
+  return copyOf(writer.bytes, 0, writer.length);
 }
 
 function deleteAllMessage(index: number): Uint8Array {
@@ -116,7 +116,7 @@ function deleteAllMessage(index: number): Uint8Array {
   const batch = EntryBatch.single({ term: raftTerm, index, type: EntryType.Normal, data: entry });
   const writer = new ApplyMessageWriter();
   writer.entries(batch, Uint32Array.of(index), 0, raftTerm);
-  return writer.bytes.slice(0, writer.length);
+  return copyOf(writer.bytes, 0, writer.length);
 }
 
 function txnMessage(index: number, txn: TxnRequestInit): Uint8Array {
@@ -124,7 +124,7 @@ function txnMessage(index: number, txn: TxnRequestInit): Uint8Array {
   const batch = EntryBatch.single({ term: raftTerm, index, type: EntryType.Normal, data: entry });
   const writer = new ApplyMessageWriter();
   writer.entries(batch, Uint32Array.of(index), 0, raftTerm);
-  return writer.bytes.slice(0, writer.length);
+  return copyOf(writer.bytes, 0, writer.length);
 }
 
 /** As the dispatcher hands it on: among the reads. */
@@ -134,7 +134,7 @@ function cancelMessage(callId: number): Uint8Array {
   writer.beginReads({ raftTerm, minAppliedIndex: 0, commitIndex: 1, leaderId: 1n, startMs: 0 });
   writer.appendRead(record, 0, record.length);
   writer.finishReads();
-  return writer.bytes.slice(0, writer.length);
+  return copyOf(writer.bytes, 0, writer.length);
 }
 
 function readsMessage(minAppliedIndex: number, callId: number, revision = 0): Uint8Array {
@@ -144,7 +144,7 @@ function readsMessage(minAppliedIndex: number, callId: number, revision = 0): Ui
   assert.equal(writer.readsEmpty, true);
   writer.appendRead(record, 0, record.length);
   writer.finishReads();
-  return writer.bytes.slice(0, writer.length);
+  return copyOf(writer.bytes, 0, writer.length);
 }
 
 test("entries and reads of one wake-up are answered in one batch, and main hears how far apply is", async () => {

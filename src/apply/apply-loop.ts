@@ -3,6 +3,7 @@
  * tell main how far it has come. Entries have priority; what reads may take of a turn is bounded (`reads.ts`).
  * Driven by its mailboxes and by `schedule`, so that tests run it without a thread.
  */
+import { copyOf } from "../base/index.js";
 import { mailboxPrefixBytes, type ReplyBatchWriter } from "../native/index.js";
 import type { Backend } from "../storage/backend/index.js";
 import type { MvccStore } from "../storage/mvcc/index.js";
@@ -199,7 +200,7 @@ export class ApplyLoop {
       message.readsHeader(this.#readsHeader);
       this.#options.reads.accept(this.#readsHeader, inbox, message.recordsStart, message.recordsEnd);
     } else if (this.#suspended || this.#installing || this.#held.length > 0) {
-      this.#held.push(inbox.slice(start, start + messageBytes));
+      this.#held.push(copyOf(inbox, start, start + messageBytes));
       this.#heldBytes += messageBytes;
     } else {
       this.#take(kind);

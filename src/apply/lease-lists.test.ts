@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import { test } from "node:test";
+import { copyOf } from "../base/index.js";
 import { decodeLeaseLeasesResponse } from "../proto/index.js";
 import { LeaseCallWriter, LeaseOp } from "./lease-calls.js";
 import { Rig, type Reply } from "./rig.test-support.js";
@@ -25,7 +26,7 @@ async function answers(rig: Rig): Promise<Reply[]> {
 
 function accept(rig: Rig, calls: LeaseCallWriter): void {
   rig.reads.beginTurn();
-  rig.accept(calls.bytes.slice(0, calls.length));
+  rig.accept(copyOf(calls.bytes, 0, calls.length));
   calls.clear();
 }
 

@@ -5,7 +5,7 @@
  * Bounds: one list is made at a time, and one waits; a later state takes the place of the one that waits, whose calls
  * get it too. So memory is bounded by three states and one answer.
  */
-import { ascending, sortInSlices } from "../base/index.js";
+import { ascending, copyOf, sortInSlices } from "../base/index.js";
 import { ErrTooManyRequests } from "../errors/index.js";
 import { writeVarintHalves } from "../lease/index.js";
 import { ReplyBatchWriter, ReplyKind } from "../native/index.js";
@@ -72,7 +72,7 @@ export class LeaseLists {
     if (isKnown) waiting!.calls.push(call);
     else {
       const count = (record.tailEnd - record.tailStart) / 16;
-      const tail = Uint8Array.prototype.slice.call(bytes, record.tailStart, record.tailEnd).buffer;
+      const tail = copyOf(bytes, record.tailStart, record.tailEnd).buffer;
       const calls = [...(waiting?.calls ?? []), call];
       const sequence = record.number;
       this.#waiting = {

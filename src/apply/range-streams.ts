@@ -6,6 +6,7 @@
  *
  * Each message is a read of its own: when a compaction has passed the revision by then, the call ends as compacted.
  */
+import { copyOf } from "../base/index.js";
 import { ErrFutureRevision, type EtcdErrorClass } from "../errors/index.js";
 import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
 import { sizeVarint, writeVarint } from "../proto/index.js";
@@ -137,8 +138,8 @@ export class RangeStreams implements RangeSink {
       callId,
       raftTerm,
       requestBytes: end - start,
-      end: bytes.slice(fields.endStart, fields.endEnd),
-      key: bytes.slice(fields.keyStart, fields.keyEnd),
+      end: copyOf(bytes, fields.endStart, fields.endEnd),
+      key: copyOf(bytes, fields.keyStart, fields.keyEnd),
       revision: fields.revision,
       headerRevision: 0,
       keysOnly: fields.keysOnly,

@@ -9,7 +9,7 @@
  * A response may be as long as gRPC allows (2 GiB − 1); it exists twice while the edge takes its copy, so memory is
  * bounded by (longReadsMax + 1) × that, and in practice by the largest range that clients ask for.
  */
-import type { Logger } from "../base/index.js";
+import { copyOf, type Logger } from "../base/index.js";
 import { ErrTooManyRequests } from "../errors/index.js";
 import type { LeaseTable } from "../lease/index.js";
 import { CallBatchReader, CallKind, ReplyBatchWriter, ReplyKind } from "../native/index.js";
@@ -201,7 +201,7 @@ export class Reads {
       return;
     }
     // A slice's own offset 0 keeps the records 8-byte aligned.
-    queue.push({ header: { ...header }, bytes: bytes.slice(from, end), from: 0 });
+    queue.push({ header: { ...header }, bytes: copyOf(bytes, from, end), from: 0 });
     this.#waitingBytes += end - from;
     this.#waitingCalls += this.#count(bytes, from, end);
   }
@@ -298,7 +298,7 @@ export class Reads {
       call.abandon();
       this.#turnCalls += sliceCalls;
       const { raftTerm, startMs } = header;
-      this.#long.push({ method, callId, raftTerm, request: bytes.slice(start, end), began, startMs });
+      this.#long.push({ method, callId, raftTerm, request: copyOf(bytes, start, end), began, startMs });
       return;
     }
     this.#ended(call, { method, request: bytes, began, startMs: header.startMs }, start, end);

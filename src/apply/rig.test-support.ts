@@ -2,7 +2,7 @@
  * Drives the applier and the reads without a thread, on the memory backend: requests in as messages, answers out
  * decoded. Only tests import it.
  */
-import { EntryBatch, EntryType, SeededPrng, silentLogger } from "../base/index.js";
+import { copyOf, EntryBatch, EntryType, SeededPrng, silentLogger } from "../base/index.js";
 import { LeaseTable } from "../lease/index.js";
 import { MembershipStore } from "../membership/index.js";
 import { Registry } from "../metrics/index.js";
@@ -66,7 +66,7 @@ export function parseReplies(bytes: Uint8Array, length: number): Reply[] {
       kind: view.getUint8(at + 8),
       code: view.getUint8(at + 9),
       text: Buffer.from(bytes.subarray(messageEnd, textEnd)).toString(),
-      message: bytes.slice(at + 16, messageEnd),
+      message: copyOf(bytes, at + 16, messageEnd),
     });
   }
   return replies;
@@ -264,7 +264,7 @@ export class Rig {
 
   applyBatch(batch: EntryBatch, callIds: readonly number[]): void {
     this.#writer.entries(batch, Uint32Array.from(callIds), 0, raftTerm);
-    this.#message.reset(this.#writer.bytes.slice(0, this.#writer.length), 0);
+    this.#message.reset(copyOf(this.#writer.bytes, 0, this.#writer.length), 0);
     let done = this.applier.apply(this.#message);
     for (; !done; this.turns++) {
       this.betweenSlices();

@@ -1,7 +1,7 @@
 /** A snapshot becomes the state of a member that is behind, in the midst of what it does. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { silentLogger } from "../base/index.js";
+import { copyOf, silentLogger } from "../base/index.js";
 import { AlarmAction, AlarmType, type InternalRaftRequestInit } from "../proto/index.js";
 import { MemoryBackend } from "../storage/backend/index.js";
 import { MvccStore, RevisionStatus } from "../storage/mvcc/index.js";
@@ -137,7 +137,7 @@ test("a range under way goes on, unless what it reads is compacted", async () =>
   const whole = { ...query, bytes: both, endStart: 1, endEnd: 3, revision: 240 };
   assert.equal(scan.start(whole), RevisionStatus.Ok);
   const keys: Uint8Array[] = [];
-  const sink = { record: (part: Uint8Array, from: number, to: number) => void keys.push(part.slice(from, to)) };
+  const sink = { record: (part: Uint8Array, from: number, to: number) => void keys.push(copyOf(part, from, to)) };
   assert.equal(scan.next(sink, { keys: 5, bytes: 1 << 20 }), false);
   await installer.install(mark);
   while (!scan.next(sink, { keys: 5, bytes: 1 << 20 }));
@@ -145,7 +145,10 @@ test("a range under way goes on, unless what it reads is compacted", async () =>
   const other = leader.store.newRangeScan();
   other.start(whole);
   while (
-    !other.next({ record: (part, from, to) => void expected.push(part.slice(from, to)) }, { keys: 50, bytes: 1 << 20 })
+    !other.next(
+      { record: (part, from, to) => void expected.push(copyOf(part, from, to)) },
+      { keys: 50, bytes: 1 << 20 },
+    )
   );
   assert.deepEqual(keys, expected);
   assert.equal(follower.store.checkRevision(199), RevisionStatus.Compacted);

@@ -2,6 +2,7 @@
 export { addonFile, addonName, addonPlatform, packageRoot } from "./addon-file.js";
 export { assert, AssertionError, unreachable } from "./assert.js";
 export { ByteSlab } from "./byte-slab.js";
+export { copyOf } from "./copy-of.js";
 export { EntryBatch, EntryType } from "./entry-batch.js";
 export { bytesText, durationText } from "./log-text.js";
 export { nameThread } from "./name-thread.js";

@@ -2,6 +2,7 @@
  * One page being filled: its elements in order, and their keys and values one after another.
  * Serves leaf and branch pages, and buckets within a value.
  */
+import { copyOf } from "../base/index.js";
 import { elementBytes, PageFlag, pageHeaderBytes, writePageNumber } from "./format.js";
 
 const dataBytesMin = 8192;
@@ -59,14 +60,14 @@ export class PageBuilder {
 
   /** A copy of the first element's key; empty when there is none. */
   firstKey(): Uint8Array {
-    return this.#data.slice(0, this.count === 0 ? 0 : this.#keyLengths[0]!);
+    return copyOf(this.#data, 0, this.count === 0 ? 0 : this.#keyLengths[0]!);
   }
 
   /** Takes the last element of a branch page away and returns it. */
   takeLast(): { child: number; key: Uint8Array } {
     this.count--;
     const length = this.#keyLengths[this.count]!;
-    const key = this.#data.slice(this.#dataLength - length, this.#dataLength);
+    const key = copyOf(this.#data, this.#dataLength - length, this.#dataLength);
     this.#dataLength -= length;
     return { child: this.#first[this.count]!, key };
   }

@@ -1,5 +1,5 @@
 /** Databases in memory for tests: random buckets, the file written of them, and what a file holds. */
-import type { SeededPrng } from "../base/index.js";
+import { copyOf, type SeededPrng } from "../base/index.js";
 import type { BoltFile, ByteSource } from "./bolt-file.js";
 import { sizeBuckets, writeBuckets, type BoltWriterOptions, type BucketSource } from "./file-writer.js";
 import { PageOutput } from "./page-output.js";
@@ -48,10 +48,10 @@ export function fileOf(database: Database, options: BoltWriterOptions = {}): Buf
   const output = new PageOutput();
   const parts: Buffer[] = [];
   for (const _ of writeBuckets(sources, layout, output, 64 << 10)) {
-    parts.push(Buffer.from(output.bytes.slice(0, output.length)));
+    parts.push(Buffer.from(copyOf(output.bytes, 0, output.length)));
     output.drop(output.length);
   }
-  parts.push(Buffer.from(output.bytes.slice(0, output.length)));
+  parts.push(Buffer.from(copyOf(output.bytes, 0, output.length)));
   return Buffer.concat(parts);
 }
 

@@ -3,6 +3,8 @@
  * again by their size. Longer names are kept each by itself.
  * Nothing ever moves, so that no caller waits while memory is put in order.
  */
+import { copyOf } from "../base/index.js";
+
 const chunkBytes = 1 << 16;
 const unitBytes = 8;
 const unitsPerChunk = chunkBytes / unitBytes;
@@ -26,7 +28,7 @@ export class KeyBytes {
     const length = end - start;
     if (length > blockBytesMax) {
       const address = this.#nextLong++;
-      this.#long.set(address, bytes.slice(start, end));
+      this.#long.set(address, copyOf(bytes, start, end));
       return address;
     }
     const address = this.#allocate(Math.max(1, Math.ceil(length / unitBytes)));
@@ -51,7 +53,7 @@ export class KeyBytes {
   /** A copy of the name. */
   copy(address: number, length: number): Uint8Array {
     const at = offsetOf(address);
-    return this.#chunkOf(address).slice(at, at + length);
+    return copyOf(this.#chunkOf(address), at, at + length);
   }
 
   #chunkOf(address: number): Uint8Array {

@@ -1,7 +1,7 @@
 /** The table against a slow model, its records in the backend, and what a restart makes of them. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SeededPrng } from "../base/index.js";
+import { copyOf, SeededPrng } from "../base/index.js";
 import { ErrLeaseExists, ErrLeaseNotFound, ErrLeaseTtlTooLarge } from "../errors/index.js";
 import { decodeLease } from "../proto/index.js";
 import { Bucket, MemoryBackend } from "../storage/backend/index.js";
@@ -105,6 +105,19 @@ test("many leases and keys: slots and items are given out again", () => {
   }
 });
 
+test("names of any length keep their bytes though the Buffer they came in is used again", () => {
+  const table = new LeaseTable(new MemoryBackend(), ttlMin);
+  table.grant(1, 0, 100);
+  const lengths = [1, 8, 1024, 1025, 3000];
+  const shared = Buffer.alloc(4000);
+  for (const length of lengths) table.keyPut(shared.fill("k"), 0, length, 1, 0);
+  shared.fill("x");
+  assert.deepEqual(
+    keysOf(table, 1, 0),
+    lengths.map((length) => "k".repeat(length)),
+  );
+});
+
 test("what a grant is refused for", () => {
   const table = new LeaseTable(new MemoryBackend(), ttlMin);
   assert.equal(table.grant(0, 0, 10), ErrLeaseNotFound);
@@ -192,7 +205,7 @@ test("the bucket's bytes are those of the backend, as of the call, in pieces", (
   const bytes: Uint8Array[] = [];
   for (const piece of pieces) {
     assert.ok(piece.length <= 100_000, "a piece is long");
-    bytes.push(piece.slice());
+    bytes.push(copyOf(piece));
   }
   assert.ok(Buffer.concat(bytes).equals(expected));
   assert.ok(bytes.filter((piece) => piece.length === 0).length >= 10, "the sort does not pause");

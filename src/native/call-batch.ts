@@ -17,6 +17,7 @@
  *
  * A reader never keeps a view: the buffer below is reused for the next drain.
  */
+import { copyOf } from "../base/index.js";
 
 /** What a record says. */
 export const CallKind = {
@@ -150,7 +151,7 @@ export class CallBatchReader {
     const end = this.messageStart;
     while (at < end) {
       const length = this.#view.getUint16(at + 2, true);
-      if (this.#view.getUint8(at) === tag) return this.#bytes.slice(at + 4, at + 4 + length);
+      if (this.#view.getUint8(at) === tag) return copyOf(this.#bytes, at + 4, at + 4 + length);
       at += 4 + length;
     }
     return undefined;

@@ -2,7 +2,7 @@
  * How a leader takes proposals (paper §5.3), and what it checks before a configuration change enters the log
  * (thesis §4.1: one at a time).
  */
-import { EntryBatch, EntryType } from "../base/index.js";
+import { copyOf, EntryBatch, EntryType } from "../base/index.js";
 import { isEmptyConfChange } from "./conf-change-codec.js";
 import { isJoint } from "./conf-change.js";
 import { payloadSize } from "./entry-size.js";
@@ -85,7 +85,7 @@ function confChangeFault(raft: Raft, leavesJoint: boolean): string | null {
 
 /** `batch` with the entries at the given positions made empty and normal. */
 function withoutEntries(batch: EntryBatch, positions: readonly number[]): EntryBatch {
-  const types = batch.types.slice();
+  const types = copyOf(batch.types);
   const ends = new Uint32Array(batch.count);
   const kept: Uint8Array[] = [];
   let end = 0;

@@ -17,7 +17,7 @@ import {
   type FromApply,
   type ReadsHeader,
 } from "../apply/index.js";
-import { threadFile, type EntryBatch, type Logger } from "../base/index.js";
+import { copyOf, type EntryBatch, type Logger, threadFile } from "../base/index.js";
 import { Mailbox, mailboxPrefixBytes } from "../native/index.js";
 
 /** Bytes on their way to apply; with them full, main holds back. */
@@ -158,7 +158,7 @@ export class ApplyClient {
   #send(): void {
     const { bytes, length } = this.#writer;
     if (this.#held.length === 0 && this.#toApply.send(bytes, length)) return;
-    this.#held.push(bytes.slice(0, length));
+    this.#held.push(copyOf(bytes, 0, length));
   }
 
   #sendHeld(): void {

@@ -1,6 +1,7 @@
 /** The keeper with a stand-in for apply: revokes on their way, held keepalives, leadership, pauses. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { copyOf } from "../base/index.js";
 import { LeaseOp } from "../apply/index.js";
 import { ErrTimeout, type EtcdError } from "../errors/index.js";
 import type { Member } from "../membership/index.js";
@@ -62,7 +63,7 @@ class Rig {
     },
     propose: (field, message) => {
       assert.equal(field, 9);
-      this.proposed.push(message.slice());
+      this.proposed.push(copyOf(message));
     },
     flush: () => {},
     fail: (callId: number, error: EtcdError) => void this.failed.push({ callId, text: error.message }),

@@ -44,7 +44,8 @@ const ttls = ["3000", "4000", "5000", "6000", "9000000000", "9000000001", "92233
 
 const inRandomWays = async (both: Both, prng: Prng, steps: number): Promise<void> => {
   const pick = <T>(list: readonly T[]): T => list[prng.below(list.length)]!;
-  const key = (): string => base64(`k${prng.below(12)}`);
+  // Some of the names are long.
+  const key = (): string => base64(`k${prng.below(12)}`.padEnd(prng.below(8) === 0 ? 1500 : 0, "x"));
   const lease = (): string => (prng.below(4) === 0 ? "0" : pick(ids));
   const put = (): JsonObject => ({ key: key(), value: base64(`v${prng.below(99)}`), lease: lease() });
   let restarted = false;

@@ -5,6 +5,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
+import { copyOf } from "../../src/base/index.js";
 import { PageOutput, sizeBuckets, writeBuckets, type BucketSource } from "../../src/bolt/index.js";
 import { chooseSeed, goProgram, packageRoot, Prng, temporaryFolder } from "../support/index.js";
 
@@ -47,7 +48,7 @@ const fileOf = (sources: readonly BucketSource[], freeList: boolean): Buffer => 
   const output = new PageOutput();
   const parts: Buffer[] = [];
   const take = (): void => {
-    parts.push(Buffer.from(output.bytes.slice(0, output.length)));
+    parts.push(Buffer.from(copyOf(output.bytes, 0, output.length)));
     output.drop(output.length);
   };
   for (const _ of writeBuckets(sources, step.value, output, 1 << 20)) take();

@@ -3,7 +3,7 @@
  * answered by a real etcd. So the HTTP side is compared with etcd's without a store of ours.
  */
 import { HttpThread, type ServerState } from "../../src/api/http/index.js";
-import { silentLogger } from "../../src/base/index.js";
+import { copyOf, silentLogger } from "../../src/base/index.js";
 import {
   CallBatchReader,
   CallKind,
@@ -122,7 +122,7 @@ function forward(grpc: GrpcClient, bytes: Uint8Array, length: number): void {
   while (reader.next()) {
     if (reader.kind !== CallKind.Call) continue;
     const token = reader.metadata(MetadataTag.Token);
-    const message = reader.bytes.slice(reader.messageStart, reader.messageEnd);
+    const message = copyOf(reader.bytes, reader.messageStart, reader.messageEnd);
     void answer(grpc, reader.callId, servedPaths[reader.method]!, message, token);
   }
 }

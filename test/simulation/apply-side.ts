@@ -8,7 +8,7 @@ import {
   type ApplyProgress,
   type ReadsHeader,
 } from "../../src/apply/index.js";
-import type { EntryBatch } from "../../src/base/index.js";
+import { copyOf, type EntryBatch } from "../../src/base/index.js";
 import { mailboxPrefixBytes } from "../../src/native/index.js";
 import type { MemberApply } from "../../src/server/index.js";
 import type { SimulatedMailbox } from "./mailbox.js";
@@ -60,7 +60,7 @@ export class ApplySide implements MemberApply {
   #send(): void {
     const { bytes, length } = this.#writer;
     if (this.#held.length === 0 && this.toApply.send(bytes, length)) return;
-    this.#held.push(bytes.slice(0, length));
+    this.#held.push(copyOf(bytes, 0, length));
   }
 
   /** Something has come from apply. */

@@ -1,4 +1,5 @@
 /** Calls and replies in the binary batches of the edge, as the simulation's clients write and read them. */
+import { copyOf } from "../../src/base/index.js";
 import { callHeaderBytes, CallKind, type ReplyKind } from "../../src/native/index.js";
 
 /** One reply. */
@@ -24,7 +25,7 @@ export function parseReplies(bytes: Uint8Array, length: number): Reply[] {
       kind: view.getUint8(at + 8) as ReplyKind,
       code: view.getUint8(at + 9),
       text: Buffer.from(bytes.subarray(messageEnd, textEnd)).toString(),
-      message: bytes.slice(at + 16, messageEnd),
+      message: copyOf(bytes, at + 16, messageEnd),
     });
   }
   return replies;

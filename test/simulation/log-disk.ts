@@ -6,6 +6,7 @@
  * Invariants: what `sync` has made durable stays, unless a fault damages it; what was only written survives a crash
  * sector by sector, as chance has it.
  */
+import { copyOf } from "../../src/base/index.js";
 import { crc32c } from "../../src/native/index.js";
 import { WalCorruptError } from "../../src/storage/wal/index.js";
 import type { Chance } from "./chance.js";
@@ -110,7 +111,7 @@ export class LogDisk {
 
   #put({ sector, bytes, misdirected }: Written, i: number): void {
     if (misdirected) this.damaged = true;
-    this.#platter.set(sector + i, bytes.slice(i * sectorBytes, (i + 1) * sectorBytes));
+    this.#platter.set(sector + i, copyOf(bytes, i * sectorBytes, (i + 1) * sectorBytes));
   }
 
   #count(records: readonly LogRecord[]): void {

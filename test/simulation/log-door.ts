@@ -2,6 +2,7 @@
  * The door to a simulated log disk: what native/ gives for the real one. It queues records, writes them as batches,
  * syncs, and wakes its owner, each after the time that the disk takes.
  */
+import { copyOf } from "../../src/base/index.js";
 import type { WalDoor } from "../../src/native/index.js";
 import type { WalDoors } from "../../src/storage/wal/index.js";
 import type { Chance } from "./chance.js";
@@ -86,7 +87,7 @@ class LogDoor implements WalDoor {
 
   append(records: Uint8Array, length: number, token: number): number {
     if (this.#closed) return 0;
-    this.#queue.push({ records: records.slice(0, length), token });
+    this.#queue.push({ records: copyOf(records, 0, length), token });
     this.#waitingBytes += length;
     this.#next();
     return this.#waitingBytes;
@@ -100,7 +101,7 @@ class LogDoor implements WalDoor {
       this.append(records, length, token);
       return false;
     }
-    disk.write(records.slice(0, length), chance);
+    disk.write(copyOf(records, 0, length), chance);
     disk.sync();
     synced();
     this.#durableToken = token;
@@ -219,7 +220,7 @@ export function logDoors(surroundings: LogDoorSurroundings): WalDoors {
   return {
     async create(_options, metadata, onWake) {
       await soon();
-      disk.metadata = metadata.slice();
+      disk.metadata = copyOf(metadata);
       return new LogDoor(surroundings, onWake, { recovered: recoveredOf(metadata, new LogState()), chunks: [] });
     },
     async open(_options, onWake) {

@@ -2,6 +2,7 @@
  * Records of the log as `src/storage/wal` hands them to its disk (native/core/src/wal/codec.rs describes the bytes),
  * read for the twin of that disk; and the state that a log's records come to.
  */
+import { copyOf } from "../../src/base/index.js";
 
 const headerBytes = 24;
 const entriesHeadBytes = 16;
@@ -56,7 +57,7 @@ export function readRecords(bytes: Uint8Array, length: number): LogRecord[] {
   for (let at = 0; at < length; at += view.getUint32(at + 4, true)) {
     const size = view.getUint32(at + 4, true);
     if (size < headerBytes || at + size > length) throw new Error("log twin: record length");
-    records.push(readRecord(bytes.slice(at, at + size)));
+    records.push(readRecord(copyOf(bytes, at, at + size)));
   }
   return records;
 }
@@ -72,7 +73,7 @@ function readRecord(bytes: Uint8Array): LogRecord {
     }
     case RecordKind.SnapshotMark: {
       const install = (view.getUint16(10, true) & flagInstall) !== 0;
-      return { kind: "mark", mark: { index, term: u64(view, headerBytes), install, confState: data.slice(8) } };
+      return { kind: "mark", mark: { index, term: u64(view, headerBytes), install, confState: copyOf(data, 8) } };
     }
     case RecordKind.Entries: {
       const lastIndex = index + view.getUint32(headerBytes + 8, true) - 1;

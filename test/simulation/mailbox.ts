@@ -1,4 +1,5 @@
 /** The twin of the addon's mailbox: messages from one simulated thread to another, whole and in order. */
+import { copyOf } from "../../src/base/index.js";
 import { mailboxPrefixBytes } from "../../src/native/index.js";
 import type { Chance } from "./chance.js";
 import type { Thread } from "./timeline.js";
@@ -21,7 +22,7 @@ export class SimulatedMailbox {
 
   send(bytes: Uint8Array, length: number): boolean {
     if (this.#bytes > 0 && this.#bytes + length > capacityBytes) return false;
-    this.#messages.push(bytes.slice(0, length));
+    this.#messages.push(copyOf(bytes, 0, length));
     this.#bytes += length;
     if (!this.#woken) {
       this.#woken = true;

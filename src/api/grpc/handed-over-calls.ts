@@ -4,6 +4,7 @@
  * Invariant: what they hold in memory is bounded; beyond that a call is refused as in an overloaded etcd.
  * Thread: main.
  */
+import { copyOf } from "../../base/index.js";
 import {
   ErrTooManyRequests,
   type EtcdError,
@@ -43,7 +44,7 @@ export class HandedOverCalls {
     if (this.#bytes + size > bytesMax) return new ErrTooManyRequests();
     this.#calls.set(id, size);
     this.#bytes += size;
-    const message = bytes.slice(messageStart, messageEnd);
+    const message = copyOf(bytes, messageStart, messageEnd);
     const flags = record.flags & CallFlag.Gateway;
     const call: ConcurrencyCall = {
       id,

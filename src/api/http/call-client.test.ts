@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { copyOf } from "../../base/index.js";
 import { ErrContextCanceled, EtcdError } from "../../errors/index.js";
 import { CallBatchReader, CallKind, MetadataTag, ReplyBatchWriter, ReplyKind } from "../../native/index.js";
 import { type Call, CallClient } from "./call-client.js";
@@ -25,7 +26,7 @@ class FakeMain {
     reader.reset(bytes, length);
     const batch: Sent[] = [];
     while (reader.next()) {
-      const message = Buffer.from(bytes.slice(reader.messageStart, reader.messageEnd)).toString();
+      const message = Buffer.from(copyOf(bytes, reader.messageStart, reader.messageEnd)).toString();
       const value = reader.metadata(MetadataTag.Token);
       const token = value && Buffer.from(value).toString();
       batch.push({ id: reader.callId, kind: reader.kind, method: reader.method, flags: reader.flags, message, token });

@@ -5,7 +5,7 @@
  * not counted; each waiting call is settled exactly once. What main must know of a stream that it has (its end above
  * all) is not lost when main's queue is full, but sent once there is room: at most three records a stream wait for that.
  */
-import { assert } from "../../base/index.js";
+import { assert, copyOf } from "../../base/index.js";
 import { ErrStopped, ErrTooManyRequests, EtcdError, GrpcCode } from "../../errors/index.js";
 import { CallFlag, CallKind, callHeaderBytes, gatewayCallBit, MetadataTag, ReplyKind } from "../../native/index.js";
 
@@ -113,7 +113,7 @@ export class CallClient {
     const reply = new Promise<Uint8Array>((resolve, reject) => (settle = { resolve, reject }));
     let answer = nothing;
     const id = this.#begin(call, false, {
-      message: (bytes) => (answer = bytes.slice()),
+      message: (bytes) => (answer = copyOf(bytes)),
       end: (error) => (error === undefined ? settle?.resolve(answer) : settle?.reject(error)),
     });
     return { id, reply };
@@ -286,7 +286,7 @@ export class CallClient {
    * that it has is kept for later.
    */
   #refuse(length: number): void {
-    const refused = this.#batch.slice(0, length);
+    const refused = copyOf(this.#batch, 0, length);
     const view = new DataView(refused.buffer);
     const gone = new Set<number>();
     for (let at = 0; at < length; at += view.getUint32(at, true)) {
@@ -316,7 +316,7 @@ const retryMs = 5;
 /** Keeps a part of a message, or drops those that have come. */
 function keepPart(waiting: Waiting, bytes: Uint8Array, isDropped: boolean): void {
   if (isDropped) waiting.parts = [];
-  else waiting.parts.push(bytes.slice());
+  else waiting.parts.push(copyOf(bytes));
 }
 
 /** The client's API version, if it sent one. */

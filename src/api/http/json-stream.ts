@@ -3,6 +3,7 @@
  * every other value is no message. Whether an object is well-formed is for whoever decodes it.
  * Each byte is looked at once, however it comes; an object has at most `bytesMax`.
  */
+import { copyOf } from "../../base/index.js";
 
 const quote = 0x22;
 const backslash = 0x5c;
@@ -86,7 +87,7 @@ export class JsonStream {
 
   #give(): void {
     if (this.#state !== "open") return;
-    const value = this.#buffer.slice(0, this.#length);
+    const value = copyOf(this.#buffer, 0, this.#length);
     this.#length = 0;
     if (this.#buffer.length > bufferBytesKept) this.#buffer = new Uint8Array(0);
     try {

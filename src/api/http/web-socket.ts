@@ -6,6 +6,7 @@
  * A method with one request takes the first JSON object for it (etcd's proxy waits for an end that never comes).
  * Nobody is pinged, and nobody is cut off for being silent.
  */
+import { copyOf } from "../../base/index.js";
 import type { BodySink, BodyUse, HttpRequest, HttpResponse, StreamBody } from "./exchange.js";
 import { JsonStream } from "./json-stream.js";
 import type { UwsWebSocket, UwsWebSocketBehavior } from "./uws.js";
@@ -88,7 +89,7 @@ class SocketExchange implements HttpRequest {
     this.onBody((piece) => {
       objects.push(piece);
       // What is no object is refused by whoever decodes it.
-      if (objects.state !== "open") ask(piece.slice());
+      if (objects.state !== "open") ask(copyOf(piece));
     });
   }
 

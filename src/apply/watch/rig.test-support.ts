@@ -3,7 +3,7 @@
  * each stream takes what it is sent at once, or only when told (`slow`). Only tests import it.
  */
 import { createHash } from "node:crypto";
-import { SeededPrng } from "../../base/index.js";
+import { copyOf, SeededPrng } from "../../base/index.js";
 import { Registry } from "../../metrics/index.js";
 import { CallBatchReader, callHeaderBytes, CallKind, ReplyKind } from "../../native/index.js";
 import {
@@ -252,7 +252,7 @@ export class WatchRig {
       this.longestRecord = Math.max(this.longestRecord, end - at - 16);
       if (kind === ReplyKind.Part) {
         if (code === 1) client.parts = [];
-        else client.parts.push(bytes.slice(at + 16, end));
+        else client.parts.push(copyOf(bytes, at + 16, end));
         continue;
       }
       if (kind === ReplyKind.End) {
@@ -261,7 +261,7 @@ export class WatchRig {
       }
       if (client.asked && code === 1) throw new Error("asked twice");
       client.asked ||= code === 1;
-      let message = bytes.slice(at + 16, end);
+      let message: Uint8Array = copyOf(bytes, at + 16, end);
       if (kind === ReplyKind.LastPart) message = Buffer.concat([...client.parts.splice(0), message]);
       client.owed += message.length;
       client.digest.update(message);

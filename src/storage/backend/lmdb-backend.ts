@@ -8,7 +8,7 @@
  * After `onFatal` the process must end without running exit handlers (SIGKILL itself): lmdb's own exit
  * handler flushes once more, and after a failed flush that would confirm pages which are lost.
  */
-import { assert } from "../../base/index.js";
+import { assert, copyOf } from "../../base/index.js";
 import type {
   Backend,
   BackendEntry,
@@ -139,7 +139,7 @@ export class LmdbBackend implements Backend {
     this.#forgetSmall(bucket, key);
     this.#digests.add(bucket, 1, checksumOf(key, value));
     segment.addPut(this.#stores.small(bucket).db.dbi, key, value);
-    this.#overlay.set(bucket, key.slice(), value.slice(), this.#queue.currentNumber);
+    this.#overlay.set(bucket, copyOf(key), copyOf(value), this.#queue.currentNumber);
   }
 
   /** Takes an entry that is to change out of the digest. */
@@ -175,12 +175,12 @@ export class LmdbBackend implements Backend {
     this.#entryOpen = true;
     this.#forgetSmall(bucket, key);
     this.#queue.current().addDelete(this.#stores.small(bucket).db.dbi, key);
-    this.#overlay.set(bucket, key.slice(), undefined, this.#queue.currentNumber);
+    this.#overlay.set(bucket, copyOf(key), undefined, this.#queue.currentNumber);
   }
 
   get(bucket: SmallBucket, key: Uint8Array): Uint8Array | undefined {
     const change = this.#overlay.get(bucket, key);
-    if (change !== undefined) return change.value?.slice();
+    if (change !== undefined) return change.value === undefined ? undefined : copyOf(change.value);
     return this.#stores.readSmall(bucket, key);
   }
 

@@ -3,7 +3,7 @@
  * obvious where LMDB's is fast. What a crash would leave is kept apart: `crashed()` gives a backend as a
  * restart would find it, with everything flushed and nothing else.
  */
-import { assert } from "../../base/index.js";
+import { assert, copyOf } from "../../base/index.js";
 import type {
   Backend,
   BackendEntry,
@@ -46,7 +46,7 @@ function checkRecord({ main, sub, damaged }: StoredRecord): void {
   if (damaged) throw new StoreDamagedError(Bucket.Key, `revision ${main}.${sub}`);
 }
 
-function copyOf(contents: SmallContents): SmallContents {
+function copyOfContents(contents: SmallContents): SmallContents {
   return new Map([...contents].map(([bucket, entries]) => [bucket, new Map(entries)]));
 }
 
@@ -94,7 +94,7 @@ export class MemoryBackend implements Backend {
       .slice(0, records)
       .filter(({ removal }) => removal === 0 || removal > removals)
       .map((record) => ({ ...record, removal: 0 }));
-    backend.#small = copyOf(this.#flushed.small);
+    backend.#small = copyOfContents(this.#flushed.small);
     backend.#damagedSmall = new Map([...this.#damagedSmall].map(([bucket, texts]) => [bucket, new Set(texts)]));
     backend.#consistentIndex = backend.#readMetaNumber(metaKey.consistentIndex);
     backend.#term = backend.#readMetaNumber(metaKey.term);
@@ -107,7 +107,7 @@ export class MemoryBackend implements Backend {
     return {
       records: this.#records.length,
       removals: this.#removals,
-      small: copyOf(this.#small),
+      small: copyOfContents(this.#small),
       index: this.#consistentIndex,
     };
   }
@@ -168,7 +168,7 @@ export class MemoryBackend implements Backend {
     assert(key.length > 0, "backend: a key of a small bucket is empty");
     const text = bytesToText(key);
     this.#damagedSmall.get(bucket)!.delete(text);
-    this.#small.get(bucket)!.set(text, { key: key.slice(), value: value.slice() });
+    this.#small.get(bucket)!.set(text, { key: copyOf(key), value: copyOf(value) });
   }
 
   putApart(bucket: SmallBucket, key: Uint8Array, value: Uint8Array): void {
@@ -196,14 +196,15 @@ export class MemoryBackend implements Backend {
   get(bucket: SmallBucket, key: Uint8Array): Uint8Array | undefined {
     const text = bytesToText(key);
     this.#checkSmall(bucket, text);
-    return this.#small.get(bucket)!.get(text)?.value.slice();
+    const entry = this.#small.get(bucket)!.get(text);
+    return entry === undefined ? undefined : copyOf(entry.value);
   }
 
   entries(bucket: SmallBucket): BackendEntry[] {
     const sorted = [...this.#small.get(bucket)!].toSorted((a, b) => (a[0] < b[0] ? -1 : 1));
     return sorted.map(([text, { key, value }]) => {
       this.#checkSmall(bucket, text);
-      return { key: key.slice(), value: value.slice() };
+      return { key: copyOf(key), value: copyOf(value) };
     });
   }
 
@@ -227,7 +228,7 @@ export class MemoryBackend implements Backend {
       last === undefined || main > last.main || (main === last.main && sub > last.sub),
       "backend: a record's revision is not above the last one",
     );
-    const bytes = this.#block.slice(0, end);
+    const bytes = copyOf(this.#block, 0, end);
     this.#entryOpen = true;
     this.#records.push({ main, sub, tombstone: this.#recordTombstone, bytes, removal: 0, damaged: false });
     this.#bytes += bytes.length + recordOverheadBytes;

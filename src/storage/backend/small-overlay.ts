@@ -2,6 +2,7 @@
  * Changes of the small buckets that LMDB has not flushed yet: bucket → key → the value written last, or
  * its removal. Changes carry the number of their segment and go when that segment is flushed.
  */
+import { copyOf } from "../../base/index.js";
 import type { BackendEntry } from "./backend.js";
 import { smallBuckets, type SmallBucket } from "./bucket.js";
 
@@ -50,7 +51,7 @@ export class SmallOverlay {
     const merged = new Map(onDisk.map((entry) => [bytesToText(entry.key), entry]));
     for (const [text, change] of changes) {
       if (change.value === undefined) merged.delete(text);
-      else merged.set(text, { key: change.key.slice(), value: change.value.slice() });
+      else merged.set(text, { key: copyOf(change.key), value: copyOf(change.value) });
     }
     return [...merged].toSorted((a, b) => (a[0] < b[0] ? -1 : 1)).map((pair) => pair[1]);
   }

@@ -2,6 +2,7 @@
  * The store at one commit as a bbolt file for another member, in pieces. What the file says of itself (index, term,
  * configuration) is of the same commit, so whoever installs it stands exactly there.
  */
+import { copyOf } from "../../base/index.js";
 import { PageOutput, sizeBuckets, writeBuckets, type BoltLayout, type BucketSource } from "../../bolt/index.js";
 import { Bucket, buckets, decodeUint64, metaKey, type PinnedRead } from "../backend/index.js";
 import type { SnapshotState } from "./messages.js";
@@ -56,7 +57,7 @@ export class SnapshotFileWriter {
 /** Whole pieces of what was written, and at the end the rest. */
 function* pieces(output: PageOutput, isEnd: boolean): Generator<Uint8Array<ArrayBuffer>, void> {
   let from = 0;
-  for (; output.length - from >= pieceBytes; from += pieceBytes) yield output.bytes.slice(from, from + pieceBytes);
-  if (isEnd && from < output.length) yield output.bytes.slice(from, output.length);
+  for (; output.length - from >= pieceBytes; from += pieceBytes) yield copyOf(output.bytes, from, from + pieceBytes);
+  if (isEnd && from < output.length) yield copyOf(output.bytes, from, output.length);
   output.drop(isEnd ? output.length : from);
 }
