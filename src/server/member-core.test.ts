@@ -1,102 +1,31 @@
 /** A member between its parts: what it refuses, what it holds while it can do nothing, and what ends it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { emptyProgress, LeaseCallWriter, LeaseOp, type ReadsHeader } from "../apply/index.js";
-import { EntryBatch, EntryType, SeededPrng, silentLogger } from "../base/index.js";
-import { loadConfig, type Config } from "../config/index.js";
+import { LeaseCallWriter, LeaseOp } from "../apply/index.js";
+import { EntryBatch, EntryType } from "../base/index.js";
 import type { EtcdError } from "../errors/index.js";
-import type { Member } from "../membership/index.js";
-import { emptyConfState, message, MessageType, none, type Message } from "../raft/index.js";
+import { message, MessageType, type Message } from "../raft/index.js";
 import type { WalAppend } from "../storage/wal/index.js";
-import { firstEntries, ReplayedLog } from "./bootstrap.js";
 import { MemberCore } from "./member-core.js";
-import { noPeers } from "./peers.js";
+import { MemberRig } from "./member-rig.test-support.js";
 import { anonymous } from "./proposal-builder.js";
 
 const putField = 4;
 const put = Uint8Array.of(0x0a, 1, 107);
 
-function membersOf(count: number): Member[] {
-  return Array.from({ length: count }, (_, i) => {
-    return { id: BigInt(i + 1), name: `m${i + 1}`, peerURLs: [`http://m${i + 1}:1`], clientURLs: [], isLearner: false };
-  });
-}
-
-/** Member 1 of some, whose bootstrap entries are applied; its disk and the others do what the test says. */
-class Rig {
-  now = 1000;
+/** A member whose disk is quick unless the test says otherwise. */
+class Rig extends MemberRig {
   isDiskQuick = true;
-  readonly progress = emptyProgress();
-  readonly appends: WalAppend[] = [];
-  readonly sent: Message[] = [];
-  readonly handed: { readonly batch: EntryBatch; readonly callIds: readonly number[] }[] = [];
-  readonly reads: { readonly header: ReadsHeader; readonly length: number }[] = [];
-  readonly failed = new Map<number, EtcdError>();
-  readonly fatals: string[] = [];
   readonly core: MemberCore;
 
   constructor(count: number) {
-    const { config } = loadConfig([], {}) as { config: Config };
-    const members = membersOf(count);
-    const log = new ReplayedLog();
-    log.entriesRecord(firstEntries(members));
-    log.hardStateRecord({ term: 1, vote: none, commit: count });
-    Object.assign(this.progress, { appliedIndex: count, flushedIndex: count });
-    const confState = { ...emptyConfState, voters: members.map(({ id }) => id) };
-    this.core = new MemberCore(
-      {
-        config,
-        identity: { memberId: 1n, clusterId: 9n },
-        wal: {
-          append: (work) => this.#append(work),
-          appendSnapshotMark: () => {},
-          appendInstall: () => assert.fail("nobody sends a snapshot"),
-          release: () => {},
-        },
-        apply: {
-          blocked: false,
-          progress: this.progress,
-          entries: (batch, callIds) => void this.handed.push({ batch, callIds: [...callIds] }),
-          install: () => assert.fail("nobody sends a snapshot"),
-          reads: (header, _records, length) => void this.reads.push({ header, length }),
-        },
-        transport: { send: (messages) => void this.sent.push(...messages) },
-        peers: noPeers,
-        sendSnapshot: () => assert.fail("nobody needs a snapshot"),
-        replies: { error: (callId, error) => void this.failed.set(callId, error), flush: () => {} },
-        logger: silentLogger,
-        prng: new SeededPrng(3),
-        nowMs: () => this.now,
-        startMs: 1,
-        wallMs: () => this.now,
-        fatal: (text) => void this.fatals.push(text),
-        unblocked: () => {},
-        stateChanged: () => {},
-        removed: () => {},
-      },
-      {
-        log,
-        ready: {
-          type: "ready",
-          consistentIndex: count,
-          term: 1,
-          revision: 1,
-          compactRevision: -1,
-          confState,
-          members,
-          removedMembers: [],
-          clusterVersion: "3.7.0",
-          downgrade: { enabled: false, targetVersion: "" },
-          alarms: [],
-          leases: new Uint8Array(16),
-        },
-      },
-    );
+    super(count);
+    this.core = new MemberCore(this.surroundings, this.state);
     this.core.begin();
   }
 
-  #append(work: WalAppend): void {
-    this.appends.push(work);
+  override appended(work: WalAppend): void {
+    super.appended(work);
     if (this.isDiskQuick) queueMicrotask(() => this.sync());
   }
 
@@ -107,7 +36,7 @@ class Rig {
 
   /** Apply has done all it was given. */
   applied(): void {
-    this.progress.appliedIndex = Math.max(this.progress.appliedIndex, this.handed.at(-1)?.batch.lastIndex ?? 0);
+    this.applyAll();
     this.core.onProgress();
   }
 
