@@ -139,7 +139,10 @@ pub struct Connection {
     /// Of those, what the client has taken since `taken_since`.
     pub(super) taken_bytes: usize,
     taken_since: u64,
+    /// Calls under way that count, and those that are gone and still count.
     pub(super) in_flight: usize,
+    /// The latter, by when they count no more; also such as count no more already.
+    orphans: VecDeque<(u64, u32)>,
     /// Whole unary calls that wait until the client takes its replies.
     pub(super) deferred: VecDeque<u32>,
     pub(super) health: Health,
@@ -207,6 +210,7 @@ impl Connection {
             taken_bytes: 0,
             taken_since: 0,
             in_flight: 0,
+            orphans: VecDeque::new(),
             deferred: VecDeque::new(),
             health: Health::new(context.now),
         }
@@ -385,10 +389,27 @@ impl Connection {
 
     /// Forgets a call without an answer and tells JavaScript. `ended_as` is what metrics say of it.
     pub(super) fn cancel(&mut self, id: u32, ended_as: u8, context: &mut Context) {
-        if context.calls.at(id).dispatched {
-            context.put_record(id, self.id, call_kind::CANCEL, &[]);
-        }
+        self.withdraw(id, context);
         self.release(id, ended_as, context);
+    }
+
+    /// Tells JavaScript that nobody waits for a call any more. What is under way for it goes on counting.
+    pub(super) fn withdraw(&mut self, id: u32, context: &mut Context) {
+        if !context.calls.at(id).dispatched {
+            return;
+        }
+        context.put_record(id, self.id, call_kind::CANCEL, &[]);
+        if std::mem::take(&mut context.calls.at(id).in_flight) {
+            context.orphans.insert(id, self.slot);
+            let until = context.now + context.limits.orphan_time;
+            self.orphans.push_back((until, id));
+        }
+    }
+
+    /// JavaScript has answered a call that is gone, or has had its time.
+    pub fn orphan_ended(&mut self, context: &mut Context) {
+        self.in_flight -= 1;
+        self.dispatch_deferred(context);
     }
 
     /// Frees all that a call holds. `ended_as` is its gRPC status for metrics.
@@ -431,6 +452,9 @@ impl Connection {
         self.sending.clear();
         self.window_blocked.clear();
         self.awaiting_grant.clear();
+        for (_, id) in self.orphans.drain(..) {
+            context.orphans.remove(&id);
+        }
         context.pending_bytes -= std::mem::take(&mut self.pending_bytes);
         for id in std::mem::take(&mut self.streams).into_values() {
             let call = context.calls.at(id);
@@ -472,9 +496,17 @@ impl Connection {
     }
 
     /// A second has passed.
-    pub fn second_passed(&mut self) {
+    pub fn second_passed(&mut self, context: &mut Context) {
         self.settings_count = 0;
         self.out.shrink();
+        while let Some(&(until, id)) = self.orphans.front()
+            && until <= context.now
+        {
+            self.orphans.pop_front();
+            if context.orphans.remove(&id).is_some() {
+                self.orphan_ended(context);
+            }
+        }
     }
 }
 

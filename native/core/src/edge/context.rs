@@ -6,6 +6,7 @@ use super::counters::Counters;
 use super::deadlines::Deadlines;
 use super::field::Paths;
 use super::head::Head;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One served method.
@@ -40,8 +41,11 @@ pub struct Limits {
     pub deferred_bytes_max: usize,
     /// What a connection's calls may hold beside messages; beyond, streams are refused.
     pub held_bytes_max: usize,
-    /// Unary calls of a connection that wait for their reply; further ones wait in the edge.
+    /// Unary calls of a connection that wait for their reply; further ones wait in the edge. A call that its client has
+    /// reset, or whose deadline has passed, counts until its reply comes all the same, or for `orphan_time`: it is
+    /// worked for, and a client that resets what it asks for would otherwise have no bound.
     pub in_flight_max: usize,
+    pub orphan_time: u64,
     /// Reply bytes of a connection that wait for the client; with more, its unary calls wait in the edge.
     pub pending_bytes_max: usize,
     /// Reply bytes of all connections that wait for their clients; with more, a connection that has some waiting gets
@@ -73,6 +77,8 @@ pub struct Context {
     pub paths: Paths,
     pub calls: CallTable,
     pub deadlines: Deadlines,
+    /// Calls that are gone and that JavaScript may still work for, by ID, and the slots of their connections.
+    pub orphans: HashMap<u32, u32>,
     pub counters: Arc<Counters>,
     /// Call records made in this turn.
     pub records: Vec<u8>,
@@ -94,6 +100,7 @@ impl Context {
             methods,
             calls: CallTable::default(),
             deadlines: Deadlines::default(),
+            orphans: HashMap::new(),
             counters,
             records: Vec::new(),
             pending_bytes: 0,

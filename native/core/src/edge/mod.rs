@@ -100,6 +100,7 @@ impl Limits {
             deferred_bytes_max: 16 << 20,
             held_bytes_max: 64 << 20,
             in_flight_max: 1024,
+            orphan_time: 1_000_000,
             pending_bytes_max: 4 << 20,
             pending_bytes_total_max: 256 << 20,
             stall_time: 30_000_000,

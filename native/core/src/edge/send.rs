@@ -57,9 +57,7 @@ impl Connection {
 
     /// Ends a call with an error that the edge itself found; what it had to send is dropped.
     pub(super) fn fail(&mut self, id: u32, code: u8, text: &str, context: &mut Context) {
-        if context.calls.at(id).dispatched {
-            context.put_record(id, self.id, call_kind::CANCEL, &[]);
-        }
+        self.withdraw(id, context);
         self.finish(
             id,
             &End {

@@ -264,7 +264,7 @@ impl Server {
                 Peer::Lingering { since, .. } => now >= *since + LINGER,
                 Peer::Http1(splice) => !splice.second_passed(),
                 Peer::Http2(connection) => {
-                    connection.second_passed();
+                    connection.second_passed(&mut self.context);
                     connection.tick(&mut self.context) == Verdict::Close
                         || connection.is_stalled(&self.context)
                 }

@@ -246,6 +246,7 @@ impl Server {
         while let Some(record) = ReplyRecord::read(rest) {
             rest = &rest[record.length..];
             let Some(call) = self.context.calls.get(record.call_id) else {
+                self.late_reply(record.call_id);
                 continue;
             };
             let slot = call.connection;
@@ -262,6 +263,17 @@ impl Server {
             replies = Vec::new();
         }
         self.replies = replies;
+    }
+
+    /// A reply to a call that is gone makes room for another one of its client.
+    fn late_reply(&mut self, id: u32) {
+        let Some(slot) = self.context.orphans.remove(&id) else {
+            return;
+        };
+        let client = self.clients[slot as usize].as_mut().expect(LIVE);
+        if let Peer::Http2(connection) = &mut client.peer {
+            connection.orphan_ended(&mut self.context);
+        }
     }
 
     pub(super) fn write_all(&mut self) {

@@ -296,11 +296,41 @@ fn an_idle_connection_gives_back_the_memory_of_a_busy_moment() {
     for id in rig.calls() {
         rig.reply(id, reply_kind::MESSAGE_AND_END, 0, &[1; 5000], b"");
     }
-    rig.connection.second_passed();
+    rig.connection.second_passed(&mut rig.context);
     assert!(rig.connection.out.waiting() > 50_000, "it is not idle yet");
     rig.out();
     assert!(rig.connection.out.bytes.capacity() > 50_000);
-    rig.connection.second_passed();
+    rig.connection.second_passed(&mut rig.context);
     let kept = rig.connection.out.bytes.capacity();
     assert!(kept <= 4096, "{kept} bytes");
+}
+
+#[test]
+fn calls_that_are_reset_count_until_they_are_answered_or_for_a_time() {
+    let mut rig = Rig::new(|limits| limits.in_flight_max = 2);
+    rig.unary(1, b"a");
+    rig.unary(3, b"b");
+    let first = rig.calls();
+    assert_eq!(first.len(), 2);
+    for stream in [1, 3] {
+        rig.frame(kind::RST_STREAM, 0, stream, &8u32.to_be_bytes());
+    }
+    for stream in [5, 7, 9, 11] {
+        rig.unary(stream, b"c");
+    }
+    assert!(rig.calls().is_empty(), "two are still worked for");
+    rig.check();
+    rig.reply(first[0], reply_kind::MESSAGE_AND_END, 0, b"late", b"");
+    assert_eq!(rig.calls().len(), 1);
+    rig.reply(first[0], reply_kind::END, 0, b"", b"");
+    assert!(rig.calls().is_empty(), "it counts once");
+    rig.context.now = 999_999;
+    rig.connection.second_passed(&mut rig.context);
+    assert!(rig.calls().is_empty());
+    rig.context.now = 1_000_000;
+    rig.connection.second_passed(&mut rig.context);
+    assert_eq!(rig.calls().len(), 1, "the other one may never be answered");
+    rig.check();
+    rig.connection.abandon(&mut rig.context);
+    assert!(rig.context.orphans.is_empty());
 }

@@ -144,6 +144,8 @@ impl Rig {
                 length: 0,
             };
             self.connection.reply(id, &reply, &mut self.context);
+        } else if self.context.orphans.remove(&id).is_some() {
+            self.connection.orphan_ended(&mut self.context);
         }
     }
 
@@ -192,7 +194,7 @@ impl Rig {
         assert_eq!(connection.held_bytes, held);
         assert_eq!(connection.pending_bytes, pending);
         assert_eq!(self.context.pending_bytes, pending);
-        assert_eq!(connection.in_flight, in_flight);
+        assert_eq!(connection.in_flight, in_flight + self.context.orphans.len());
         assert_eq!(connection.granted_bytes, granted);
         let lists = [
             connection.sending.len(),
@@ -203,7 +205,7 @@ impl Rig {
         assert!(
             lists
                 .iter()
-                .all(|length| *length <= connection.list_max() + 1),
+                .all(|length| *length <= connection.list_max() + 3),
             "{lists:?}"
         );
     }

@@ -114,7 +114,7 @@ fn random_clients_break_nothing() {
                     break;
                 }
             }
-            rig.connection.second_passed();
+            rig.connection.second_passed(&mut rig.context);
             known.extend(rig.calls());
             random_reply(&mut rig, &mut random, &mut known);
             let now = rig.context.now;
@@ -130,5 +130,6 @@ fn random_clients_break_nothing() {
         rig.connection.abandon(&mut rig.context);
         assert_eq!(rig.context.calls.live(), 0);
         assert_eq!(rig.context.pending_bytes, 0);
+        assert!(rig.context.orphans.is_empty());
     }
 }
