@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import net from "node:net";
 import { describe, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { CallKind } from "./call-batch.js";
 import { edgeCounters } from "./edge.js";
-import { echo, EdgeRig, framed, putPath, watchPath } from "./edge-rig.test-support.js";
+import { Client, echo, EdgeRig, framed, putPath, watchPath } from "./edge-rig.test-support.js";
 import { ReplyKind } from "./reply-batch.js";
 
 const message = Buffer.from("hello");
@@ -116,7 +121,7 @@ describe("a client that is a nuisance", () => {
     await new Promise((resolve) => raw.once("close", resolve));
     const polite = rig.connect();
     await polite.call(putPath, [put]);
-    await new Promise((resolve) => setTimeout(resolve, 400));
+    await setTimeout(400);
     assert.equal((await polite.call(putPath, [put])).code, 0, "one that answers pings stays");
     polite.destroy();
     await rig.close();
@@ -152,7 +157,7 @@ describe("a client that is a nuisance", () => {
     let received = -1;
     for (let before = -2; received < 5 || received !== before;) {
       before = received;
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await setTimeout(200);
       rig.edge.counters(counters);
       received = counters[edgeCounters.perMethod + edgeCounters.messagesReceived]!;
     }
@@ -165,3 +170,47 @@ describe("a client that is a nuisance", () => {
     await rig.close();
   });
 });
+
+const preface = Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Buffer.alloc(9).fill(4, 3, 4)]);
+
+test(
+  "a process without file descriptors left serves those who are there, rests, and then serves the others",
+  { timeout: 60_000, skip: process.platform !== "linux" },
+  async (t) => {
+    const program = fileURLToPath(new URL("edge-echo.test-support.js", import.meta.url));
+    const child = spawn("/bin/sh", ["-c", 'ulimit -n 100 && exec "$0" "$1"', process.execPath, program], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    t.after(() => child.kill("SIGKILL"));
+    const [line] = (await once(child.stdout, "data")) as [Buffer];
+    const port = Number(line.toString());
+    const first = new Client(port, {});
+    assert.equal((await first.call(putPath, [put])).code, 0);
+    const served = new Set<net.Socket>();
+    const sockets = Array.from({ length: 200 }, () => {
+      const socket = net.connect(port, "127.0.0.1");
+      socket.write(preface);
+      socket.on("error", () => {});
+      return socket.once("data", () => served.add(socket));
+    });
+    t.after(() => sockets.forEach((socket) => socket.destroy()));
+    while (served.size < 40) await setTimeout(20);
+    const cpuSeconds = (): number => {
+      const stat = readFileSync(`/proc/${child.pid}/stat`, "utf8");
+      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      return (Number(fields[11]) + Number(fields[12])) / 100;
+    };
+    const before = cpuSeconds();
+    await setTimeout(1000);
+    const took = cpuSeconds() - before;
+    assert.ok(served.size < 100, `${served.size} of 200 are served`);
+    assert.ok(took < 0.5, `${took} s of processor time in a second of waiting`);
+    assert.equal((await first.call(putPath, [put])).code, 0);
+    while (served.size < sockets.length) {
+      for (const socket of served) socket.destroy();
+      await setTimeout(20);
+    }
+    assert.equal((await first.call(putPath, [put])).code, 0);
+    first.destroy();
+  },
+);

@@ -24,6 +24,19 @@ export {
   type MemberOptions,
 } from "./member.js";
 export { packageRoot } from "./package-root.js";
+export {
+  errorCodes,
+  FrameFlag,
+  FrameKind,
+  hpackField,
+  hpackString,
+  rawFrame,
+  RawHttp2,
+  requestBlock,
+  setting,
+  uint32,
+  type RawFrame,
+} from "./raw-http2.js";
 export { pythonWith, type PythonResult } from "./python-cache.js";
 export { chooseSeed, Prng } from "./prng.js";
 export {
