@@ -99,6 +99,14 @@ impl Model {
         records
     }
 
+    /// One entry of 100 bytes.
+    pub fn append_one(&mut self, fill: u8) -> Vec<u8> {
+        let mut records = Vec::new();
+        let first = self.last_index() + 1;
+        self.put_entries(&mut records, 1, first, &[vec![fill; 100]]);
+        records
+    }
+
     fn append_entries(&mut self, records: &mut Vec<u8>, random: &mut Random, entry_bytes_max: u64) {
         let first = self.last_index() + 1;
         let data: Vec<Vec<u8>> = (0..1 + random.below(4))
@@ -260,8 +268,9 @@ impl Follower {
 
     fn poll(&self) {
         if let Some(wal) = self.wal.get().and_then(Weak::upgrade) {
-            let Progress { durable, flags } = wal.poll();
+            // Both threads of a log tell of news: whoever looks first must also note it first.
             let mut progress = lock(&self.progress);
+            let Progress { durable, flags } = wal.poll();
             assert!(durable >= progress.0, "durable token went back");
             *progress = (durable, flags);
             self.acknowledged.store(durable, Ordering::SeqCst);
