@@ -195,6 +195,43 @@ fn flipped(sector: &[u8], random: &mut Random) -> Vec<u8> {
     sector
 }
 
+/// (b) A batch that is whole, and at its place, but belongs to another history of the same segment.
+#[test]
+fn a_batch_that_does_not_follow_the_one_before_it_is_refused() {
+    let history = |fill: u8| {
+        let disk = MemDisk::default();
+        let log = create(&disk, options()).unwrap();
+        let mut model = Model::default();
+        for token in 1..=4 {
+            log.wal.append(&model.append_one(fill), token);
+            log.follower.wait_durable(token);
+        }
+        log.wal.close();
+        disk
+    };
+    let (one, other) = (history(1), history(2));
+    let (places, _) = batches(&one);
+    assert_eq!(batches(&other).0, places, "the same segments and places");
+    // The head and the first batch of a history have nothing but what is the same before them.
+    for (name, start, end) in &places[2..] {
+        let disk = one.copy();
+        let mut bytes = disk.bytes(name);
+        bytes[*start..*end].copy_from_slice(&other.bytes(name)[*start..*end]);
+        disk.set_bytes(name, bytes);
+        match read_log(&disk) {
+            Err(WalError::Corrupt {
+                segment,
+                offset,
+                reason,
+            }) => {
+                assert_eq!((&segment, offset), (name, *start as u64), "{reason}");
+                assert_eq!(reason, "batch does not follow the one before it");
+            }
+            read => panic!("at {start}: {read:?}"),
+        }
+    }
+}
+
 /// (b) Bits behind the log's end, where there should be zeros.
 #[test]
 fn bytes_behind_the_end_are_refused() {

@@ -345,6 +345,18 @@ fn a_recycled_segment_is_zero_before_it_is_used() {
     assert_eq!((model.entries.len(), model.mark.unwrap().index), (0, 300));
 }
 
+/// Space that is only allocated costs a write of the file system's own at each sync of a fresh block.
+#[test]
+fn every_segment_is_written_all_over_before_it_is_used() {
+    let disk = MemDisk::default();
+    let log = create(&disk, options()).unwrap();
+    wait_for_segments(&disk, 2);
+    for name in segments(&disk) {
+        assert_eq!(disk.written_bytes(&name), disk.bytes(&name).len(), "{name}");
+    }
+    log.wal.close();
+}
+
 #[test]
 fn missing_segments_are_refused() {
     let disk = MemDisk::default();
@@ -594,6 +606,26 @@ fn segments_of_another_size_are_read_and_followed_by_new_ones() {
     );
 }
 
+/// Whether this process has a segment below `dir` open past the page cache, as the system says.
+#[cfg(target_os = "linux")]
+fn written_directly(dir: &std::path::Path) -> bool {
+    let is_direct = |entry: std::fs::DirEntry| -> Option<bool> {
+        let target = std::fs::read_link(entry.path()).ok()?;
+        if !target.starts_with(dir) || target.extension()? != "seg" {
+            return None;
+        }
+        let info = std::fs::read_to_string(format!(
+            "/proc/self/fdinfo/{}",
+            entry.file_name().to_string_lossy()
+        ));
+        let info = info.ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        Some(i32::from_str_radix(flags.trim(), 8).ok()? & libc::O_DIRECT != 0)
+    };
+    let open = std::fs::read_dir("/proc/self/fd").expect("proc");
+    open.flatten().filter_map(is_direct).any(|direct| direct)
+}
+
 #[test]
 fn the_real_disk_keeps_a_log() {
     let dir = std::env::temp_dir().join(format!("etcd-ts-wal-{}", std::process::id()));
@@ -603,7 +635,8 @@ fn the_real_disk_keeps_a_log() {
         segment_bytes: 256 << 10,
         ..Options::new(dir.join("member/wal"))
     };
-    let (wal, _) = Wal::create(disk.clone(), options.clone(), b"id", Box::new(|| {})).unwrap();
+    let (wal, recovered) =
+        Wal::create(disk.clone(), options.clone(), b"id", Box::new(|| {})).unwrap();
     for index in 1..=200 {
         wal.append(&entry(index, &[7; 4000]), index);
     }
@@ -611,6 +644,8 @@ fn the_real_disk_keeps_a_log() {
         Wal::open(disk.clone(), options.clone(), Box::new(|| {})),
         Err(WalError::Locked { .. })
     ));
+    #[cfg(target_os = "linux")]
+    assert_eq!(written_directly(&dir), recovered.direct);
     wal.close();
     assert_eq!(wal.poll().durable, 200);
     let mut numbers = [0.0; STATS_NUMBERS];

@@ -18,6 +18,8 @@ struct Inode {
     durable: Vec<u8>,
     /// Sectors written since the last sync, in order; any of them may survive.
     pending: Vec<(usize, Vec<u8>)>,
+    /// Sectors that were ever written, not only allocated.
+    written: BTreeSet<usize>,
 }
 
 #[derive(Clone)]
@@ -132,7 +134,7 @@ impl State {
                 Inode {
                     durable: data.clone(),
                     data,
-                    pending: Vec::new(),
+                    ..Inode::default()
                 },
             );
         }
@@ -205,9 +207,15 @@ impl MemDisk {
             Inode {
                 durable: bytes.clone(),
                 data: bytes,
-                pending: Vec::new(),
+                ..Inode::default()
             },
         );
+    }
+
+    /// How many bytes of a file were written at least once.
+    pub fn written_bytes(&self, name: &str) -> usize {
+        let state = lock(&self.state);
+        state.inodes[&state.names[name]].written.len() * SECTOR_BYTES
     }
 
     pub fn opened_direct(&self) -> usize {
@@ -395,6 +403,7 @@ impl DiskFile for MemFile {
             inode
                 .pending
                 .push((offset as usize + i * SECTOR_BYTES, sector.to_vec()));
+            inode.written.insert(offset as usize / SECTOR_BYTES + i);
         }
         Ok(())
     }
