@@ -13,6 +13,7 @@ import {
   encodeTxnRequest,
   SortOrder,
   SortTarget,
+  type RangeRequestInit,
   type RangeResponse,
 } from "../proto/index.js";
 import { callRecord, clusterId, concat, memberId, methods, Rig, raftTerm, type Reply } from "./rig.test-support.js";
@@ -23,10 +24,10 @@ const txnMethod = methods.indexOf("/etcdserverpb.KV/Txn");
 const keyCount = 3000;
 
 /** Key i was put i-th; its value sorts against the key's order. */
-async function filledRig(valueBytes = 20): Promise<Rig> {
+async function filledRig(valueBytes = 20, keys = keyCount): Promise<Rig> {
   const rig = await Rig.open();
-  for (let i = 0; i < keyCount; i++) {
-    const value = Buffer.from(String(keyCount - i).padStart(valueBytes, "0"));
+  for (let i = 0; i < keys; i++) {
+    const value = Buffer.from(String(keys - i).padStart(valueBytes, "0"));
     rig.follow({ put: { key: Buffer.from(`k${String(i).padStart(6, "0")}`), value } });
   }
   return rig;
@@ -64,6 +65,51 @@ test("a long range is read in slices at one revision while puts and short reads 
   assert.equal(Number(Buffer.from(response.kvs[0]!.value).toString()), keyCount);
   assert.equal(response.header?.revision, revision);
   assert.equal(rig.reads.pendingCalls, 0);
+});
+
+/** A range over all keys, with a put between its slices; how many they were, and its answer. */
+function inSlices(rig: Rig, form: RangeRequestInit): { turns: number; response: RangeResponse } {
+  rig.accept(callRecord(1, rangeMethod, encodeRangeRequest({ ...all, ...form })));
+  assert.deepEqual(rig.takeReplies(), [], "the first slice does not suffice");
+  let turns = 1;
+  for (rig.reads.beginTurn(), rig.reads.work(); rig.reads.hasWork; turns++) {
+    rig.follow({ put: { key: Buffer.from("between"), value: Buffer.from("slices") } });
+    rig.reads.beginTurn();
+    rig.reads.work();
+  }
+  return { turns, response: rangeOf(rig.takeReplies()[0]!) };
+}
+
+const descend = { sortOrder: SortOrder.DESCEND };
+/** Forms of a range over all keys, what comes of each, and how often 512 keys must be looked at at least. */
+const longForms: readonly { name: string; form: RangeRequestInit; kvs: number; turnsMin: number }[] = [
+  { name: "a limit, the rest is counted", form: { limit: 2 }, kvs: 2, turnsMin: 2 },
+  { name: "keys only", form: { keysOnly: true }, kvs: keyCount, turnsMin: 5 },
+  { name: "a limit by value", form: { sortTarget: SortTarget.VALUE, ...descend, limit: 2 }, kvs: 2, turnsMin: 5 },
+  { name: "by creation", form: { sortTarget: SortTarget.CREATE, ...descend }, kvs: keyCount, turnsMin: 10 },
+  { name: "keys only, downwards", form: { keysOnly: true, ...descend }, kvs: keyCount, turnsMin: 10 },
+  { name: "a filter that one key passes", form: { minModRevision: keyCount + 1 }, kvs: 1, turnsMin: 5 },
+  { name: "a filter that none passes", form: { maxCreateRevision: 1, limit: 1 }, kvs: 0, turnsMin: 5 },
+];
+
+for (const { name, form, kvs, turnsMin } of longForms) {
+  test(`a long range goes in slices with puts between them: ${name}`, async () => {
+    const { turns, response } = inSlices(await filledRig(), form);
+    assert.ok(turns >= turnsMin, `${turns} turns`);
+    assert.equal(response.kvs.length, kvs);
+    assert.equal(response.count, keyCount, "of the revision at which it began");
+  });
+}
+
+test("counting goes in slices, too, of many more keys", async () => {
+  const keys = 30_000;
+  const rig = await filledRig(1, keys);
+  const { turns, response } = inSlices(rig, { countOnly: true });
+  assert.ok(turns >= 2 && turns <= 20, `${turns} turns`);
+  assert.deepEqual([response.count, response.kvs.length], [keys, 0]);
+  const filtered = inSlices(rig, { countOnly: true, maxModRevision: 2 });
+  assert.equal(filtered.response.count, keys + 1, "the filters of records do not change the count");
+  assert.ok(filtered.turns <= 20, `${filtered.turns} turns`);
 });
 
 test("a long sorted range is merged in slices", async () => {

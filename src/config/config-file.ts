@@ -39,13 +39,16 @@ function readRoot(path: string): unknown {
   // Not loaded by a start without such a file: that would take 10 ms.
   const { parse } = createRequire(import.meta.url)("yaml") as typeof Yaml;
   try {
-    return parse(text, { version: "1.1" });
+    // Of equal keys the last one counts, as in etcd.
+    return parse(text, { version: "1.1", uniqueKeys: false });
   } catch (error) {
     throw new ConfigError(`cannot read ${path} as YAML: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
+/** Of keys that differ in case alone etcd takes the last one by the order of their bytes. */
 function property(holder: unknown, key: string): unknown {
   if (typeof holder !== "object" || holder === null) return undefined;
-  return Object.entries(holder).find(([name]) => name.toLowerCase() === key)?.[1];
+  const found = Object.entries(holder).filter(([name]) => name.toLowerCase() === key);
+  return found.toSorted(([a], [b]) => (a < b ? -1 : 1)).at(-1)?.[1];
 }

@@ -318,6 +318,12 @@ describe("configuration file", () => {
     assert.equal(fromFile("max-request-bytes: 010\n").maxRequestBytes, 8);
     assert.equal(fromFile("snapshot-count: 1e3\n").snapshotCount, 1000);
     assert.match(refusal("{"), /as YAML/);
+    assert.equal(fromFile("name: a\nname: b\n").name, "b", "of equal keys the last one counts");
+    assert.equal(
+      fromFile("name: a\nName: b\nNAME: c\n").name,
+      "a",
+      "and of those that differ in case, the last in order",
+    );
   });
 
   test("groups", () => {
