@@ -40,8 +40,33 @@ test("the mark carries the configuration that held at its index, not a later one
   const log = truncation();
   log.confChanged(120, confState(1n, 2n));
   log.confChanged(260, confState(1n, 2n, 3n));
-  assert.deepEqual(log.next(250, node())?.mark.confState, confState(1n, 2n));
-  assert.deepEqual(log.next(400, node(221))?.mark.confState, confState(1n, 2n, 3n));
+  assert.deepEqual(log.next(250, node())?.mark?.confState, confState(1n, 2n));
+  assert.deepEqual(log.next(400, node(221))?.mark?.confState, confState(1n, 2n, 3n));
+});
+
+test("a lone member's memory keeps no more than a thousand flushed entries, or 2 MiB, between two marks", () => {
+  const log = new LogTruncation(
+    { snapshotCount: 5000, catchupEntries: 30, logBytesMax: 100 << 20 },
+    { index: 0, confState: confState(1n) },
+  );
+  assert.equal(log.next(999, node(), "none"), null);
+  assert.equal(log.next(1000, node(), "some"), null);
+  assert.deepEqual(log.next(1000, node(), "none"), { mark: null, compactIndex: 1000 });
+  assert.equal(log.next(1999, node(1001), "none"), null);
+  log.appended(2 << 20);
+  assert.deepEqual(log.next(2000, node(1001), "none"), { mark: null, compactIndex: 2000 });
+  assert.equal(log.next(2001, node(2001), "none"), null);
+  assert.equal(log.next(5000, node(4501), "none")?.compactIndex, 5000);
+  assert.equal(log.next(10_000, node(5001), "some")?.compactIndex, 9970);
+  log.appended(3 << 20);
+  assert.equal(log.next(10_001, node(10_002), "none"), null, "nothing is there to be cut");
+});
+
+test("the bytes of a lone member's log bring a mark, whatever has left memory", () => {
+  const log = truncation();
+  log.appended(600);
+  log.appended(600);
+  assert.equal(log.next(5, node(6), "none")?.mark?.index, 5);
 });
 
 test("nothing is compacted twice", () => {
@@ -87,10 +112,10 @@ test("while a snapshot is being sent, memory keeps what its receiver needs next,
   const log = { termOf: () => 1, firstIndex: 1 };
   truncation.appended(600);
   assert.deepEqual(
-    [truncation.next(10, log, true)!.compactIndex, truncation.next(20, log, false)!.compactIndex],
+    [truncation.next(10, log, "being sent a snapshot")!.compactIndex, truncation.next(20, log)!.compactIndex],
     [0, 17],
   );
   truncation.appended(600);
   truncation.appended(600);
-  assert.equal(truncation.next(30, log, true)!.compactIndex, 30);
+  assert.equal(truncation.next(30, log, "being sent a snapshot")!.compactIndex, 30);
 });

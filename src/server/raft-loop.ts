@@ -260,9 +260,13 @@ export class RaftLoop {
    * heartbeat could come late. Then nothing else has to be done meanwhile, and two changes of threads are saved.
    */
   #mayWait(batches: readonly EntryBatch[]): boolean {
+    return this.#isLone && batches.length === 1 && batches[0]!.count === 1;
+  }
+
+  /** Whether there is no other member. */
+  get #isLone(): boolean {
     const { voters, learners, votersOutgoing } = this.#node.confState;
-    const isLone = voters.length === 1 && learners.length === 0 && votersOutgoing.length === 0;
-    return isLone && batches.length === 1 && batches[0]!.count === 1;
+    return voters.length === 1 && learners.length === 0 && votersOutgoing.length === 0;
   }
 
   /** Its file is durable. Raft counts on the snapshot, and tells the leader, as soon as its mark is durable too. */
@@ -316,10 +320,14 @@ export class RaftLoop {
 
   /** Drops what LMDB holds durably from the log in memory and on disk. */
   #truncate(flushedIndex: number): void {
-    const cut = this.#options.truncation.next(flushedIndex, this.#node, this.#options.snapshots.underWay);
+    const { truncation, snapshots, wal } = this.#options;
+    const followers = snapshots.underWay ? "being sent a snapshot" : this.#isLone ? "none" : "some";
+    const cut = truncation.next(flushedIndex, this.#node, followers);
     if (cut === null) return;
-    this.#options.wal.appendSnapshotMark(cut.mark, ++this.#token);
-    this.#options.wal.release(cut.mark.index);
+    if (cut.mark !== null) {
+      wal.appendSnapshotMark(cut.mark, ++this.#token);
+      wal.release(cut.mark.index);
+    }
     this.#node.compact(cut.compactIndex);
   }
 }
