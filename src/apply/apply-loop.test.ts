@@ -19,7 +19,10 @@ import { callRecord, parseReplies, raftTerm, Rig, type Reply } from "./rig.test-
 /** A mailbox's receiving side, as the addon frames messages. */
 class StandInMailbox {
   readonly messages: Uint8Array[] = [];
+  /** Length of the buffer that was received into last. */
+  bufferBytes = 0;
   receive(into: Uint8Array): number {
+    this.bufferBytes = into.length;
     let at = 0;
     for (let next = this.messages[0]; next !== undefined; next = this.messages[0]) {
       const framed = 8 + Math.ceil(next.length / 8) * 8;
@@ -158,12 +161,17 @@ test("entries and reads of one wake-up are answered in one batch, and main hears
   assert.equal(progress.revision, 4);
 });
 
-test("a message longer than the buffer is received all the same", async () => {
+test("a message longer than the buffer is received all the same, and its buffer is not kept", async () => {
   const { inbox, loop, replies, settle } = await drive();
   inbox.messages.push(entriesMessage(1, 4, 1 << 20));
   loop.wake();
   settle();
   assert.equal(replies.length, 4);
+  inbox.messages.push(entriesMessage(5, 1));
+  loop.wake();
+  settle();
+  assert.equal(replies.length, 5);
+  assert.equal(inbox.bufferBytes, 1 << 20);
 });
 
 test("progress that main's full mailbox refused is told again", async () => {

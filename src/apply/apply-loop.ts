@@ -27,6 +27,12 @@ const inboxBytesMin = 1 << 15;
 const inboxBytesUsual = 1 << 20;
 const inboxBytesMax = 1 << 30;
 
+/** How large the inbox is to be next, after so much of it was filled. One for a long message goes with it. */
+function nextInboxBytes(size: number, filled: number): number {
+  if (size > inboxBytesUsual) return filled > inboxBytesUsual ? size : inboxBytesUsual;
+  return 2 * filled > size ? Math.min(2 * size, inboxBytesUsual) : size;
+}
+
 /** Entries that wait behind a long write; beyond, nothing more is received. */
 const heldBytesMax = 16 << 20;
 
@@ -172,7 +178,8 @@ export class ApplyLoop {
       this.#handle(inbox, at + mailboxPrefixBytes, messageBytes);
       at += mailboxPrefixBytes + Math.ceil(messageBytes / 8) * 8;
     }
-    if (2 * length > inbox.length && inbox.length < inboxBytesUsual) this.#newInbox(2 * inbox.length);
+    const size = nextInboxBytes(inbox.length, length);
+    if (size !== inbox.length && inbox === this.#inbox) this.#newInbox(size);
     return length;
   }
 

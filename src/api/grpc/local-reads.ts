@@ -4,8 +4,12 @@
  */
 import type { CallBatchReader } from "../../native/index.js";
 
+const bytesMin = 1 << 16;
+/** A buffer that has grown larger is not kept beyond its batch. */
+const bytesKept = 4 << 20;
+
 export class LocalReads {
-  #bytes = new Uint8Array(1 << 16);
+  #bytes = new Uint8Array(bytesMin);
   #length = 0;
 
   /** Copies the record that the reader stands at. */
@@ -24,5 +28,6 @@ export class LocalReads {
   flush(core: { readSerializable(bytes: Uint8Array, length: number): void }): void {
     if (this.#length > 0) core.readSerializable(this.#bytes, this.#length);
     this.#length = 0;
+    if (this.#bytes.length > bytesKept) this.#bytes = new Uint8Array(bytesMin);
   }
 }

@@ -1,7 +1,7 @@
 /** What a WatchCreateRequest asks to watch, and why it may be refused. */
 import { ErrCompacted } from "../../errors/index.js";
 import type { WatchCreateRequest } from "../../proto/index.js";
-import type { WatchStream } from "./watcher.js";
+import { watchIdOf, type WatchStream } from "./watcher.js";
 
 const emptyRange = "mvcc: watcher range is empty";
 const duplicateId = "mvcc: duplicate watch ID provided on the WatchStream";
@@ -28,6 +28,6 @@ export function rangeOf({ key, rangeEnd }: WatchCreateRequest): WatchedRange {
 export function refusalOf(request: WatchCreateRequest, range: WatchedRange, stream: WatchStream): string | null {
   if (request.startRevision < 0) return ErrCompacted.message;
   if (typeof range.end === "string" && range.start >= range.end) return emptyRange;
-  if (request.watchId !== 0n && stream.watchers.has(request.watchId)) return duplicateId;
+  if (request.watchId !== 0n && stream.watchers.has(watchIdOf(request.watchId))) return duplicateId;
   return null;
 }

@@ -10,7 +10,7 @@ import { ReplyKind, type ReplyBatchWriter } from "../../native/index.js";
 import { sizeVarint, writeVarint, writeVarint64 } from "../../proto/index.js";
 import { headerBytesMax, type HeaderWriter } from "../response.js";
 import type { EventBatch } from "./event-batch.js";
-import { forgetBatch, type Watcher, type WatchStream } from "./watcher.js";
+import { forgetBatch, type WatchId, type Watcher, type WatchStream } from "./watcher.js";
 
 const askBytesMax = 64 << 10;
 const askBytesMin = 4 << 10;
@@ -32,7 +32,7 @@ const fragmentTag = 0x38;
 export interface ControlResponse {
   /** 0: the header has none. */
   readonly revision: number;
-  readonly watchId: bigint;
+  readonly watchId: WatchId;
   readonly created?: boolean;
   readonly canceled?: boolean;
   readonly compactRevision?: number;
@@ -95,11 +95,7 @@ export class WatchResponses {
     const sizeMax = headerBytesMax + fieldsBytesMax + 11 + cancelReason.length * 3;
     const start = writer.begin(stream.callId, ReplyKind.Message, sizeMax);
     const { bytes } = writer;
-    let at = this.#header.write(revision, bytes, start);
-    if (watchId !== 0n) {
-      bytes[at++] = watchIdTag;
-      at = writeVarint64(watchId, bytes, at);
-    }
+    let at = writeId(watchId, bytes, this.#header.write(revision, bytes, start));
     if (created === true) at = writeTrue(bytes, at, createdTag);
     if (canceled === true) at = writeTrue(bytes, at, canceledTag);
     if (compactRevision !== 0) {
@@ -120,7 +116,7 @@ export class WatchResponses {
     const first = watcher.firstDelivery;
     const { prevKv } = watcher;
     forgetBatch(watcher);
-    const head = this.#header.size(revision) + idSize(watcher);
+    const head = this.#header.size(revision) + idSize(watcher.id);
     let size = head;
     let count = 0;
     for (let delivery = first; delivery !== -1; delivery = batch.nextDelivery(delivery)) {
@@ -179,7 +175,7 @@ export class WatchResponses {
 
   #writeHead(watcher: Watcher, revision: number, fragment: boolean, at: number): number {
     const { bytes } = this.#writer;
-    at = writeId(watcher, bytes, this.#header.write(revision, bytes, at));
+    at = writeId(watcher.id, bytes, this.#header.write(revision, bytes, at));
     return fragment ? writeTrue(bytes, at, fragmentTag) : at;
   }
 
@@ -187,7 +183,7 @@ export class WatchResponses {
 
   /** Bytes of a response before its events. */
   headBytes(watcher: Watcher, revision: number, fragment: boolean): number {
-    return this.#header.size(revision) + idSize(watcher) + (fragment ? 2 : 0);
+    return this.#header.size(revision) + idSize(watcher.id) + (fragment ? 2 : 0);
   }
 
   get fragmentBytesMax(): number {
@@ -242,14 +238,19 @@ function writeTrue(bytes: Uint8Array, at: number, tag: number): number {
   return at;
 }
 
-function idSize(watcher: Watcher): number {
-  if (watcher.id === 0n) return 0;
-  return 1 + (watcher.idNumber === -1 ? 10 : sizeVarint(watcher.idNumber));
+function idSize(id: WatchId): number {
+  if (id === 0) return 0;
+  return 1 + (isVarint(id) ? sizeVarint(id) : 10);
 }
 
-function writeId(watcher: Watcher, bytes: Uint8Array, at: number): number {
-  if (watcher.id === 0n) return at;
+/** The field `watch_id`. */
+function writeId(id: WatchId, bytes: Uint8Array, at: number): number {
+  if (id === 0) return at;
   bytes[at++] = watchIdTag;
-  if (watcher.idNumber === -1) return writeVarint64(watcher.id, bytes, at);
-  return writeVarint(watcher.idNumber, bytes, at);
+  return isVarint(id) ? writeVarint(id, bytes, at) : writeVarint64(BigInt(id), bytes, at);
+}
+
+/** Neither negative nor too large for a number. */
+function isVarint(id: WatchId): id is number {
+  return typeof id === "number" && id >= 0;
 }

@@ -25,19 +25,25 @@ export interface WatcherOptions {
   readonly progressNotify: boolean;
 }
 
+/** A watch ID as it is kept, one of very many: a number where that holds it exactly. */
+export type WatchId = number | bigint;
+
+export function watchIdOf(id: bigint): WatchId {
+  const number = Number(id);
+  return Number.isSafeInteger(number) ? number : id;
+}
+
+/** Bits of `Watcher.#wants`. */
+const Wants = { noPut: 1, noDelete: 2, prevKv: 4, fragment: 8, progressNotify: 16 } as const;
+
+/** A member may have hundreds of thousands of them: each field counts. */
 export class Watcher implements Ranged<Watcher> {
   readonly stream: WatchStream;
-  readonly id: bigint;
-  /** The ID as a number, or −1 when it is negative or no safe integer. */
-  readonly idNumber: number;
+  readonly id: WatchId;
   readonly start: string;
   readonly end: string | null | undefined;
   readonly startRevision: number;
-  readonly noPut: boolean;
-  readonly noDelete: boolean;
-  readonly prevKv: boolean;
-  readonly fragment: boolean;
-  readonly progressNotify: boolean;
+  readonly #wants: number;
   next: Watcher | null = null;
   previous: Watcher | null = null;
   state: WatcherState = WatcherState.Gone;
@@ -61,17 +67,33 @@ export class Watcher implements Ranged<Watcher> {
 
   constructor(stream: WatchStream, options: WatcherOptions) {
     this.stream = stream;
-    this.id = options.id;
-    const number = Number(options.id);
-    this.idNumber = number >= 0 && Number.isSafeInteger(number) ? number : -1;
+    this.id = watchIdOf(options.id);
     this.start = options.start;
     this.end = options.end;
     this.startRevision = this.minRevision = options.startRevision;
-    this.noPut = options.noPut;
-    this.noDelete = options.noDelete;
-    this.prevKv = options.prevKv;
-    this.fragment = options.fragment;
-    this.progressNotify = options.progressNotify;
+    const { noPut, noDelete, prevKv, fragment, progressNotify } = options;
+    this.#wants =
+      (noPut ? Wants.noPut : 0) |
+      (noDelete ? Wants.noDelete : 0) |
+      (prevKv ? Wants.prevKv : 0) |
+      (fragment ? Wants.fragment : 0) |
+      (progressNotify ? Wants.progressNotify : 0);
+  }
+
+  get noPut(): boolean {
+    return (this.#wants & Wants.noPut) !== 0;
+  }
+  get noDelete(): boolean {
+    return (this.#wants & Wants.noDelete) !== 0;
+  }
+  get prevKv(): boolean {
+    return (this.#wants & Wants.prevKv) !== 0;
+  }
+  get fragment(): boolean {
+    return (this.#wants & Wants.fragment) !== 0;
+  }
+  get progressNotify(): boolean {
+    return (this.#wants & Wants.progressNotify) !== 0;
   }
 }
 
@@ -86,7 +108,7 @@ export type WatcherVisitor = MatchVisitor<Watcher>;
 
 export class WatchStream {
   readonly callId: number;
-  readonly watchers = new Map<bigint, Watcher>();
+  readonly watchers = new Map<WatchId, Watcher>();
   /** Watchers that wait until this stream is read; longest first. */
   held: Watcher[] = [];
   #nextId = 0n;
@@ -108,7 +130,7 @@ export class WatchStream {
 
   /** The next automatic ID. */
   takeId(): bigint {
-    while (this.watchers.has(this.#nextId)) this.#nextId++;
+    while (this.watchers.has(watchIdOf(this.#nextId))) this.#nextId++;
     return this.#nextId++;
   }
 }

@@ -29,10 +29,10 @@ import { LongResponse, usualLongLimits, type LongLimits } from "./long-response.
 import { attachWatchMetrics, SendTimes } from "./metrics.js";
 import { WatchProgress } from "./watch-progress.js";
 import { WatchResponses } from "./watch-responses.js";
-import { forgetBatch, Watcher, WatcherState, WatchStream, type WatcherVisitor } from "./watcher.js";
+import { forgetBatch, Watcher, watchIdOf, WatcherState, WatchStream, type WatcherVisitor } from "./watcher.js";
 
 /** The watch ID of answers that are about no watcher. */
-const noWatchId = -1n;
+const noWatchId = -1;
 /** Answers to requests that a client may leave unread before its stream is ended. */
 const controlBytesMax = 1 << 20;
 /** A transaction with more changes than this is read up like history, in slices. */
@@ -275,15 +275,15 @@ export class Watches implements WatcherVisitor {
   }
 
   #cancelWatcher(stream: WatchStream, id: bigint): void {
-    const watcher = stream.watchers.get(id);
+    const watcher = stream.watchers.get(watchIdOf(id));
     if (watcher === undefined) return;
-    stream.watchers.delete(id);
+    stream.watchers.delete(watcher.id);
     stream.held = stream.held.filter((held) => held !== watcher);
     this.#remove(watcher);
     if (watcher.progressNotify && --stream.progressWatchers === 0) this.#progress.delete(stream);
     this.#responses.control(stream, {
       revision: this.#options.store.currentRevision,
-      watchId: id,
+      watchId: watcher.id,
       canceled: true,
     });
   }
