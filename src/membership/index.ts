@@ -32,3 +32,4 @@ export {
 } from "./membership-store.js";
 export { parsePeerUrls } from "./peer-urls.js";
 export { clusterVersionText, compareMajorMinor, parseVersion, serverVersionText, type Version } from "./version.js";
+export { formatV2Store, type V2StoreContent } from "./v2-store.js";

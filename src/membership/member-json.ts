@@ -104,6 +104,20 @@ function memberFields(member: Member): string {
   return `"id":${member.id},"peerURLs":${goStrings(member.peerURLs)}${learner}${name}${clientURLs}`;
 }
 
+/** RaftAttributes of a member, as etcd's v2 store keeps them. */
+export function formatRaftAttributes({ peerURLs, isLearner }: Member): string {
+  return `{"peerURLs":${goStrings(peerURLs)}${isLearner ? ',"isLearner":true' : ""}}`;
+}
+
+/** Attributes of a member, likewise. */
+export function formatAttributes({ name, clientURLs }: Member): string {
+  const fields = [
+    ...(name === "" ? [] : [`"name":${goString(name)}`]),
+    ...(clientURLs.length === 0 ? [] : [`"clientURLs":${goStrings(clientURLs)}`]),
+  ];
+  return `{${fields.join(",")}}`;
+}
+
 /** A row of `members`, and the context of a ConfChange that adds a member (at bootstrap too) or changes its URLs. */
 export function formatMember(member: Member): Uint8Array {
   return encoder.encode(`{${memberFields(member)}}`);

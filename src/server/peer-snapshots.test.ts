@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { silentLogger } from "../base/index.js";
-import { formatConfState } from "../membership/index.js";
+import { formatConfState, formatMember } from "../membership/index.js";
 import { Registry } from "../metrics/index.js";
 import { encodeLease } from "../proto/index.js";
 import { MessageType, type Message } from "../raft/index.js";
@@ -48,6 +48,12 @@ function fill(backend: Backend, from: number, to: number, bytes: number): void {
     backend.recordBlock.set(value, at + 6);
     backend.endRecord(at + 6 + bytes);
     if (index % 100 === 0) backend.put("lease", encodeUint64(index), encodeLease({ ID: BigInt(index), TTL: 60 }));
+    if (index === from) {
+      const member = { id: 0x77n, name: "a", peerURLs: ["http://a:1"], clientURLs: [], isLearner: false };
+      backend.put("members", Buffer.from("77"), formatMember(member));
+      backend.put("members_removed", Buffer.from("88"), Buffer.from("removed"));
+      backend.put("cluster", Buffer.from("clusterVersion"), Buffer.from("3.7.0"));
+    }
     backend.endEntry(index, 3, index === from ? formatConfState(confState) : undefined);
   }
 }
@@ -135,6 +141,14 @@ test("the other store becomes what this one was, and goes on from there", async 
   assert.equal(stepped.length, 1);
   const { index, term, confState: sent } = stepped[0]!.snapshot!;
   assert.deepEqual([index, term, sent], [entries, 3, confState], "the file is newer than Raft's message");
+  const { Root } = JSON.parse(Buffer.from(stepped[0]!.snapshot!.data).toString()) as {
+    Root: {
+      Children: Record<string, { Children: Record<string, { Children: Record<string, unknown>; Value: string }> }>;
+    };
+  };
+  const { members, removed_members: gone, version } = Root.Children["0"]!.Children;
+  const told = [Object.keys(members!.Children), Object.keys(gone!.Children), version!.Value];
+  assert.deepEqual(told, [["77"], ["88"], "3.7.0"], "etcd's older members read the membership there");
   const expected = contentsOf(source);
   const fresh = await target.beginInstall(snapshotPath(snapDir, index));
   assert.equal(target.consistentIndex, 10);

@@ -4,9 +4,9 @@
  * transport's business. Thread: main.
  */
 import type { Logger } from "../base/index.js";
-import { memberIdText, parseConfState } from "../membership/index.js";
+import { formatV2Store, memberIdText, parseConfState, parseMember } from "../membership/index.js";
 import type { Message } from "../raft/index.js";
-import type { OutgoingSnapshot } from "../storage/snap/index.js";
+import type { OutgoingSnapshot, SnapshotState } from "../storage/snap/index.js";
 import type { Transport } from "./raft-loop.js";
 
 /** The way to other members. */
@@ -32,13 +32,22 @@ export async function sendSnapshot(
     if (index < message.snapshot!.index) throw new Error(`the store stands at entry ${index} only`);
     const about = { "snapshot-index": index, "remote-peer-id": memberIdText(message.to), bytes: fileBytes };
     logger.info("sending database snapshot", about);
-    const { data } = message.snapshot!;
-    const snapshot = { index, term, confState: parseConfState(confState), data };
+    const snapshot = { index, term, confState: parseConfState(confState), data: v2StoreOf(file.state) };
     await transport.sendSnapshot({ ...message, snapshot }, file);
     logger.info("sent database snapshot", about);
   } finally {
     file.drop();
   }
+}
+
+/** The membership as etcd puts it into the message. */
+function v2StoreOf({ members, removedMembers, clusterVersion }: SnapshotState): Uint8Array {
+  const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
+  return formatV2Store({
+    members: members.map(parseMember),
+    removed: removedMembers.map((key) => BigInt(`0x${textOf(key)}`)),
+    clusterVersion: clusterVersion === null ? null : textOf(clusterVersion),
+  });
 }
 
 /** A cluster of one has nobody to send to. */

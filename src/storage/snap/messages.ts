@@ -14,6 +14,12 @@ export interface SnapshotState {
   readonly term: number;
   /** The configuration as etcd's JSON. */
   readonly confState: Uint8Array;
+  /** Rows of `members`. */
+  readonly members: readonly Uint8Array[];
+  /** Keys of `members_removed`: IDs in hex. */
+  readonly removedMembers: readonly Uint8Array[];
+  /** null before there is one. */
+  readonly clusterVersion: Uint8Array | null;
 }
 
 /** Main → thread. Jobs are numbered by main: the edge uses the number of a call anew as soon as it has ended. */

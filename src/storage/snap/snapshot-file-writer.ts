@@ -4,7 +4,7 @@
  */
 import { copyOf } from "../../base/index.js";
 import { PageOutput, sizeBuckets, writeBuckets, type BoltLayout, type BucketSource } from "../../bolt/index.js";
-import { Bucket, buckets, decodeUint64, metaKey, type PinnedRead } from "../backend/index.js";
+import { Bucket, buckets, decodeUint64, metaKey, type PinnedRead, type SmallBucket } from "../backend/index.js";
 import type { SnapshotState } from "./messages.js";
 
 /** Bytes of a piece. */
@@ -12,6 +12,8 @@ export const pieceBytes = 512 << 10;
 
 const encoder = new TextEncoder();
 const noBytes = new Uint8Array(0);
+/** In the bucket `cluster`. */
+const clusterVersionKey = encoder.encode("clusterVersion");
 
 /** All buckets of a pinned store, for a file. */
 export function bucketSources(read: PinnedRead): BucketSource[] {
@@ -40,7 +42,19 @@ export class SnapshotFileWriter {
       index: number(metaKey.consistentIndex),
       term: number(metaKey.term),
       confState: meta(metaKey.confState) ?? noBytes,
+      members: this.#rows(Bucket.Members).map(({ value }) => value),
+      removedMembers: this.#rows(Bucket.MembersRemoved).map(({ key }) => key),
+      clusterVersion: this.#read.get(Bucket.Cluster, clusterVersionKey) ?? null,
     };
+  }
+
+  /** Copies of a bucket's few entries. */
+  #rows(bucket: SmallBucket): { readonly key: Uint8Array; readonly value: Uint8Array }[] {
+    const cursor = this.#read.open(bucket);
+    const rows: { key: Uint8Array; value: Uint8Array }[] = [];
+    while (cursor.next()) rows.push({ key: Uint8Array.from(cursor.key), value: Uint8Array.from(cursor.value) });
+    cursor.close();
+    return rows;
   }
 
   /** A step yields the next piece, the receiver's own, or null: nothing is complete yet. */
