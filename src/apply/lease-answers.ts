@@ -1,15 +1,20 @@
 /** Answers the lease calls that main hands over (`lease-calls.ts`), from the table and with the revision of now. */
+import { copyOf } from "../base/index.js";
+import { ErrTooManyRequests } from "../errors/index.js";
 import { writeVarintHalves, type LeaseTable } from "../lease/index.js";
 import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
 import { writeVarint } from "../proto/index.js";
 import type { MvccStore } from "../storage/mvcc/index.js";
 import type { FromApply } from "./control.js";
 import { LeaseCallReader, LeaseOp } from "./lease-calls.js";
+import type { LeaseKeyLists } from "./lease-key-lists.js";
 import type { LeaseLists } from "./lease-lists.js";
 import { headerBytesMax, writeDelimited, type HeaderWriter } from "./response.js";
 
 /** Tag and value of an int64 field. */
 const fieldBytesMax = 11;
+/** More keys than these are listed in slices. */
+const keysAtOnce = 512;
 const minusOne = { low: 0xffff_ffff, high: 0xffff_ffff } as const;
 
 export interface LeaseAnswersOptions {
@@ -23,12 +28,16 @@ export interface LeaseAnswersOptions {
 export class LeaseAnswers {
   readonly #options: LeaseAnswersOptions;
   readonly #call = new LeaseCallReader();
+  /** Where the response begun last begins. */
+  #start = 0;
   readonly #lists: LeaseLists | undefined;
+  readonly #keyLists: LeaseKeyLists | undefined;
 
-  /** `lists`: who answers LeaseLeases; the applier has no such calls. */
-  constructor(options: LeaseAnswersOptions, lists?: LeaseLists) {
+  /** `lists`, `keyLists`: who answers LeaseLeases and lists very many keys; the applier has no such calls. */
+  constructor(options: LeaseAnswersOptions, lists?: LeaseLists, keyLists?: LeaseKeyLists) {
     this.#options = options;
     this.#lists = lists;
+    this.#keyLists = keyLists;
   }
 
   /** Answers the call whose record's message is `bytes[start, end)`; the header's term must be set. */
@@ -96,10 +105,22 @@ export class LeaseAnswers {
     // What main has not heard of yet was granted this very moment.
     at = this.#seconds(0x18, Number.isNaN(milliseconds) ? ttl - 1 : Math.trunc(milliseconds / 1000), at);
     at = this.#seconds(0x20, ttl, at);
+    if (operand === 1 && leases.keyCountOf(idLow, idHigh) > keysAtOnce && this.#keyLists !== undefined) {
+      return this.#listKeys(callId, at);
+    }
     if (operand === 1) {
       for (const key of leases.keysOf(idLow, idHigh)) at = writeDelimited(replies, at, 0x2a, key, 0, key.length);
     }
     replies.finish(at);
+  }
+
+  /** The response begun last, up to `at`, goes on with the keys of the lease in hand. */
+  #listKeys(callId: number, at: number): void {
+    const { replies } = this.#options;
+    const head = copyOf(replies.bytes, this.#start, at);
+    replies.abandon();
+    if (this.#keyLists!.isFull) replies.status(callId, ErrTooManyRequests.code, ErrTooManyRequests.message);
+    else this.#keyLists!.ask(callId, this.#call.idLow, this.#call.idHigh, head);
   }
 
   #head(callId: number, bytes: Uint8Array, start: number, end: number): void {
@@ -114,6 +135,7 @@ export class LeaseAnswers {
   #begin(callId: number, kind: ReplyKind): number {
     const { replies, header, store } = this.#options;
     const at = replies.begin(callId, kind, headerBytesMax + 3 * fieldBytesMax);
+    this.#start = at;
     return header.write(store.currentRevision, replies.bytes, at);
   }
 

@@ -6,7 +6,7 @@
  * get it too. So memory is bounded by three states and one answer.
  */
 import { ascending, copyOf, sortInSlices } from "../base/index.js";
-import { ErrTooManyRequests } from "../errors/index.js";
+import { ErrTooManyRequests, GrpcCode } from "../errors/index.js";
 import { writeVarintHalves } from "../lease/index.js";
 import { ReplyBatchWriter, ReplyKind } from "../native/index.js";
 import type { MvccStore } from "../storage/mvcc/index.js";
@@ -18,6 +18,8 @@ const sortSlice = 10_000;
 const idsSlice = 10_000;
 /** Tag and length of a LeaseStatus, tag and value of its ID. */
 const statusBytesMax = 2 + 11;
+/** A longer answer is handed over in parts of this size. */
+const partBytesMax = 512 << 10;
 /** Calls that wait for lists. */
 const callsMax = 10_000;
 
@@ -109,18 +111,32 @@ export class LeaseLists {
   }
 
   async #answer(list: List): Promise<void> {
-    const { store, header, send, yield: yieldNow } = this.#options;
     const body = await this.#encode(list);
+    for (const call of list.calls) {
+      await this.#send(call, body);
+      this.#pending--;
+    }
+  }
+
+  /** Hands an answer over, a long one in parts. */
+  async #send({ callId, raftTerm }: ListCall, body: Uint8Array): Promise<void> {
+    const { store, header, send, yield: yieldNow } = this.#options;
     const writer = this.#writer;
-    for (const { callId, raftTerm } of list.calls) {
-      const start = writer.begin(callId, ReplyKind.MessageAndEnd, headerBytesMax + body.length);
-      header.raftTerm = raftTerm;
-      const at = header.write(store.currentRevision, writer.bytes, start);
-      writer.bytes.set(body, at);
-      writer.finish(at + body.length);
+    const isLong = body.length > partBytesMax;
+    for (let from = 0; from === 0 || from < body.length; from += partBytesMax) {
+      const part = body.subarray(from, from + partBytesMax);
+      const isLast = from + partBytesMax >= body.length;
+      const kind = !isLong ? ReplyKind.MessageAndEnd : isLast ? ReplyKind.LastPart : ReplyKind.Part;
+      let at = writer.begin(callId, kind, headerBytesMax + part.length);
+      if (from === 0) {
+        header.raftTerm = raftTerm;
+        at = header.write(store.currentRevision, writer.bytes, at);
+      }
+      writer.bytes.set(part, at);
+      writer.finish(at + part.length);
+      if (isLong && isLast) writer.status(callId, GrpcCode.OK, "");
       send(writer.bytes, writer.length);
       writer.clear();
-      this.#pending--;
       await yieldNow();
     }
   }

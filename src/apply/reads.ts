@@ -23,6 +23,7 @@ import { Hashes } from "./hashes.js";
 import type { KvCounts } from "./kv-writer.js";
 import { LeaseAnswers } from "./lease-answers.js";
 import { leaseCallMethod } from "./lease-calls.js";
+import { LeaseKeyLists } from "./lease-key-lists.js";
 import { LeaseLists } from "./lease-lists.js";
 import type { ReadsHeader } from "./messages.js";
 import type { ApplyMetrics } from "./metrics.js";
@@ -120,6 +121,7 @@ export class Reads {
   readonly #streams: RangeStreams;
   readonly #leases: LeaseAnswers;
   readonly #leaseLists: LeaseLists;
+  readonly #leaseKeyLists: LeaseKeyLists;
   /** Hears of callers that are gone: what they have waited for may be a write. */
   onCancel: (callId: number) => void = () => {};
   #appliedIndex = 0;
@@ -134,13 +136,14 @@ export class Reads {
     this.#hashes = new Hashes(options);
     this.#streams = new RangeStreams(options, new ReplyBatchWriter());
     this.#leaseLists = new LeaseLists(options);
-    this.#leases = new LeaseAnswers(options, this.#leaseLists);
+    this.#leaseKeyLists = new LeaseKeyLists(options);
+    this.#leases = new LeaseAnswers(options, this.#leaseLists, this.#leaseKeyLists);
     this.#short = new ReadCall(options.store, options.replies, options.header);
   }
 
   get pendingCalls(): number {
     const inSlices = this.#long.length + this.#active.length + this.#hashes.pending + this.#leaseLists.pending;
-    return this.#waitingCalls + inSlices + this.#streams.pending;
+    return this.#waitingCalls + inSlices + this.#leaseKeyLists.pending + this.#streams.pending;
   }
   get pendingBytes(): number {
     return this.#waitingBytes;
@@ -374,6 +377,7 @@ export class Reads {
     this.onCancel(callId);
     this.#options.watches.cancel(callId);
     this.#streams.cancel(callId);
+    this.#leaseKeyLists.cancel(callId);
     const waiting = this.#long.findIndex((read) => read.callId === callId);
     if (waiting !== -1) this.#long.splice(waiting, 1);
     const at = this.#active.findIndex(({ read }) => read.callId === callId);

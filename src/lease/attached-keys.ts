@@ -18,6 +18,11 @@ function hashOf(bytes: Uint8Array, start: number, end: number): number {
   return (hash ^ (hash >>> 15)) >>> 0;
 }
 
+/** Where a walk over the keys of a lease stands. */
+export interface KeyWalk {
+  item: number;
+}
+
 export class AttachedKeys {
   readonly #ids: IdTable;
   readonly #names = new KeyBytes();
@@ -35,6 +40,7 @@ export class AttachedKeys {
   #firstFree = none;
   #end = 0;
   #count = 0;
+  readonly #walks = new Set<KeyWalk>();
 
   /** `ids` gives the leases' slots. */
   constructor(ids: IdTable) {
@@ -87,6 +93,31 @@ export class AttachedKeys {
       keys.push(this.#names.copy(this.#address[item]!, this.#length[item]!));
     }
     return keys;
+  }
+
+  /**
+   * Begins a walk over the keys of the lease at `slot`, which may change meanwhile: who is attached before its end and
+   * from its begin on is met once. It is to be ended by `endWalk`, or by `nextOf` having returned null.
+   */
+  walk(slot: number): KeyWalk {
+    const walk = { item: this.#first[slot]! };
+    this.#walks.add(walk);
+    return walk;
+  }
+
+  /** A copy of the next key; null: there is none. */
+  nextOf(walk: KeyWalk): Uint8Array | null {
+    const { item } = walk;
+    if (item === none) {
+      this.endWalk(walk);
+      return null;
+    }
+    walk.item = this.#next[item]!;
+    return this.#names.copy(this.#address[item]!, this.#length[item]!);
+  }
+
+  endWalk(walk: KeyWalk): void {
+    this.#walks.delete(walk);
   }
 
   /** As `keysOf`, in order of name, with pauses. Nothing may be attached or detached before it is done. */
@@ -149,6 +180,7 @@ export class AttachedKeys {
     const slot = this.#slot[item]!;
     const next = this.#next[item]!;
     const previous = this.#previous[item]!;
+    for (const walk of this.#walks) if (walk.item === item) walk.item = next;
     if (previous === none) this.#first[slot] = next;
     else this.#next[previous] = next;
     if (next !== none) this.#previous[next] = previous;

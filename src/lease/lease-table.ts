@@ -9,7 +9,7 @@
 import { assert, sortInSlices } from "../base/index.js";
 import { ErrLeaseExists, ErrLeaseNotFound, ErrLeaseTtlTooLarge, type EtcdErrorClass } from "../errors/index.js";
 import { Bucket, type Backend } from "../storage/backend/index.js";
-import { AttachedKeys } from "./attached-keys.js";
+import { AttachedKeys, type KeyWalk } from "./attached-keys.js";
 import { grown, IdTable } from "./id-table.js";
 import { readRecord, recordKey, recordValue } from "./lease-record.js";
 
@@ -81,6 +81,22 @@ export class LeaseTable {
   /** Copies of the keys attached to a lease that exists, in no particular order. */
   keysOf(low: number, high: number): Uint8Array[] {
     return this.#keys.keysOf(this.#slotOf(low, high));
+  }
+
+  /** How many keys are attached to a lease that exists. */
+  keyCountOf(low: number, high: number): number {
+    return this.#keys.countOf(this.#slotOf(low, high));
+  }
+
+  /** A walk over the keys of a lease that exists: see `AttachedKeys.walk`. */
+  walkKeys(low: number, high: number): KeyWalk {
+    return this.#keys.walk(this.#slotOf(low, high));
+  }
+  nextKey(walk: KeyWalk): Uint8Array | null {
+    return this.#keys.nextOf(walk);
+  }
+  endWalk(walk: KeyWalk): void {
+    this.#keys.endWalk(walk);
   }
 
   /** As `keysOf`, in order of name and in slices. No key may be attached or detached before it is done. */
