@@ -15,6 +15,7 @@ import {
   decodeMessage,
   encodeMessage,
   GrpcClient,
+  GrpcStream,
   Member,
   optionsAlike,
   ourCommand,
@@ -52,6 +53,34 @@ const call = async (port: number, service: string, method: string, request: Json
 const hashKv = async ({ port }: Member): Promise<unknown> => {
   await call(port, "KV", "Range", { key: base64("any") });
   return (await call(port, "Maintenance", "HashKV", {}))["hash"];
+};
+
+/** All events since the beginning, as a watch tells them: each once, in order. */
+const historyOf = async ({ port }: Member): Promise<JsonObject[]> => {
+  const stream = new GrpcStream(port, "/etcdserverpb.Watch/Watch");
+  const send = (request: JsonObject): void => stream.send(encodeMessage("etcdserverpb.WatchRequest", request));
+  const everything = { key: base64("\0"), range_end: base64("\0"), start_revision: "2", prev_kv: true };
+  send({ create_request: everything });
+  const events: JsonObject[] = [];
+  const deadline = Date.now() + 30_000;
+  for (let noticed = false; !noticed;) {
+    assert.ok(Date.now() < deadline, "no notice of progress");
+    send({ progress_request: {} });
+    await stream.changed(100);
+    for (const message of stream.take()) {
+      const { plain } = decodeMessage("etcdserverpb.WatchResponse", message);
+      events.push(...((plain["events"] ?? []) as JsonObject[]));
+      noticed ||= plain["watch_id"] === "-1";
+    }
+  }
+  stream.close();
+  const revisions = events.map(({ kv }) => Number((kv as JsonObject)["mod_revision"]));
+  assert.deepEqual(
+    revisions,
+    revisions.map((_, i) => i + 2),
+    "one event a revision",
+  );
+  return events;
 };
 
 /** The database of a member as Maintenance.Snapshot sends it, without the digest. */
@@ -118,6 +147,8 @@ test("the installation is repeated at the start, until it is done", { timeout: 1
     await Promise.all(puts);
   }
   const hash = await hashKv(source);
+  const history = await historyOf(source);
+  assert.equal(history.length, 2000);
   const bytes = await snapshotOf(source);
   await source.stop();
   const target = await start("target");
@@ -142,6 +173,7 @@ test("the installation is repeated at the start, until it is done", { timeout: 1
   }
   const installed = await start("target");
   assert.equal(await hashKv(installed), hash);
+  assert.deepEqual(await historyOf(installed), history);
   const old = await call(installed.port, "KV", "Range", { key: base64("old") });
   assert.equal(old["count"], undefined);
   await call(installed.port, "KV", "Put", { key: base64("new"), value: base64("y") });
@@ -156,5 +188,8 @@ test("the installation is repeated at the start, until it is done", { timeout: 1
   // HashKV is of what has been applied; a linearizable read waits for the rest of the log.
   assert.equal((await call(again.port, "KV", "Range", { key: base64("new") }))["count"], "1");
   assert.equal(await hashKv(again), after);
+  const later = await historyOf(again);
+  assert.deepEqual(later.slice(0, -1), history);
+  assert.equal((later.at(-1)!["kv"] as JsonObject)["key"], base64("new"));
   assert.ok(!again.log.some((line) => line.includes("repeating the installation")));
 });

@@ -92,6 +92,7 @@ async def restarts(client, input_lines):
     lease = await client.lease(30)
     await client.put(b"leased", b"x", lease=lease)
     revision = (await client.put(b"r", b"0")).header.revision
+    before = await client.watch(b"r")
     print("restart kill", flush=True)
     await input_lines.readline()
     while True:
@@ -100,6 +101,12 @@ async def restarts(client, input_lines):
             break
         except aetcd.ClientError:
             await asyncio.sleep(0.05)
+    # aetcd itself opens no stream anew: whoever uses it has to watch again from where it was.
+    try:
+        event = await asyncio.wait_for(before.__aiter__().__anext__(), 3)
+        print("watch from before the restart", event.kv.value)
+    except (aetcd.ClientError, StopAsyncIteration, asyncio.TimeoutError) as error:
+        print("watch from before the restart", type(error).__name__)
     seen = []
     watch = await client.watch(b"r", start_revision=revision)
     async for event in watch:
