@@ -64,6 +64,8 @@ export class Checker {
   committed: (index: number, term: number) => void = () => {};
   /** Terms that had a leader. */
   elections = 0;
+  /** No member has said that an entry behind this one is committed, by a message, its disk or its apply. */
+  #toldCommit = 0;
 
   constructor(members: () => readonly CheckedMember[]) {
     this.#members = members;
@@ -143,6 +145,7 @@ export class Checker {
     }
     this.committed(index, term);
     this.#committed.push({ term, digest });
+    this.#toldCommit = Math.max(this.#toldCommit, index);
     if (type === EntryType.Normal && data.length > 0) this.oracle.apply(index, data);
   }
 
@@ -201,11 +204,32 @@ export class Checker {
     }
   }
 
+  /** A member writes down up to where the log is committed. */
+  committed(member: CheckedMember, term: number, index: number): void {
+    if (this.#leaders.get(term) === member.id) this.#countsOwnTerm(member, term, index);
+    else this.#toldCommit = Math.max(this.#toldCommit, index);
+  }
+
+  /** A leader counts copies of entries of its own term alone; what is older is committed with those (§5.4.2). */
+  #countsOwnTerm(member: CheckedMember, term: number, index: number): void {
+    if (index <= Math.max(this.#toldCommit, this.bootstrapIndex)) return;
+    this.#toldCommit = index;
+    if (!this.#logs.has(`${index}:${term}`))
+      this.#fail("commit by the own term", `${member.name} commits entry ${index} in term ${term}, which is older`);
+  }
+
   /** A message leaves a member. */
   sent(member: CheckedMember, m: Message): void {
     switch (m.type) {
       case MessageType.App:
+        this.#leads(member, m.term);
+        this.#countsOwnTerm(member, m.term, m.commit);
+        break;
       case MessageType.Heartbeat:
+        this.#leads(member, m.term);
+        // What a follower has of it may end with an entry of any term.
+        this.#toldCommit = Math.max(this.#toldCommit, m.commit);
+        break;
       case MessageType.Snap:
         this.#leads(member, m.term);
         break;

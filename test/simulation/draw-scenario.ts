@@ -2,6 +2,7 @@
 import { Chance } from "./chance.js";
 import { installPoints, writePoints } from "./log-door.js";
 import { fairWeather, type Weather } from "./network.js";
+import { drawPattern } from "./draw-patterns.js";
 import { drawLeasesAndWatches } from "./draw-watches.js";
 import { leader, operationKinds, type Fault, type Operation, type OperationKind, type Scenario } from "./scenario.js";
 
@@ -301,6 +302,8 @@ class Drawing {
 
 /** The scenario of a seed. */
 export function drawScenario(seed: number, length: Length = shortRun): Scenario {
-  const scenario = new Drawing(seed, length).scenario(seed);
-  return { ...scenario, ...drawLeasesAndWatches(seed, length === longRun, scenario) };
+  const isLong = length === longRun;
+  const drawn = new Drawing(seed, length).scenario(seed);
+  const scenario = isLong ? drawn : { ...drawn, ...drawPattern(drawn) };
+  return { ...scenario, ...drawLeasesAndWatches(seed, isLong, scenario) };
 }

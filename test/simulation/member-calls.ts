@@ -106,8 +106,18 @@ export class MemberCalls {
   handed(batch: EntryBatch, callIds: Uint32Array): void {
     for (let i = 0; i < callIds.length; i++) {
       const call = this.#calls.get(callIds[i]!);
-      if (call !== undefined) call.index = batch.firstIndex + i;
+      if (call === undefined) continue;
+      call.index = batch.firstIndex + i;
+      if (call.kind !== "write") continue;
+      const data = batch.dataOf(call.index);
+      if (!Buffer.from(data.buffer, data.byteOffset, data.length).includes(Buffer.from(call.message))) this.#wrongEntry(call);
     }
+  }
+
+  /** Requests go into entries as they came. */
+  #wrongEntry({ index, field }: ServerCall): never {
+    const detail = `${this.#member.name} takes entry ${index} for what a call of field ${field} has asked for`;
+    return this.#member.world.fail("an answer belongs to the entry that was proposed", detail);
   }
 
   /** A client's call arrives. */
