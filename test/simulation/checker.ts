@@ -24,6 +24,7 @@ export interface CheckedMember {
   readonly name: string;
   readonly id: bigint;
   readonly disk: LogDisk;
+  readonly appliedIndex: number;
 }
 
 interface CommittedEntry {
@@ -55,6 +56,8 @@ export class Checker {
   /** Digest of what each entry changed. */
   readonly #changes: number[] = [];
   readonly #confStates: string[] = [];
+  /** Places in the log of all changes of the configuration. */
+  readonly #confChanges: { readonly index: number; readonly term: number }[] = [];
   #recentConfStates: ConfState[] = [];
   /** Entries up to here were committed by decree. */
   bootstrapIndex = 0;
@@ -92,14 +95,26 @@ export class Checker {
       const known = this.#logs.get(place);
       if (known === undefined) {
         this.#logs.set(place, digest);
-        if (batch.typeOf(index) === EntryType.Normal && digest.length > 2)
-          this.proposed(member, { index, term: batch.term, data: batch.dataOf(index) });
+        if (index <= this.bootstrapIndex) continue;
+        if (batch.typeOf(index) !== EntryType.Normal) this.#changeProposed(member, index, batch.term);
+        else if (digest.length > 2) this.proposed(member, { index, term: batch.term, data: batch.dataOf(index) });
       } else if (known !== digest) this.#fail("log matching", `${member.name} has another entry ${place}`);
       const committed = this.#committed[index];
       if (committed !== undefined && committed.term !== batch.term) {
         this.#mayReplace(member, index, batch.term, committed.term);
       }
     }
+  }
+
+  /** Its leader writes a change of the configuration: all those before it in its log must be applied (thesis §4.1). */
+  #changeProposed(member: CheckedMember, index: number, term: number): void {
+    const { appliedIndex, disk } = member;
+    const isOpen = (other: { index: number; term: number }): boolean =>
+      other.index > appliedIndex && other.index < index && (other.term === term || disk.holds(other.index, other.term));
+    const open = this.#confChanges.find(isOpen);
+    if (open !== undefined)
+      this.#fail("one change at a time", `${member.name} proposes a change at ${index} before that at ${open.index}`);
+    this.#confChanges.push({ index, term });
   }
 
   /** A follower that has not heard of the commit may still write what a leader without it sent; never a newer one. */
@@ -159,8 +174,14 @@ export class Checker {
     );
   }
 
-  /** Apply has decided on a configuration change. */
-  confChanged(member: CheckedMember, index: number, confState: ConfState): void {
+  /** Apply has decided on a configuration change; `members`: who belongs to the cluster since then. */
+  confChanged(
+    member: CheckedMember,
+    { index, confState, members }: { index: number; confState: ConfState; members: readonly { id: bigint }[] },
+  ): void {
+    const { voters, learners } = confState;
+    const isSame = [...voters, ...learners].sort().join() === members.map(({ id }) => id).sort().join();
+    if (!isSame) this.#fail("the members are those who vote and learn", `${member.name} at entry ${index}`);
     const text = JSON.stringify(confState, (_, value: unknown) => (typeof value === "bigint" ? String(value) : value));
     const known = this.#confStates[index];
     if (known === undefined) {

@@ -4,15 +4,16 @@
  */
 import { Chance } from "./chance.js";
 import { fairWeather, type Weather } from "./network.js";
-import { leader, type Fault, type Operation, type OperationKind, type Scenario } from "./scenario.js";
+import { leader, type Fault, type LeaseLife, type Operation, type OperationKind, type Scenario } from "./scenario.js";
 
-type Pattern = Pick<Scenario, "faults" | "operations" | "weather">;
+type Pattern = Pick<Scenario, "faults" | "operations" | "weather"> & { readonly leases: readonly LeaseLife[] };
 
 /** A seed in so many has each of the patterns. */
 const patternOneIn = 10;
 /** Clients of a pattern have numbers from here on, those of one kind at one member so many. */
 const firstClient = 1000;
 const clientsEach = 3;
+const leasesEach = 12;
 
 /** null: the seed has no pattern. */
 export function drawPattern(scenario: Scenario): Pattern | null {
@@ -27,6 +28,7 @@ class Drawing {
   readonly #chance: Chance;
   readonly #scenario: Scenario;
   readonly #operations: Operation[] = [];
+  readonly #leases: LeaseLife[] = [];
 
   constructor(chance: Chance, scenario: Scenario) {
     this.#chance = chance;
@@ -35,7 +37,7 @@ class Drawing {
 
   #pattern(weather: Partial<Weather>, faults: Fault[]): Pattern {
     const operations = [...this.#scenario.operations, ...this.#operations].sort((a, b) => a.atMs - b.atMs);
-    return { faults, operations, weather: { ...fairWeather, ...weather } };
+    return { faults, operations, leases: this.#leases, weather: { ...fairWeather, ...weather } };
   }
 
   /**
@@ -57,8 +59,28 @@ class Drawing {
       const [fromMs, toMs] = [atMs - 0.3 * electionMs, atMs + 2.5 * electionMs] as const;
       this.#work("put", fromMs, toMs, 0.06 * electionMs, (i) => i % members);
       this.#work("get", atMs, toMs, 0.02 * electionMs, (i) => i % members);
+      this.#grant(atMs);
     }
     return this.#pattern({ delayMs, ordered: chance.oneIn(2) }, faults);
+  }
+
+  /** Leases that are granted just before, and renewed at both leaders until the former one knows, or a while after. */
+  #grant(atMs: number): void {
+    const chance = this.#chance;
+    const { electionMs, members } = this.#scenario;
+    for (let i = 0; i < leasesEach; i++) {
+      this.#leases.push({
+        atMs: Math.floor(atMs - 0.2 * electionMs * chance.fraction()),
+        member: i % members,
+        ttl: 2,
+        chooses: false,
+        keys: [],
+        value: "",
+        keepAliveMs: 0.1 * electionMs,
+        keepAliveForMs: Math.floor(electionMs * (chance.oneIn(4) ? 3 : 1.2 + chance.fraction())),
+        revokeAfterMs: null,
+      });
+    }
   }
 
   #slowDisks(atMs: number): Fault[] {

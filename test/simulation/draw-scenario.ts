@@ -304,6 +304,7 @@ class Drawing {
 export function drawScenario(seed: number, length: Length = shortRun): Scenario {
   const isLong = length === longRun;
   const drawn = new Drawing(seed, length).scenario(seed);
-  const scenario = isLong ? drawn : { ...drawn, ...drawPattern(drawn) };
-  return { ...scenario, ...drawLeasesAndWatches(seed, isLong, scenario) };
+  const scenario: Scenario = isLong ? drawn : { ...drawn, ...drawPattern(drawn) };
+  const later = drawLeasesAndWatches(seed, isLong, scenario);
+  return { ...scenario, ...later, leases: [...(scenario.leases ?? []), ...(later.leases ?? [])] };
 }

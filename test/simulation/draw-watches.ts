@@ -17,7 +17,7 @@ export function drawLeasesAndWatches(
 ): Drawn {
   const chance = new Chance(seed, 101);
   if (chance.oneIn(3)) return {};
-  const drawing = new Drawing(chance, isLong, shaped);
+  const drawing = new Drawing(chance, isLong, shaped, !isLong && new Chance(seed, 103).oneIn(8));
   const leases = chance.oneIn(3) ? [] : drawing.leases();
   const watches = chance.oneIn(4) ? [] : drawing.watches();
   const compactions = chance.oneIn(2) ? [] : drawing.compactions();
@@ -38,8 +38,16 @@ class Drawing {
   readonly #durationMs: number;
   /** 1 where elections take a second. */
   readonly #pace: number;
+  /** Leases' keys have long values, and those who watch them read slowly. */
+  readonly #isFat: boolean;
 
-  constructor(chance: Chance, isLong: boolean, shaped: Pick<Scenario, "members" | "durationMs" | "heartbeatMs">) {
+  constructor(
+    chance: Chance,
+    isLong: boolean,
+    shaped: Pick<Scenario, "members" | "durationMs" | "heartbeatMs">,
+    isFat: boolean,
+  ) {
+    this.#isFat = isFat;
     this.#chance = chance;
     this.#isLong = isLong;
     this.#members = shaped.members;
@@ -54,8 +62,7 @@ class Drawing {
 
   leases(): LeaseLife[] {
     const chance = this.#chance;
-    const count = this.#isLong ? 400 : 1 + chance.below(6);
-    const isFat = !this.#isLong && chance.oneIn(8);
+    const count = this.#isLong ? 400 : this.#isFat ? 10 : 1 + chance.below(6);
     return Array.from({ length: count }, (_, i) => {
       const ttl = chance.pick([1, 2, 2, 3, 5]);
       const keepAliveMs = chance.pick([ttl * 333, 300]);
@@ -65,8 +72,8 @@ class Drawing {
         ttl,
         chooses: chance.oneIn(2),
         // A key may be another lease's already: it moves.
-        keys: Array.from({ length: chance.below(4) }, () => `l${Math.floor(i / 4)}-${chance.below(4)}`),
-        value: isFat ? `${i}`.padEnd(fatBytes, "x") : `lv${i}`,
+        keys: Array.from({ length: this.#isFat ? 4 : chance.below(4) }, () => `l${Math.floor(i / 4)}-${chance.below(4)}`),
+        value: this.#isFat ? `${i}`.padEnd(fatBytes, "x") : `lv${i}`,
         keepAliveMs,
         keepAliveForMs: chance.pick([0, 2000, 5000, 5000]),
         revokeAfterMs: chance.oneIn(4) ? chance.pick([50, 500, 2500]) : null,
@@ -80,14 +87,14 @@ class Drawing {
     return Array.from({ length: count }, () => ({
       atMs: chance.oneIn(3) ? Math.floor(chance.fraction() * quietMs * this.#pace) : this.#time(),
       member: chance.below(this.#members),
-      ...this.#range(),
+      ...(this.#isFat && chance.oneIn(2) ? { key: "l", rangeEnd: "m" } : this.#range()),
       start: chance.pick([null, null, -1000, -20, -3, 1, 5]),
       prevKv: chance.oneIn(2),
       noPut: chance.oneIn(6),
       noDelete: chance.oneIn(6),
       progressNotify: chance.oneIn(2),
       watchId: chance.oneIn(3) ? 1 + chance.below(5) : 0,
-      slowMs: chance.pick([0, 0, 0, 20, 300]),
+      slowMs: chance.pick(this.#isFat ? [0, 100, 300] : [0, 0, 0, 20, 300]),
       cancelAfterMs: chance.oneIn(6) ? chance.pick([100, 1000, 3000]) : null,
       progressEveryMs: chance.oneIn(3) ? chance.pick([50, 400]) : null,
     }));

@@ -81,6 +81,9 @@ export class SimulatedMember implements CheckedMember {
   get id(): bigint {
     return this.identity.memberId;
   }
+  get appliedIndex(): number {
+    return this.process?.knownAppliedIndex ?? 0;
+  }
   /** It runs, as far as others can see. */
   get up(): boolean {
     return this.process !== null && this.process.core !== null;

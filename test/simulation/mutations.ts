@@ -1,26 +1,12 @@
 /**
- * Deliberate breaks of the rules that the server lives by, as replacements in the compiled files of src/. The
- * simulation must find each of them: `npm run mutants`.
+ * Deliberate breaks of the rules that the server lives by, as replacements in the compiled files. The simulation must
+ * find each of them: `npm run mutants`.
  */
 
-export interface Edit {
-  /** Below src/, without extension. */
-  readonly file: string;
-  /** Occurs exactly once in the compiled file. */
-  readonly find: string;
-  readonly replace: string;
-}
+import { edit, type Mutation } from "./mutation.js";
+import { stateMutations } from "./mutations-state.js";
 
-export interface Mutation {
-  readonly name: string;
-  /** The rule that is broken. */
-  readonly rule: string;
-  readonly edits: readonly Edit[];
-}
-
-const edit = (file: string, find: string, replace: string): Edit => ({ file, find, replace });
-
-export const mutations: readonly Mutation[] = [
+const raftMutations: readonly Mutation[] = [
   {
     name: "vote not persisted",
     rule: "term and vote are durable before they count (figure 2)",
@@ -331,3 +317,5 @@ export const mutations: readonly Mutation[] = [
     edits: [edit("storage/mvcc/store", "this.#index.adopt(other.#index);", "")],
   },
 ];
+
+export const mutations: readonly Mutation[] = [...raftMutations, ...stateMutations];

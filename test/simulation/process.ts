@@ -46,6 +46,7 @@ export class MemberProcess {
   #applyThread: ApplyThread | null = null;
   #wal: Wal | null = null;
   #lastPost = 0;
+  #confChangedIndex = 0;
   /** It takes no more messages, calls or ticks. */
   #stopping = false;
 
@@ -82,6 +83,10 @@ export class MemberProcess {
 
   get appliedIndex(): number {
     return this.#apply?.progress.appliedIndex ?? 0;
+  }
+  /** Main knows that so much is applied: of a change of the configuration it hears by itself. */
+  get knownAppliedIndex(): number {
+    return Math.max(this.appliedIndex, this.#confChangedIndex);
   }
   get openCalls(): number {
     return this.calls.open;
@@ -275,10 +280,13 @@ export class MemberProcess {
     if (message.type === "fatal") throw new Error(`apply failed: ${message.stack}`);
     const { type } = message;
     if (type === "log" || type === "metrics" || type === "stopped" || type === "flushed") return;
-    if (message.type === "confChange") checker.confChanged(this.member, message.index, message.confState);
+    if (message.type === "confChange") checker.confChanged(this.member, message);
     const { now } = world.timeline;
     this.#lastPost = Math.max(this.#lastPost, now + world.threadChance.around(0.05));
-    this.main.run(this.#lastPost - now, () => this.#core?.onApplyEvent(message));
+    this.main.run(this.#lastPost - now, () => {
+      if (message.type === "confChange") this.#confChangedIndex = message.index;
+      this.#core?.onApplyEvent(message);
+    });
   }
 
   #handed(batch: EntryBatch, callIds: Uint32Array): void {

@@ -1,0 +1,279 @@
+/** Deliberate breaks of what stands upon Raft: leases, watches, compaction, membership, snapshots, and the disks. */
+import { edit, type Mutation } from "./mutation.js";
+
+const leases: readonly Mutation[] = [
+  {
+    name: "leases end where nobody leads",
+    rule: "only the leader ends leases",
+    edits: [
+      edit("server/lease-keeper", "else\n            this.#clock.demote();", ""),
+      edit("server/lease-keeper", "if (!this.#actions.isLeader())\n            return;\n        let any", "let any"),
+    ],
+  },
+  {
+    name: "no time on top at a promotion",
+    rule: "a new leader gives each lease its time and an election timeout",
+    edits: [edit("server/lease-keeper", "this.#clock.promote(this.#actions.electionMs);", "this.#clock.promote(0);")],
+  },
+  {
+    name: "renewals do not count",
+    rule: "a renewed lease has its whole time again",
+    edits: [edit("lease/lease-clock", "this.#refresh(slot, now, Math.max(0, givenAt - now));", "")],
+  },
+  {
+    name: "a renewal takes what the former leader promises",
+    rule: "a lease is there for as long as any leader has promised",
+    edits: [edit("lease/lease-clock", "Math.max(0, givenAt - now)", "0")],
+  },
+  {
+    name: "a lease that is not known is taken for gone",
+    rule: "a new leader may not know yet what was granted",
+    edits: [
+      edit(
+        "server/lease-keeper",
+        "if (renewal === Renewal.Unknown && !this.#doubted.isGone(idOf(low, high)))\n            return false;",
+        "",
+      ),
+    ],
+  },
+  {
+    name: "revokes are not checked",
+    rule: "a lease that is gone cannot be revoked",
+    edits: [
+      edit(
+        "apply/lease-writer",
+        "if (!this.#leases.has(this.#low, this.#high))\n            return ErrLeaseNotFound;",
+        "",
+      ),
+    ],
+  },
+  {
+    name: "a revoked lease's last key stays",
+    rule: "a lease's keys end with it",
+    edits: [
+      edit("apply/lease-writer", "Math.min(this.#deleted + keysMax, this.#keys.length);", "this.#keys.length - 1;"),
+      edit("apply/lease-writer", "if (end < this.#keys.length)\n            return false;", ""),
+    ],
+  },
+  {
+    name: "a key that was put without its lease stays attached",
+    rule: "a put moves its key to its own lease, or to none",
+    edits: [edit("lease/lease-table", "this.#keys.attach(bytes, start, end, slot);", "if (slot !== -1) this.#keys.attach(bytes, start, end, slot);")],
+  },
+];
+
+const watches: readonly Mutation[] = [
+  {
+    name: "the first event is lost in catching up",
+    rule: "a watcher sees every event from its start on",
+    edits: [edit("apply/watch/catch-up", "if (main < watcher.minRevision)", "if (main <= watcher.minRevision)")],
+  },
+  {
+    name: "a held watcher loses the event that did not fit",
+    rule: "a watcher sees every event",
+    edits: [edit("apply/watch/watches", "watcher.minRevision = revision;", "watcher.minRevision = revision + 1;")],
+  },
+  {
+    name: "a watcher that is given up in catching up begins anew",
+    rule: "a watcher sees an event once",
+    edits: [
+      edit(
+        "apply/watch/catch-up",
+        "#giveUp(watcher) {\n        watcher.minRevision = watcher.batchFirstRevision;",
+        "#giveUp(watcher) {\n        watcher.minRevision = Math.max(1, watcher.startRevision);",
+      ),
+    ],
+  },
+  {
+    name: "events are repeated when those behind join the others",
+    rule: "a watcher sees an event once",
+    edits: [
+      edit("apply/watch/watches", "this.#fallBehind(this.#toldRevision + 1);", "this.#fallBehind(this.#toldRevision);"),
+    ],
+  },
+  {
+    name: "watchers do not hear of a snapshot",
+    rule: "a watcher sees what a snapshot holds beyond its state",
+    edits: [edit("apply/watch/watches", "this.#fallBehind(this.#toldRevision + 1);", "")],
+  },
+  {
+    name: "watchers join the others a revision early",
+    rule: "those behind join the others when they have all there is",
+    edits: [
+      edit(
+        "apply/watch/catch-up",
+        "return this.#position.main > this.#surroundings.store.currentRevision;",
+        "return this.#position.main >= this.#surroundings.store.currentRevision;",
+      ),
+      edit("apply/watch/catch-up", "const more = backend.scanRecords(position, slice, this);", "const more = position.main < store.currentRevision && backend.scanRecords(position, slice, this);"),
+      edit("apply/watch/catch-up", "position.main = store.currentRevision + 1;", "position.main = store.currentRevision;"),
+    ],
+  },
+  {
+    name: "events of a revision in the wrong order",
+    rule: "a watcher sees events in their order",
+    edits: [
+      edit(
+        "apply/watch/event-batch",
+        "if (watcher.lastDelivery === -1)",
+        "if (watcher.firstDelivery !== -1) { this.#deliveryNext[delivery] = watcher.firstDelivery; watcher.firstDelivery = delivery; return; }\n        if (watcher.lastDelivery === -1)",
+      ),
+    ],
+  },
+  {
+    name: "progress is told to those behind",
+    rule: "progress is told after every event up to its revision",
+    edits: [edit("apply/watch/watches", "return watcher.index === this.#synced && ", "return ")],
+  },
+  {
+    name: "watchers of what is compacted are not told",
+    rule: "a watcher hears when what it wants is gone",
+    edits: [edit("apply/watch/catch-up", "this.#refuseCompacted();", "")],
+  },
+];
+
+const compaction: readonly Mutation[] = [
+  {
+    name: "a compaction removes what it must keep",
+    rule: "the newest revision up to a compaction's stays",
+    edits: [
+      edit(
+        "storage/mvcc/compaction",
+        "if (!this.#scan.available.has(main, sub)) {",
+        "if (main < this.scheduled.revision || !this.#scan.available.has(main, sub)) {",
+      ),
+    ],
+  },
+  {
+    name: "a compaction goes one revision too far",
+    rule: "what is newer than a compaction stays",
+    edits: [edit("storage/mvcc/compaction", "if (main > this.scheduled.revision) {", "if (main > this.scheduled.revision + 1) {")],
+  },
+  {
+    name: "the index forgets a revision that a compaction keeps",
+    rule: "the newest revision up to a compaction's stays",
+    edits: [edit("storage/mvcc/key-index-generations", "keep = newer < 0 ? count : newer + 1;", "keep = newer < 0 ? count : newer;")],
+  },
+  {
+    name: "compacted revisions are read",
+    rule: "what is compacted cannot be read",
+    edits: [edit("storage/mvcc/store", "return revision > 0 && revision < this.#compactRevision ? RevisionStatus.Compacted : RevisionStatus.Ok;", "return RevisionStatus.Ok;")],
+  },
+  {
+    name: "a compaction that was cut short is not resumed",
+    rule: "what is compacted is removed on every member",
+    edits: [edit("apply/apply-thread", "        compactor.resume();\n", "")],
+  },
+];
+
+const membership: readonly Mutation[] = [
+  {
+    name: "a change is applied twice",
+    rule: "a change is judged once",
+    edits: [
+      edit(
+        "apply/cluster-applier",
+        "const refusal = membership.apply(change);",
+        "membership.apply(change); const refusal = membership.apply(change);",
+      ),
+    ],
+  },
+  {
+    name: "a removed member is stored as a voter",
+    rule: "who is removed does not count",
+    edits: [edit("membership/conf-state", "return { ...state, voters, learners };", "return { ...state, learners };")],
+  },
+  {
+    name: "Raft still counts a removed member",
+    rule: "who is removed does not count",
+    edits: [
+      edit(
+        "raft/conf-change",
+        "#remove(id) {\n        this.#voters.delete(id);",
+        "#remove(id) {",
+      ),
+    ],
+  },
+  {
+    name: "learners count",
+    rule: "learners do not vote (thesis §4.2.1)",
+    edits: [
+      edit(
+        "raft/tracker",
+        "this.#incoming = voters.map((id) => progress.get(id));",
+        "this.#incoming = [...voters, ...learners].map((id) => progress.get(id));",
+      ),
+    ],
+  },
+  {
+    name: "changes overlap",
+    rule: "one change at a time (thesis §4.1)",
+    edits: [edit("raft/propose", "if (raft.pendingConfIndex > raft.log.applied)", "if (false)")],
+  },
+  {
+    name: "one half of a joint configuration decides",
+    rule: "both halves must agree (thesis §4.3)",
+    unseen: "etcd's API changes one member at a time, so no joint configuration comes about; raft's transcripts have them",
+    edits: [
+      edit(
+        "raft/quorum",
+        "return Math.min(majorityIndex(incoming), majorityIndex(outgoing));",
+        "return majorityIndex(incoming);",
+      ),
+    ],
+  },
+];
+
+const snapshots: readonly Mutation[] = [
+  {
+    name: "an older snapshot is accepted",
+    rule: "a snapshot never takes committed entries back (§7)",
+    edits: [
+      edit("raft/append", "if (snapshot.index <= log.committed)\n        return false;", ""),
+      edit("raft/log", 'assert(snapshot.index > this.#committed, "snapshot behind the commit index");', ""),
+    ],
+  },
+  {
+    name: "an older snapshot is installed at the start",
+    rule: "what is installed already is not installed again",
+    edits: [
+      edit(
+        "apply/snapshot-installer",
+        "if (mark === undefined || mark.index <= backend.consistentIndex)",
+        "if (mark === undefined || mark.index === 0)",
+      ),
+    ],
+  },
+  {
+    name: "the snapshot of another entry is installed",
+    rule: "a mark's snapshot is the state at its entry",
+    edits: [
+      edit("apply/snapshot-installer", "const file = snapshotPath(snapshotDir, mark.index);", "const file = snapshotPath(snapshotDir, mark.index - 1);"),
+    ],
+  },
+];
+
+/** The disks are the simulation's own, so are their readers; those of the real ones have tests of their own. */
+const disks: readonly Mutation[] = [
+  {
+    name: "a flipped record of the log is accepted",
+    rule: "damage is noticed",
+    edits: [edit("test/simulation/log-disk", "if (crc32c(0, bytes.subarray(headBytes)) !== crc)", "if (false)")],
+  },
+  {
+    name: "a misdirected write is accepted",
+    rule: "damage is noticed",
+    edits: [
+      edit("test/simulation/log-disk", "=== magic && follows && isHeadAnywhere(sector, place.sector)", "=== magic"),
+    ],
+  },
+];
+
+export const stateMutations: readonly Mutation[] = [
+  ...leases,
+  ...watches,
+  ...compaction,
+  ...membership,
+  ...snapshots,
+  ...disks,
+];
