@@ -101,6 +101,17 @@ test("nothing ends without leadership; a new leader gives the full time again an
   assert.equal(time.remaining(2, 0), 4_000);
 });
 
+test("a lease that a former leader has granted gets what is left of the time on top when it is heard of later", () => {
+  const time = new Time();
+  time.clock.promote(1000);
+  time.now += 300;
+  time.clock.granted(1, 0, 10, 0, true);
+  assert.equal(time.remaining(1, 0), 10_700);
+  time.now += 1000;
+  time.clock.granted(2, 0, 10, 0, true);
+  assert.equal(time.remaining(2, 0), 10_000, "the former leader has stepped down");
+});
+
 test("a renewal at a new leader does not shorten what the former leader may promise meanwhile", () => {
   const time = new Time();
   time.clock.granted(1, 0, 10, 0);

@@ -61,14 +61,20 @@ export class LeaseClock implements LeaseObserver {
     return this.#retries.count;
   }
 
-  granted(low: number, high: number, ttl: number, remainingTtl: number): void {
+  /**
+   * `isFormer`: a former leader may have granted it, and renewed it since, so that it gets what is left of the time that
+   * a new leader gives on top. (etcd gives such a lease nothing.)
+   */
+  granted(low: number, high: number, ttl: number, remainingTtl: number, isFormer = false): void {
     let slot = this.#ids.find(low, high);
     if (slot === -1) slot = this.#add(low, high);
     this.#ttl[slot] = ttl;
     this.#remainingTtl[slot] = remainingTtl;
     this.#retries.remove(slot);
     this.#expiry[slot] = Infinity;
-    if (this.#leads) this.#refresh(slot, this.#stamp(), 0);
+    if (!this.#leads) return;
+    const now = this.#stamp();
+    this.#refresh(slot, now, isFormer ? Math.max(0, this.#formerUntilMs - now) : 0);
   }
 
   /** True: its end had been asked for here. */

@@ -23,6 +23,8 @@ class Rig {
   now = 1000;
   leads = true;
   commit = 7;
+  last = 7;
+  applied = 7;
   readonly proposed: Uint8Array[] = [];
   readonly calls: Call[] = [];
   /** Those that wait for a ReadIndex. */
@@ -57,6 +59,8 @@ class Rig {
     readLinearizable: (record, length) => this.#take(this.confirmedCalls, -1, record, length),
     isLeader: () => this.leads,
     commitIndex: () => this.commit,
+    lastIndex: () => this.last,
+    appliedIndex: () => this.applied,
     pollApply: () => {
       this.untold?.();
       this.untold = null;
@@ -172,6 +176,28 @@ test("keepalives are answered by apply, in their stream's order", () => {
       [LeaseOp.End, 0, 0],
     ],
   );
+});
+
+test("a lease of a former leader's that is applied after a promotion gets the time on top, one of this leader's not", () => {
+  const rig = new Rig();
+  const isEnded = (): boolean => rig.proposed.length > 0;
+  rig.keeper.leadershipChanged(false);
+  // The log holds a grant of the former leader's, not known to be committed yet.
+  rig.last = 9;
+  rig.keeper.leadershipChanged(true);
+  rig.event(1, 2);
+  rig.pass(2900);
+  assert.equal(isEnded(), false, "the former leader, cut off, may renew it for an election timeout yet");
+  rig.pass(200);
+  assert.ok(isEnded());
+  rig.proposed.length = 0;
+  rig.event(1, 0);
+  rig.keeper.leadershipChanged(false);
+  rig.keeper.leadershipChanged(true);
+  rig.applied = 9;
+  rig.event(2, 2);
+  rig.pass(2100);
+  assert.ok(isEnded());
 });
 
 test("a leader that does not know a lease says so once it knows all that was committed before the question", () => {

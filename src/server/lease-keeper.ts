@@ -37,8 +37,10 @@ export interface LeaseKeeperActions {
   /** Hands a call record to apply, to be answered after a ReadIndex. */
   readLinearizable(record: Uint8Array, length: number): void;
   isLeader(): boolean;
-  /** The last entry known to be committed. */
+  /** The last entry known to be committed, the last of the log, and the last that apply has told to be applied. */
   commitIndex(): number;
+  lastIndex(): number;
+  appliedIndex(): number;
   /** Takes what apply has told up to now. */
   pollApply(): void;
   /** Gathers a proposal of the server's own; `flush` sends what has gathered. */
@@ -61,6 +63,8 @@ export class LeaseKeeper {
   /** Counts the states of the clock that were sent for lists; the calls of one wake-up share one. */
   #listSequence = 0;
   #listIsSent = false;
+  /** Former leaders' entries end at or before this one. */
+  #formerIndex = 0;
   #lastTickMs = -Infinity;
   /** When a quorum last said that this member leads. */
   #confirmedMs = -Infinity;
@@ -99,8 +103,9 @@ export class LeaseKeeper {
   /** Takes the LEASES message that begins at `start`. */
   events(view: DataView, start: number): void {
     let ended = false;
+    const isFormer = this.#actions.appliedIndex() < this.#formerIndex;
     readLeaseEvents(view, start, {
-      granted: (low, high, ttl, remainingTtl) => this.#clock.granted(low, high, ttl, remainingTtl),
+      granted: (low, high, ttl, remainingTtl) => this.#clock.granted(low, high, ttl, remainingTtl, isFormer),
       revoked: (low, high) => {
         if (!this.#clock.revoked(low, high)) return;
         this.#expiredCount++;
@@ -115,8 +120,10 @@ export class LeaseKeeper {
 
   /** This member leads, or leads no longer. */
   leadershipChanged(leads: boolean): void {
-    if (leads) this.#clock.promote(this.#actions.electionMs);
-    else this.#clock.demote();
+    if (leads) {
+      this.#formerIndex = this.#actions.lastIndex();
+      this.#clock.promote(this.#actions.electionMs);
+    } else this.#clock.demote();
     this.#tellEnded();
   }
 

@@ -43,7 +43,7 @@ export function makeCluster(surroundings: MemberSurroundings, doings: CoreDoings
 
 export function makeLeases(
   { config, apply, nowMs, peers, replies }: MemberSurroundings,
-  { isLeader, commitIndex, gather, flush, readLinearizable, handOver }: CoreDoings,
+  { node, isLeader, commitIndex, gather, flush, readLinearizable, handOver }: CoreDoings,
   { leaderCalls, barriers }: ClusterSide,
   restored: Uint8Array,
 ): LeaseKeeper {
@@ -57,6 +57,8 @@ export function makeLeases(
     readLinearizable,
     isLeader,
     commitIndex,
+    lastIndex: () => node().lastIndex,
+    appliedIndex: () => apply.progress.appliedIndex,
     pollApply: () => apply.poll?.(),
     propose: gather,
     flush,
