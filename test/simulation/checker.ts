@@ -180,7 +180,12 @@ export class Checker {
     { index, confState, members }: { index: number; confState: ConfState; members: readonly { id: bigint }[] },
   ): void {
     const { voters, learners } = confState;
-    const isSame = [...voters, ...learners].sort().join() === members.map(({ id }) => id).sort().join();
+    const isSame =
+      [...voters, ...learners].sort().join() ===
+      members
+        .map(({ id }) => id)
+        .sort()
+        .join();
     if (!isSame) this.#fail("the members are those who vote and learn", `${member.name} at entry ${index}`);
     const text = JSON.stringify(confState, (_, value: unknown) => (typeof value === "bigint" ? String(value) : value));
     const known = this.#confStates[index];

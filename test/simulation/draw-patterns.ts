@@ -14,6 +14,8 @@ const patternOneIn = 10;
 const firstClient = 1000;
 const clientsEach = 3;
 const leasesEach = 12;
+/** By then somebody leads nearly always, in election timeouts. */
+const firstLeaderAt = 3.2;
 
 /** null: the seed has no pattern. */
 export function drawPattern(scenario: Scenario): Pattern | null {
@@ -51,7 +53,7 @@ class Drawing {
     const faults: Fault[] = [];
     const rounds = 1 + chance.below(2);
     for (let round = 0; round < rounds; round++) {
-      const atMs = Math.floor(electionMs * (2 + 3 * round + chance.fraction()));
+      const atMs = Math.floor(electionMs * (firstLeaderAt + 3 * round + chance.fraction()));
       if (atMs >= durationMs) break;
       if (chance.oneIn(2))
         faults.push({ kind: "clockRate", atMs: atMs - 1, member: leader, rate: chance.pick([0.8, 0.95]) });
@@ -109,7 +111,7 @@ class Drawing {
     const chance = this.#chance;
     const { electionMs, members } = this.#scenario;
     const member = chance.below(members);
-    const fromMs = 2 * electionMs;
+    const fromMs = firstLeaderAt * electionMs;
     const everyMs = chance.pick([0.05, 0.1, 0.2]) * electionMs;
     const faults: Fault[] = [];
     if (chance.oneIn(2)) faults.push({ kind: "clockJump", atMs: fromMs, member, forwardMs: 0, wallMs: -3_600_000 });

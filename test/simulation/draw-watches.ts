@@ -72,7 +72,10 @@ class Drawing {
         ttl,
         chooses: chance.oneIn(2),
         // A key may be another lease's already: it moves.
-        keys: Array.from({ length: this.#isFat ? 4 : chance.below(4) }, () => `l${Math.floor(i / 4)}-${chance.below(4)}`),
+        keys: Array.from(
+          { length: this.#isFat ? 4 : chance.below(4) },
+          () => `l${Math.floor(i / 4)}-${chance.below(4)}`,
+        ),
         value: this.#isFat ? `${i}`.padEnd(fatBytes, "x") : `lv${i}`,
         keepAliveMs,
         keepAliveForMs: chance.pick([0, 2000, 5000, 5000]),

@@ -110,7 +110,8 @@ export class MemberCalls {
       call.index = batch.firstIndex + i;
       if (call.kind !== "write") continue;
       const data = batch.dataOf(call.index);
-      if (!Buffer.from(data.buffer, data.byteOffset, data.length).includes(Buffer.from(call.message))) this.#wrongEntry(call);
+      if (!Buffer.from(data.buffer, data.byteOffset, data.length).includes(Buffer.from(call.message)))
+        this.#wrongEntry(call);
     }
   }
 

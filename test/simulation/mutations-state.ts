@@ -63,7 +63,13 @@ const leases: readonly Mutation[] = [
   {
     name: "a key that was put without its lease stays attached",
     rule: "a put moves its key to its own lease, or to none",
-    edits: [edit("lease/lease-table", "this.#keys.attach(bytes, start, end, slot);", "if (slot !== -1) this.#keys.attach(bytes, start, end, slot);")],
+    edits: [
+      edit(
+        "lease/lease-table",
+        "this.#keys.attach(bytes, start, end, slot);",
+        "if (slot !== -1) this.#keys.attach(bytes, start, end, slot);",
+      ),
+    ],
   },
 ];
 
@@ -110,8 +116,16 @@ const watches: readonly Mutation[] = [
         "return this.#position.main > this.#surroundings.store.currentRevision;",
         "return this.#position.main >= this.#surroundings.store.currentRevision;",
       ),
-      edit("apply/watch/catch-up", "const more = backend.scanRecords(position, slice, this);", "const more = position.main < store.currentRevision && backend.scanRecords(position, slice, this);"),
-      edit("apply/watch/catch-up", "position.main = store.currentRevision + 1;", "position.main = store.currentRevision;"),
+      edit(
+        "apply/watch/catch-up",
+        "const more = backend.scanRecords(position, slice, this);",
+        "const more = position.main < store.currentRevision && backend.scanRecords(position, slice, this);",
+      ),
+      edit(
+        "apply/watch/catch-up",
+        "position.main = store.currentRevision + 1;",
+        "position.main = store.currentRevision;",
+      ),
     ],
   },
   {
@@ -152,17 +166,35 @@ const compaction: readonly Mutation[] = [
   {
     name: "a compaction goes one revision too far",
     rule: "what is newer than a compaction stays",
-    edits: [edit("storage/mvcc/compaction", "if (main > this.scheduled.revision) {", "if (main > this.scheduled.revision + 1) {")],
+    edits: [
+      edit(
+        "storage/mvcc/compaction",
+        "if (main > this.scheduled.revision) {",
+        "if (main > this.scheduled.revision + 1) {",
+      ),
+    ],
   },
   {
     name: "the index forgets a revision that a compaction keeps",
     rule: "the newest revision up to a compaction's stays",
-    edits: [edit("storage/mvcc/key-index-generations", "keep = newer < 0 ? count : newer + 1;", "keep = newer < 0 ? count : newer;")],
+    edits: [
+      edit(
+        "storage/mvcc/key-index-generations",
+        "keep = newer < 0 ? count : newer + 1;",
+        "keep = newer < 0 ? count : newer;",
+      ),
+    ],
   },
   {
     name: "compacted revisions are read",
     rule: "what is compacted cannot be read",
-    edits: [edit("storage/mvcc/store", "return revision > 0 && revision < this.#compactRevision ? RevisionStatus.Compacted : RevisionStatus.Ok;", "return RevisionStatus.Ok;")],
+    edits: [
+      edit(
+        "storage/mvcc/store",
+        "return revision > 0 && revision < this.#compactRevision ? RevisionStatus.Compacted : RevisionStatus.Ok;",
+        "return RevisionStatus.Ok;",
+      ),
+    ],
   },
   {
     name: "a compaction that was cut short is not resumed",
@@ -191,13 +223,7 @@ const membership: readonly Mutation[] = [
   {
     name: "Raft still counts a removed member",
     rule: "who is removed does not count",
-    edits: [
-      edit(
-        "raft/conf-change",
-        "#remove(id) {\n        this.#voters.delete(id);",
-        "#remove(id) {",
-      ),
-    ],
+    edits: [edit("raft/conf-change", "#remove(id) {\n        this.#voters.delete(id);", "#remove(id) {")],
   },
   {
     name: "learners count",
@@ -218,7 +244,8 @@ const membership: readonly Mutation[] = [
   {
     name: "one half of a joint configuration decides",
     rule: "both halves must agree (thesis §4.3)",
-    unseen: "etcd's API changes one member at a time, so no joint configuration comes about; raft's transcripts have them",
+    unseen:
+      "etcd's API changes one member at a time, so no joint configuration comes about; raft's transcripts have them",
     edits: [
       edit(
         "raft/quorum",
@@ -253,7 +280,11 @@ const snapshots: readonly Mutation[] = [
     name: "the snapshot of another entry is installed",
     rule: "a mark's snapshot is the state at its entry",
     edits: [
-      edit("apply/snapshot-installer", "const file = snapshotPath(snapshotDir, mark.index);", "const file = snapshotPath(snapshotDir, mark.index - 1);"),
+      edit(
+        "apply/snapshot-installer",
+        "const file = snapshotPath(snapshotDir, mark.index);",
+        "const file = snapshotPath(snapshotDir, mark.index - 1);",
+      ),
     ],
   },
 ];

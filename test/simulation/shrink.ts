@@ -1,9 +1,34 @@
 /**
- * Makes a failing scenario as small as it will go and still fail in the same way: fewer faults, operations and
- * members, less time, fair weather. Delta debugging (Zeller and Hildebrandt, 2002) on the scenario's lists.
+ * Makes a failing scenario as small as it will go and still fail in the same way: fewer faults, operations,
+ * leases, watches, compactions and members, less time, fair weather. Delta debugging (Zeller and Hildebrandt, 2002) on the scenario's lists.
  */
 import { fairWeather } from "./network.js";
 import type { Scenario } from "./scenario.js";
+
+/** What of a scenario is left out piece by piece. Steps of the membership are faults. */
+const lists = ["faults", "operations", "leases", "watches", "compactions"] as const;
+type List = (typeof lists)[number];
+
+const itemsOf = (scenario: Scenario, list: List): readonly { readonly atMs: number }[] => scenario[list] ?? [];
+
+/** The plainest that a lease or a watch can be. */
+const plainer = [
+  { list: "leases", fields: { keys: [], keepAliveForMs: 0, revokeAfterMs: null, value: "v", chooses: false } },
+  {
+    list: "watches",
+    fields: {
+      start: null,
+      prevKv: false,
+      noPut: false,
+      noDelete: false,
+      progressNotify: false,
+      watchId: 0,
+      slowMs: 0,
+      cancelAfterMs: null,
+      progressEveryMs: null,
+    },
+  },
+] as const;
 
 /** Whether a scenario still fails in the way that is looked into. */
 export type StillFails = (scenario: Scenario) => Promise<boolean>;
@@ -30,8 +55,7 @@ class Shrinking {
     for (let before = ""; before !== JSON.stringify(this.#best) && this.#mayGoOn;) {
       before = JSON.stringify(this.#best);
       await this.#shorten();
-      await this.#drop("faults");
-      await this.#drop("operations");
+      for (const list of lists) await this.#drop(list);
       await this.#simplify();
     }
     return this.#best;
@@ -54,18 +78,19 @@ class Shrinking {
   async #shorten(): Promise<void> {
     for (const part of [0.25, 0.5, 0.75, 0.9]) {
       const durationMs = Math.ceil(this.#best.durationMs * part);
-      const early = <T extends { readonly atMs: number }>(list: readonly T[]): T[] =>
-        list.filter(({ atMs }) => atMs < durationMs);
-      const { faults, operations } = this.#best;
-      if (await this.#try({ ...this.#best, durationMs, faults: early(faults), operations: early(operations) })) return;
+      const early = Object.fromEntries(
+        lists.map((list) => [list, itemsOf(this.#best, list).filter(({ atMs }) => atMs < durationMs)]),
+      );
+      if (await this.#try({ ...this.#best, ...early, durationMs })) return;
     }
   }
 
   /** Leaves out pieces of a list, large ones first. */
-  async #drop(list: "faults" | "operations"): Promise<void> {
-    for (let size = Math.ceil(this.#best[list].length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
-      for (let at = 0; at < this.#best[list].length && this.#mayGoOn;) {
-        const items: readonly unknown[] = this.#best[list];
+  async #drop(list: List): Promise<void> {
+    const count = (): number => itemsOf(this.#best, list).length;
+    for (let size = Math.ceil(count() / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
+      for (let at = 0; at < count() && this.#mayGoOn;) {
+        const items = itemsOf(this.#best, list);
         const left = [...items.slice(0, at), ...items.slice(at + size)];
         // The list keeps its type: items are only left out.
         if (!(await this.#try({ ...this.#best, [list]: left } as Scenario))) at += size;
@@ -76,8 +101,31 @@ class Shrinking {
   async #simplify(): Promise<void> {
     const best = this.#best;
     await this.#try({ ...best, weather: fairWeather });
+    await this.#try({ ...this.#best, watchProgressMs: 0 });
+    await this.#without("autoCompaction");
+    await this.#without("strict");
     for (let members = 1; members < best.members; members++) if (await this.#try({ ...this.#best, members })) break;
     await this.#try({ ...this.#best, operations: this.#best.operations.map((each) => ({ ...each, client: 0 })) });
+    for (const change of plainer) await this.#plainer(change);
+  }
+
+  async #without(name: "autoCompaction" | "strict"): Promise<void> {
+    const { [name]: _left, ...rest } = this.#best;
+    if (this.#best[name] !== undefined) await this.#try(rest);
+  }
+
+  /** Takes from each lease and watch what it can do without. */
+  async #plainer({ list, fields }: (typeof plainer)[number]): Promise<void> {
+    for (let i = 0; i < itemsOf(this.#best, list).length; i++) {
+      for (const [name, value] of Object.entries(fields)) {
+        const items = [...itemsOf(this.#best, list)];
+        const item = items[i]! as unknown as Record<string, unknown>;
+        if (JSON.stringify(item[name]) === JSON.stringify(value)) continue;
+        items[i] = { ...items[i]!, [name]: value };
+        // The fields are of the list's items.
+        await this.#try({ ...this.#best, [list]: items } as Scenario);
+      }
+    }
   }
 }
 

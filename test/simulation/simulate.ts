@@ -87,6 +87,14 @@ async function keep(scenario: Scenario, name: string): Promise<void> {
   print(`kept ${path}.json and ${path}.svg`);
 }
 
+function sizeOf({ members, durationMs, ...lists }: Scenario): string {
+  const counted = (["faults", "operations", "leases", "watches", "compactions"] as const).flatMap((name) => {
+    const count = lists[name]?.length ?? 0;
+    return count === 0 ? [] : [`${count} ${name}`];
+  });
+  return [`${members} members`, ...counted, `${durationMs} ms`].join(", ");
+}
+
 /** Runs one scenario; when it fails, shrinks and draws it. Returns whether it held. */
 async function runOne(scenario: Scenario, mayShrink: boolean): Promise<boolean> {
   const { failure, simulatedMs, events, counts } = await runScenario(scenario);
@@ -103,10 +111,7 @@ async function runOne(scenario: Scenario, mayShrink: boolean): Promise<boolean> 
       async (candidate) => (await runScenario(candidate)).failure?.kind === failure.kind,
       {
         runsMax: runsToShrink,
-        progress: ({ faults, operations, members, durationMs }, runs) =>
-          print(
-            `  ${runs}: ${members} members, ${faults.length} faults, ${operations.length} operations, ${durationMs} ms`,
-          ),
+        progress: (smaller, runs) => print(`  ${runs}: ${sizeOf(smaller)}`),
       },
     );
     await keep(small, `seed-${scenario.seed}`);
