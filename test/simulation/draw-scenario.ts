@@ -43,6 +43,7 @@ const drawnFaults = [
   "clockJump",
   "clockRate",
   "bitFlip",
+  "dbFlip",
   "misdirect",
 ] as const;
 const changeKinds = [
@@ -85,9 +86,8 @@ class Drawing {
     // Drawn apart, so that the other draws of a seed stay what they were.
     const chance = new Chance(seed, 101);
     if (!chance.oneIn(3)) return scenario;
-    // Damaged members could not be told from removed ones: a majority stays whole.
-    const kept = scenario.faults.filter(({ kind }) => kind !== "bitFlip" && kind !== "misdirect");
-    const faults = [...kept, ...this.#drawChanges(chance)];
+    const changes = this.#drawChanges(chance);
+    const faults = [...withoutDamage(scenario, changes), ...changes];
     return { ...scenario, faults, strict: !chance.oneIn(4) };
   }
 
@@ -220,6 +220,10 @@ class Drawing {
         return { kind, atMs, member, forwardMs: chance.pick([0, 100, 5000, 60_000]), wallMs: this.#wallJump() };
       case "clockRate":
         return { kind, atMs, member, rate: chance.pick([0.8, 0.95, 1.05, 1.2]) };
+      case "dbFlip":
+        return member !== leader && this.#mayDamage(member)
+          ? { kind, atMs, member, downMs, place: chance.below(1 << 16) }
+          : null;
       case "bitFlip":
       case "misdirect":
         return member !== leader && this.#mayDamage(member) ? { kind, atMs, member, downMs } : null;
@@ -298,6 +302,18 @@ class Drawing {
     }
     return drawn;
   }
+}
+
+/**
+ * The faults without the damage that, with the changes, could leave no majority whole: one member may be damaged, as
+ * long as two of three that are left when every removal is done are not.
+ */
+function withoutDamage({ members, faults }: Scenario, changes: readonly Fault[]): Fault[] {
+  const removals = changes.filter(({ kind }) => kind === "removeMember").length;
+  const damages = (fault: Fault): fault is Extract<Fault, { kind: "bitFlip" | "dbFlip" | "misdirect" }> =>
+    fault.kind === "bitFlip" || fault.kind === "dbFlip" || fault.kind === "misdirect";
+  const damaged = members - removals >= 3 ? faults.find(damages)?.member : undefined;
+  return faults.filter((fault) => !damages(fault) || fault.member === damaged);
 }
 
 /** The scenario of a seed. */

@@ -79,7 +79,10 @@ export class FaultInjector {
   }
 
   #injectDisk(
-    fault: Extract<Fault, { kind: "slowDisk" | "hungDisk" | "failedSync" | "slowApply" | "bitFlip" | "misdirect" }>,
+    fault: Extract<
+      Fault,
+      { kind: "slowDisk" | "hungDisk" | "failedSync" | "slowApply" | "bitFlip" | "dbFlip" | "misdirect" }
+    >,
   ): void {
     const { timeline, diskChance } = this.#world;
     const member = this.#member(fault.member);
@@ -103,6 +106,10 @@ export class FaultInjector {
       case "bitFlip":
         member.restartAfter(fault.downMs);
         if (member.bootstrapped) member.disk.flipBit(diskChance);
+        break;
+      case "dbFlip":
+        member.restartAfter(fault.downMs);
+        if (member.bootstrapped) member.flipBitOfStore(fault.place);
         break;
       case "misdirect":
         member.disk.misdirectNext = true;

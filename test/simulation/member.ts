@@ -1,6 +1,6 @@
 /** One member over all its runs: its disk, its clock, and what becomes of it. */
 import type { ReplayedLog, MemberIdentity } from "../../src/server/index.js";
-import { MemoryBackend } from "../../src/storage/backend/index.js";
+import { MemoryBackend, StoreDamagedError } from "../../src/storage/backend/index.js";
 import { WalCorruptError } from "../../src/storage/wal/index.js";
 import type { CheckedMember } from "./checker.js";
 import { LogDisk } from "./log-disk.js";
@@ -61,6 +61,8 @@ export class SimulatedMember implements CheckedMember {
   process: MemberProcess | null = null;
   /** It has refused to start, as its disk is damaged, and stays away. */
   refused = false;
+  /** What of its database is not what was written; null: nothing. */
+  storeDamage: string | null = null;
   /** It was removed from the cluster, and has stopped for good. */
   removed = false;
   /** It comes to a cluster that is there: its log begins with what others send. */
@@ -104,7 +106,7 @@ export class SimulatedMember implements CheckedMember {
       process.kill();
       this.process = null;
       this.disk.crash(this.world.diskChance);
-      this.backend = this.backend.crashed();
+      this.#endStore();
       this.removed = true;
     });
   }
@@ -119,6 +121,12 @@ export class SimulatedMember implements CheckedMember {
   wipe(): void {
     this.disk = new LogDisk();
     this.backend = this.#newBackend();
+    this.storeDamage = null;
+  }
+
+  /** A bit of its database turns over while it is down. */
+  flipBitOfStore(place: number): void {
+    this.storeDamage = this.backend.flipBit(place) ?? this.storeDamage;
   }
 
   #newBackend(): MemoryBackend {
@@ -140,9 +148,19 @@ export class SimulatedMember implements CheckedMember {
     this.process.kill();
     this.process = null;
     this.disk.crash(this.world.diskChance);
-    this.backend = this.backend.crashed();
     this.world.trace?.note(this, "crash");
+    this.#endStore();
     this.world.crashes++;
+  }
+
+  /** What a start will find; where it begins is read here already. */
+  #endStore(): void {
+    try {
+      this.backend = this.backend.crashed();
+    } catch (error) {
+      if (!(error instanceof StoreDamagedError) || this.storeDamage === null) throw error;
+      this.#refused();
+    }
   }
 
   /** Crashes, and is started again. */
@@ -171,8 +189,8 @@ export class SimulatedMember implements CheckedMember {
       this.#stopping = false;
       process.kill();
       this.process = null;
-      this.backend = this.backend.crashed();
       this.world.trace?.note(this, "stop");
+      this.#endStore();
       this.world.timeline.after(downMs, () => this.start());
     });
   }
@@ -189,6 +207,12 @@ export class SimulatedMember implements CheckedMember {
     if (this.disk.damaged) this.world.fail("damage is noticed", `${this.name} starts from a damaged log`);
   }
 
+  /** It has read all its records. Of the small buckets some may be read later, or written anew before. */
+  storeRead(): void {
+    if (this.storeDamage?.startsWith("revision ") === true)
+      this.world.fail("damage is noticed", `${this.name} starts from a damaged database: ${this.storeDamage}`);
+  }
+
   /** As the server checks at start: the store holds what the log has let go, and no more than the log. */
   checkHalvesFit(log: ReplayedLog, consistentIndex: number): void {
     if (consistentIndex > log.lastIndex || consistentIndex < log.mark.index) {
@@ -201,14 +225,23 @@ export class SimulatedMember implements CheckedMember {
   processFailed(process: MemberProcess, error: unknown): void {
     // It was killed while it was failing.
     if (this.process !== process) return;
-    if (error instanceof WalCorruptError && this.disk.damaged) {
-      this.refused = true;
-      process.kill();
-      this.process = null;
-      this.world.trace?.note(this, "refuse");
-      this.world.refusals++;
-      return;
-    }
-    this.world.failed(error, this.name);
+    const isDamage =
+      (error instanceof WalCorruptError && this.disk.damaged) ||
+      (error instanceof StoreDamagedError && this.storeDamage !== null);
+    if (isDamage) this.refuse(process);
+    else this.world.failed(error, this.name);
+  }
+
+  /** Its disk is damaged: it ends, and does not come back. */
+  refuse(process: MemberProcess): void {
+    process.kill();
+    this.process = null;
+    this.#refused();
+  }
+
+  #refused(): void {
+    this.refused = true;
+    this.world.trace?.note(this, "refuse");
+    this.world.refusals++;
   }
 }

@@ -289,6 +289,17 @@ const snapshots: readonly Mutation[] = [
   },
 ];
 
+const database: readonly Mutation[] = [
+  {
+    name: "the database's checksums are not looked at",
+    rule: "damage is noticed",
+    edits: [
+      edit("storage/backend/memory-backend", "if (damaged)", "if (false)"),
+      edit("storage/backend/memory-backend", "if (this.#damagedSmall.get(bucket).has(text))", "if (false)"),
+    ],
+  },
+];
+
 /** The disks are the simulation's own, so are their readers; those of the real ones have tests of their own. */
 const disks: readonly Mutation[] = [
   {
@@ -311,5 +322,6 @@ export const stateMutations: readonly Mutation[] = [
   ...compaction,
   ...membership,
   ...snapshots,
+  ...database,
   ...disks,
 ];

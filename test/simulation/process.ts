@@ -17,7 +17,14 @@ import {
   type ConfChangeOutcome,
   type LeaderAnswer,
 } from "../../src/server/index.js";
-import { Bucket, MemoryBackend, metaKey, type Backend, type CommitReport } from "../../src/storage/backend/index.js";
+import {
+  Bucket,
+  MemoryBackend,
+  metaKey,
+  smallBuckets,
+  type Backend,
+  type CommitReport,
+} from "../../src/storage/backend/index.js";
 import { snapshotPath } from "../../src/storage/snap/index.js";
 import { Wal, type WalAppend } from "../../src/storage/wal/index.js";
 import { ApplySide } from "./apply-side.js";
@@ -28,7 +35,7 @@ import { SimulatedMailbox } from "./mailbox.js";
 import { MemberCalls, methods } from "./member-calls.js";
 import type { SimulatedMember } from "./member.js";
 import { simulatedPeers } from "./peers.js";
-import { observeState } from "./state-digest.js";
+import { observeState, wholeDigest } from "./state-digest.js";
 import { Thread } from "./timeline.js";
 
 type Ready = Extract<FromApply, { type: "ready" }>;
@@ -216,6 +223,7 @@ export class MemberProcess {
         openBackend: ({ onCommit }) => this.#openBackend(onCommit),
       },
     );
+    member.storeRead();
     this.#applyThread.wake();
     if (ready === null) throw new Error("apply did not tell that it is ready");
     return ready;
@@ -277,7 +285,7 @@ export class MemberProcess {
   /** Apply's port to main: in order, apart from the mailbox. */
   #posted(message: Exclude<FromApply, { type: "ready" }>): void {
     const { world, checker } = { world: this.member.world, checker: this.member.world.checker };
-    if (message.type === "fatal") throw new Error(`apply failed: ${message.stack}`);
+    if (message.type === "fatal") return this.#applyFailed(message);
     const { type } = message;
     if (type === "log" || type === "metrics" || type === "stopped" || type === "flushed") return;
     if (message.type === "confChange") checker.confChanged(this.member, message);
@@ -287,6 +295,13 @@ export class MemberProcess {
       if (message.type === "confChange") this.#confChangedIndex = message.index;
       this.#core?.onApplyEvent(message);
     });
+  }
+
+  /** Apply cannot go on; it may be as it should, where it has met damage. */
+  #applyFailed({ message, stack }: Extract<FromApply, { type: "fatal" }>): void {
+    const { member } = this;
+    if (member.storeDamage !== null && message.includes("fails its checksum")) member.refuse(this);
+    else throw new Error(`apply failed: ${stack}`);
   }
 
   #handed(batch: EntryBatch, callIds: Uint32Array): void {
@@ -371,6 +386,8 @@ export class MemberProcess {
   #sendSnapshot(message: Message): Promise<void> {
     const { member } = this;
     const file = member.backend.crashed();
+    // Building the file reads everything.
+    if (member.storeDamage !== null) wholeDigest(file, smallBuckets);
     const confState = parseConfState(file.get(Bucket.Meta, metaKey.confState)!);
     const snapshot = { ...message.snapshot!, index: file.consistentIndex, term: file.term, confState };
     const sent = { ...message, snapshot };

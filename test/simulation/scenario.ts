@@ -62,6 +62,14 @@ export type Fault =
     }
   /** A bit of the log turns over while the member is down; it must refuse to start. */
   | { readonly kind: "bitFlip"; readonly atMs: number; readonly member: number; readonly downMs: number }
+  /** The same in the database, at some place in it: the member must refuse as soon as it reads there. */
+  | {
+      readonly kind: "dbFlip";
+      readonly atMs: number;
+      readonly member: number;
+      readonly downMs: number;
+      readonly place: number;
+    }
   /** A write lands on another's place; the member must refuse to start once it has ended. */
   | { readonly kind: "misdirect"; readonly atMs: number; readonly member: number; readonly downMs: number }
   /** The monotonic clock jumps forward, the wall clock anywhere. */

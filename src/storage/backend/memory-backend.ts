@@ -22,7 +22,7 @@ interface StoredRecord {
   readonly main: number;
   readonly sub: number;
   readonly tombstone: boolean;
-  readonly bytes: Uint8Array;
+  bytes: Uint8Array;
   /** Its removal's number among all removals; 0: it is there. */
   removal: number;
   /** A bit has flipped on the disk: its checksum is wrong. */
@@ -44,6 +44,13 @@ const recordOverheadBytes = 32;
 
 function checkRecord({ main, sub, damaged }: StoredRecord): void {
   if (damaged) throw new StoreDamagedError(Bucket.Key, `revision ${main}.${sub}`);
+}
+
+/** A copy in which one bit is another. */
+function flipped(bytes: Uint8Array, place: number): Uint8Array {
+  const copy = bytes.slice();
+  if (copy.length > 0) copy[place % copy.length]! ^= 1 << (place % 8);
+  return copy;
 }
 
 function copyOfContents(contents: SmallContents): SmallContents {
@@ -126,10 +133,15 @@ export class MemoryBackend implements Backend {
     const record = records[i];
     if (record !== undefined) {
       record.damaged = true;
+      record.bytes = flipped(record.bytes, place);
       return `revision ${record.main}.${record.sub}`;
     }
     const { bucket, text } = small[i - records.length]!;
     this.#damagedSmall.get(bucket)!.add(text);
+    for (const contents of [this.#flushed.small, this.#ended.small, this.#small]) {
+      const entry = contents.get(bucket)!.get(text);
+      if (entry !== undefined) contents.get(bucket)!.set(text, { key: entry.key, value: flipped(entry.value, place) });
+    }
     return `${bucket} ${JSON.stringify(text)}`;
   }
 
