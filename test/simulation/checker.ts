@@ -231,7 +231,7 @@ export class Checker {
   }
 
   /** A member writes down up to where the log is committed. */
-  committed(member: CheckedMember, term: number, index: number): void {
+  commitWritten(member: CheckedMember, term: number, index: number): void {
     if (this.#leaders.get(term) === member.id) this.#countsOwnTerm(member, term, index);
     else this.#toldCommit = Math.max(this.#toldCommit, index);
   }

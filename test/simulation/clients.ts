@@ -33,6 +33,8 @@ const methodOf = { range: 0, txn: 1 } as const;
 /** Compare.CompareTarget. */
 const target = { version: 0, mod: 2, value: 3 } as const;
 const ok = 0;
+/** gRPC's OutOfRange: what is compacted, or not there yet. */
+const outOfRange = 11;
 
 const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "latin1"));
 const textOf = (bytes: Uint8Array): string =>
@@ -49,6 +51,8 @@ interface Request {
   readonly call: Pick<ServerCall, "kind" | "field" | "method" | "message">;
   readonly guard: KeyValue | null;
   readonly writes: readonly KeyValue[];
+  /** A read of the past is of this revision. */
+  readonly revision?: number;
 }
 
 type Response = PutResponse | RangeResponse | DeleteRangeResponse | TxnResponse;
@@ -207,6 +211,7 @@ class Attempt {
     const { timeline, netChance } = this.#world;
     const answer = reply !== null && reply.code === ok ? this.#read(reply) : null;
     if (answer !== null) this.#check(answer);
+    else if (reply?.code === outOfRange) this.#checkCompacted(reply);
     timeline.after(netChance.around(0.3), () => {
       if (answer === null) this.#end(null, false);
       else this.#answered(answer);
@@ -232,7 +237,7 @@ class Attempt {
       return;
     }
     if (answer.revision > oracle.revision) this.#wrong(answer, `a revision up to ${oracle.revision}`);
-    const ranges = this.#operation.keys.map((key) => oracle.rangeAt(key, answer.revision));
+    const ranges = this.#operation.keys.map((key) => oracle.rangeAt(key, this.#request.revision ?? answer.revision));
     const expected = this.#operation.kind === "getTwo" ? `txn(true:${ranges.join()})` : ranges[0]!;
     if (answer.text !== expected) this.#wrong(answer, expected);
     if (kind === "read" && answer.revision < this.#floor) {
@@ -241,6 +246,13 @@ class Attempt {
         `${name} reads at revision ${answer.revision}, but ${this.#floor} had been told before`,
       );
     }
+  }
+
+  /** A read of the past may be refused where a compaction has been. */
+  #checkCompacted({ text }: Reply): void {
+    const { compactRevision } = this.#world.checker.oracle;
+    if ((this.#request.revision ?? Infinity) < compactRevision) return;
+    this.#world.fail("right answers", `${this.#member.name}: revision ${this.#request.revision}: ${text}`);
   }
 
   #wrong(answer: Answer, expected: string): never {
@@ -255,7 +267,8 @@ class Attempt {
     if (this.#over) return;
     this.#clients.told(answer.revision);
     this.#clients.saw(answer.seen);
-    if (this.#call.kind !== "localRead") this.#record(this.#world.timeline.now, answer);
+    const isPast = this.#request.revision !== undefined;
+    if (this.#call.kind !== "localRead" && !isPast) this.#record(this.#world.timeline.now, answer);
     this.#clients.counts.answered++;
     this.#finish("ok", answer);
   }
@@ -335,6 +348,11 @@ function requestOf(operation: Operation, clients: Clients): Request {
         call: { kind: serializable ? "localRead" : "read", field: 0, method: methodOf.range, message },
         ...none,
       };
+    }
+    case "getOld": {
+      const revision = Math.max(1, clients.toldRevision - (operation.back ?? 0));
+      const message = encodeRangeRequest({ key, revision });
+      return { call: { kind: "read", field: 0, method: methodOf.range, message }, revision, ...none };
     }
     case "getTwo": {
       const success = keys.map((each) => ({
@@ -427,6 +445,10 @@ function answerOf(kind: OperationKind, keys: readonly string[], message: Uint8Ar
       const response = decodeDeleteRangeResponse(message, 0, message.length);
       const observed = observedIn(keys, response.prevKvs);
       return { text: describeDelete(response), revision: revisionOf(response), succeeded: true, observed, seen: [] };
+    }
+    case "getOld": {
+      const response = decodeRangeResponse(message, 0, message.length);
+      return { text: describeRange(response), revision: revisionOf(response), succeeded: true, observed: [], seen: [] };
     }
     case "get":
     case "localGet": {

@@ -298,7 +298,8 @@ class Drawing {
       const member = chance.oneIn(5) ? chance.below(this.#members) : client % this.#members;
       const timeoutMs = chance.pick([500, 2000, 8000, 20_000]) * Math.max(0.25, this.#pace);
       const touched = isTwo ? [name(first), name(first + 1)] : [name(first)];
-      drawn.push({ atMs, client, member, kind, keys: touched, value: `v${i}`, timeoutMs });
+      const old = kind === "getOld" ? { back: chance.below(15) } : {};
+      drawn.push({ atMs, client, member, kind, keys: touched, value: `v${i}`, timeoutMs, ...old });
     }
     return drawn;
   }
@@ -316,11 +317,20 @@ function withoutDamage({ members, faults }: Scenario, changes: readonly Fault[])
   return faults.filter((fault) => !damages(fault) || fault.member === damaged);
 }
 
+/** In some seeds a member crashes within the last compaction. */
+function cutShort({ seed, members }: Scenario, { compactions = [] }: Pick<Scenario, "compactions">): Fault[] {
+  const chance = new Chance(seed, 104);
+  if (compactions.length === 0 || !chance.oneIn(3)) return [];
+  const atMs = Math.max(...compactions.map((call) => call.atMs)) + 10 + chance.below(200);
+  return [{ kind: "crash", atMs, member: chance.below(members), downMs: 200, point: null, count: 1 }];
+}
+
 /** The scenario of a seed. */
 export function drawScenario(seed: number, length: Length = shortRun): Scenario {
   const isLong = length === longRun;
   const drawn = new Drawing(seed, length).scenario(seed);
   const scenario: Scenario = isLong ? drawn : { ...drawn, ...drawPattern(drawn) };
   const later = drawLeasesAndWatches(seed, isLong, scenario);
-  return { ...scenario, ...later, leases: [...(scenario.leases ?? []), ...(later.leases ?? [])] };
+  const leases = [...(scenario.leases ?? []), ...(later.leases ?? [])];
+  return { ...scenario, ...later, leases, faults: [...scenario.faults, ...cutShort(scenario, later)] };
 }

@@ -102,6 +102,7 @@ export const operationKinds = [
   "create",
   "putTwo",
   "getTwo",
+  "getOld",
 ] as const;
 export type OperationKind = (typeof operationKinds)[number];
 
@@ -115,6 +116,8 @@ export interface Operation {
   /** Differs from all others of the run. */
   readonly value: string;
   readonly timeoutMs: number;
+  /** getOld: so many revisions before the newest that the clients know of; 0 when it is not given. */
+  readonly back?: number;
 }
 
 /** A client's lease. */
