@@ -26,11 +26,6 @@ const leases: readonly Mutation[] = [
     edits: [edit("lease/lease-clock", "Math.max(0, givenAt - now)", "0")],
   },
   {
-    name: "a former leader's grant gets no time on top",
-    rule: "a lease is there for as long as any leader has promised",
-    edits: [edit("server/lease-keeper", "this.#actions.appliedIndex() < this.#formerIndex;", "false;")],
-  },
-  {
     name: "a lease that is not known is taken for gone",
     rule: "a new leader may not know yet what was granted",
     edits: [
