@@ -48,7 +48,7 @@ function checkRecord({ main, sub, damaged }: StoredRecord): void {
 
 /** A copy in which one bit is another. */
 function flipped(bytes: Uint8Array, place: number): Uint8Array {
-  const copy = bytes.slice();
+  const copy = copyOf(bytes);
   if (copy.length > 0) copy[place % copy.length]! ^= 1 << (place % 8);
   return copy;
 }
