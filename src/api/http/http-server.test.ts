@@ -7,11 +7,13 @@ import { after, before, describe, test } from "node:test";
 import { silentLogger } from "../../base/index.js";
 import type { HttpRequest, HttpResponse } from "./exchange.js";
 import { HttpServer } from "./http-server.js";
+import { UnsentBytes, unsentBytesDefaults } from "./unsent-bytes.js";
 import { loadUws } from "./uws.js";
 
 let folder: string;
 let path: string;
 let server: HttpServer;
+const unsent = new UnsentBytes({ ...unsentBytesDefaults, bytesMax: 8 << 20 });
 /** What a request is answered with, by its path. */
 const answers = new Map<string, (request: HttpRequest) => HttpResponse>();
 
@@ -24,7 +26,7 @@ before(async () => {
     takesWebSocket: () => false,
   };
   const limits = { bodyBytesMax: 1 << 20, messageBytesMax: 1 << 20 };
-  server = new HttpServer({ uws: loadUws(), handlers, logger: silentLogger, ...limits });
+  server = new HttpServer({ uws: loadUws(), handlers, logger: silentLogger, unsent, ...limits });
   await server.listen(path);
 });
 
@@ -161,6 +163,33 @@ test("a long answer reaches a reader that stops and goes on, and the connection 
   assert.equal(reader.length, 3 * (head + body.length));
   assert.ok(reader.bytes.subarray(head, head + body.length).equals(body));
 });
+
+test(
+  "of long answers that are not read only so much is kept, and short ones are given nevertheless",
+  within,
+  async () => {
+    const body = Buffer.alloc(3 << 20, "x");
+    answers.set("/kept", () => ({ status: 200, headers: [], body }));
+    answers.set("/short", () => ({ status: 200, headers: [], body: "short" }));
+    const readers: Reader[] = [];
+    let refused = 0;
+    while (refused === 0) {
+      const reader = new Reader("GET /kept HTTP/1.1\r\nHost: x\r\n\r\n");
+      readers.push(reader);
+      await reader.until(() => reader.length > 0);
+      reader.socket.pause();
+      if (reader.bytes.includes("too many requests")) refused++;
+      assert.ok(readers.length < 10);
+    }
+    assert.ok(unsent.total > 4 << 20 && unsent.total <= 8 << 20, `${unsent.total}`);
+    const short = new Reader("GET /short HTTP/1.1\r\nHost: x\r\n\r\n");
+    await short.until(() => short.bytes.includes("short"));
+    readers[0]!.socket.resume();
+    await readers[0]!.until(() => readers[0]!.length > body.length);
+    for (const { socket } of [...readers, short]) socket.destroy();
+    while (unsent.total > 0) await new Promise((resolve) => setImmediate(resolve));
+  },
+);
 
 /** More than uWebSockets.js waits by itself. */
 const longMs = 14_000;

@@ -18,6 +18,7 @@ import { MetricsHandler } from "./metrics-handler.js";
 import { Mux } from "./mux.js";
 import { Router } from "./router.js";
 import type { ServerState } from "./server-state.js";
+import { UnsentBytes, unsentBytesDefaults } from "./unsent-bytes.js";
 import { loadUws } from "./uws.js";
 
 /** Calls that may wait for their replies; more are refused. */
@@ -66,6 +67,7 @@ export class HttpService {
       logger,
       messageBytesMax,
       bodyBytesMax: jsonGrowthMax * messageBytesMax,
+      unsent: new UnsentBytes(unsentBytesDefaults),
     };
     const handlers = this.#probes(logger);
     this.#server = new HttpServer({ ...shared, handlers: this.#router(handlers, logger) });

@@ -12,6 +12,15 @@ import type { UwsResponse } from "./uws.js";
 /** With a chunk's frame this fits into uWebSockets.js's cork buffer, which has 16 KiB. */
 const partBytesMax = 15 << 10;
 
+export interface PacedStreamOptions {
+  /** So much has been written to the response in this turn. */
+  readonly headBytes: number;
+  /** The response is not there any more. */
+  readonly ended: () => void;
+  /** More waits for the client here, or, below zero, less. */
+  readonly changed: (bytes: number) => void;
+}
+
 /** See the module. It is written to from any callback. */
 export class PacedStream implements BodySink {
   readonly #response: UwsResponse;
@@ -24,14 +33,15 @@ export class PacedStream implements BodySink {
   #wasFull = false;
   #endsAfterwards = false;
   readonly #ended: () => void;
+  readonly #changed: (bytes: number) => void;
   #isOver = false;
   #drained: () => void = () => {};
 
-  /** `headBytes` have been written to the response in this turn; `ended`: it is not there any more. */
-  constructor(response: UwsResponse, { headBytes, ended }: { headBytes: number; ended: () => void }) {
+  constructor(response: UwsResponse, { headBytes, ended, changed }: PacedStreamOptions) {
     this.#response = response;
     this.#turnBytes = headBytes;
     this.#ended = ended;
+    this.#changed = changed;
     this.#schedule();
     response.onWritable(() => {
       this.#writable();
@@ -49,6 +59,7 @@ export class PacedStream implements BodySink {
       for (let at = 0; at < piece.length; at += partBytesMax) {
         this.#waiting.push(piece.subarray(at, at + partBytesMax));
       }
+      this.#changed(piece.length);
       this.#schedule();
     }
     this.#wasFull = this.#isFull || this.#waiting.length > 0;
@@ -67,7 +78,7 @@ export class PacedStream implements BodySink {
   /** The client has gone, and the response with it. */
   abandon(): void {
     this.#isOver = true;
-    this.#waiting.length = 0;
+    this.#changed(-this.#waiting.splice(0).reduce((sum, { length }) => sum + length, 0));
   }
 
   /** The rest is written outside of all callbacks of uWebSockets.js, where a cork holds nothing but one part. */
@@ -93,11 +104,15 @@ export class PacedStream implements BodySink {
   #pump(): void {
     if (this.#isOver) return;
     let count = 0;
+    let bytes = 0;
     while (!this.#isScheduled && !this.#isFull && count < this.#waiting.length) {
-      this.#writePart(this.#waiting[count++]!);
+      const part = this.#waiting[count++]!;
+      bytes += part.length;
+      this.#writePart(part);
       this.#turnBytes = 0;
     }
     this.#waiting.splice(0, count);
+    if (bytes > 0) this.#changed(-bytes);
     if (this.#waiting.length > 0) return;
     if (this.#endsAfterwards) {
       this.#isOver = true;
@@ -115,13 +130,16 @@ export class PacedStream implements BodySink {
   }
 }
 
-/** Sends a whole body as the client takes it; nothing of it is copied. `done`: all of it is on its way. */
-export function sendPaced(response: UwsResponse, body: Uint8Array, done: () => void): void {
-  const send = (rest: Uint8Array): boolean => {
-    const [ok, isDone] = response.tryEnd(rest, body.length);
-    if (isDone) done();
+/** Sends a whole body as the client takes it; nothing of it is copied. `sent` is told how much is on its way. */
+export function sendPaced(response: UwsResponse, body: Uint8Array, sent: (bytes: number) => void): void {
+  let before = 0;
+  const send = (from: number): boolean => {
+    const [ok, isDone] = response.tryEnd(body.subarray(from), body.length);
+    const now = isDone ? body.length : response.getWriteOffset();
+    sent(now - before);
+    before = now;
     return ok;
   };
-  response.onWritable((offset) => send(body.subarray(offset)));
-  response.cork(() => void send(body));
+  response.onWritable(send);
+  response.cork(() => void send(0));
 }

@@ -20,6 +20,10 @@ export interface UwsResponse {
   tryEnd(rest: Uint8Array, totalBytes: number): [ok: boolean, isDone: boolean];
   /** Sends a chunk; false when it has to wait for the client. */
   write(chunk: string | Uint8Array): boolean;
+  /** Bytes of the body that are on their way by `tryEnd`; not to be asked once all are. */
+  getWriteOffset(): number;
+  /** Closes the connection; the handler of `onAborted` runs. */
+  close(): UwsResponse;
   /** `handler` returns whether it wrote what it wanted to. */
   onWritable(handler: (offset: number) => boolean): UwsResponse;
   onAborted(handler: () => void): UwsResponse;
