@@ -5,7 +5,16 @@
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import { after, before, test } from "node:test";
-import { etcdBinaries, HttpClient, LineStream, ourCommand } from "../support/index.js";
+import {
+  etcdBinaries,
+  freePorts,
+  GrpcClient,
+  HttpClient,
+  LineStream,
+  Member,
+  ourCommand,
+  temporaryFolder,
+} from "../support/index.js";
 import { startPair } from "./pair.js";
 
 const cache = await etcdBinaries();
@@ -188,4 +197,31 @@ test("many hostile clients at once hold up nobody, and cost bounded memory", { s
   assert.ok(tookMs[100]! < 1000, `half of the puts took ${tookMs[100]} ms and more`);
   assert.ok(tookMs.at(-1)! < 10_000, `a put took ${tookMs.at(-1)} ms`);
   assert.ok(grown < 500 << 20, `${Math.round(grown / 2 ** 20)} MiB more`);
+});
+
+test("with --listen-client-http-urls each port speaks its own protocol, as in etcd", { skip, timeout }, async () => {
+  if (cache.kind !== "ready") return;
+  const seen = [];
+  for (const command of [[cache.binaries.etcd], ourCommand()]) {
+    const folder = await temporaryFolder();
+    const [clientPort = 0, peerPort = 0, httpPort = 0] = await freePorts(3);
+    const flags = [`--listen-client-http-urls=http://127.0.0.1:${httpPort}`];
+    const member = await Member.start({ command, dataDir: `${folder.path}/data`, clientPort, peerPort, flags });
+    const statuses = [];
+    for (const port of [clientPort, httpPort]) {
+      const text = await exchange(port, last.replace("/version", "/health"));
+      const client = new GrpcClient(port);
+      const reply = await client.unary("/etcdserverpb.KV/Range", Buffer.from([0x0a, 1, 97])).catch(() => null);
+      client.close();
+      // A port for gRPC alone closes; Go's server says hello first.
+      statuses.push({
+        http: text.startsWith("HTTP/") ? answers(text) : [],
+        grpc: reply === null ? "none" : reply.status,
+      });
+    }
+    seen.push(statuses);
+    await member.kill();
+    await folder.remove();
+  }
+  assert.deepEqual(seen[1], seen[0]);
 });
