@@ -8,7 +8,9 @@ import type { Note, Trace, TracedCall, TracedMessage } from "./trace.js";
 
 const laneHeight = 130;
 const left = 70;
-const top = 60;
+const top = 100;
+/** Between two times that are written down, at least. */
+const tickGap = 90;
 /** The most that lies between two neighbouring moments. */
 const gapMax = 46;
 const pixelsPerMs = 3;
@@ -33,6 +35,9 @@ const colors: Readonly<Record<string, string>> = {
   TimeoutNow: "#bf3989",
 };
 
+/** Of the line that says what the colours are. */
+const legendWidth = 1150;
+
 const escaped = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 
@@ -52,6 +57,16 @@ class Axis {
 
   get end(): number {
     return (this.#places.at(-1) ?? left) + 20;
+  }
+
+  /** Times to write down, and where. */
+  ticks(): { readonly time: number; readonly x: number }[] {
+    const ticks: { readonly time: number; readonly x: number }[] = [];
+    this.#times.forEach((time, i) => {
+      const x = this.#places[i]!;
+      if (x >= (ticks.at(-1)?.x ?? -tickGap) + tickGap) ticks.push({ time, x });
+    });
+    return ticks;
   }
 
   at(time: number): number {
@@ -101,13 +116,32 @@ class Drawing {
     );
   }
 
+  /** What the colours of the messages are. */
+  #legend(): void {
+    let x = 10;
+    for (const [name, color] of Object.entries(colors)) {
+      this.#parts.push(`<rect x="${x}" y="50" width="14" height="4" fill="${color}"/>`);
+      this.#parts.push(`<text x="${x + 18}" y="56" fill="#57606a">${name}</text>`);
+      x += 34 + name.length * 6;
+    }
+  }
+
+  #ticks(bottom: number): void {
+    for (const { time, x } of this.#axis.ticks()) {
+      this.#parts.push(`<line x1="${x}" y1="${bottom - 22}" x2="${x}" y2="${bottom - 17}" stroke="#8c959f"/>`);
+      this.#parts.push(`<text x="${x}" y="${bottom - 6}" fill="#57606a">${time.toFixed(1)} ms</text>`);
+    }
+  }
+
   draw(): string {
+    const width = Math.ceil(Math.max(this.#axis.end, legendWidth));
+    const height = top + laneHeight * this.#lanes.length;
+    this.#legend();
+    this.#ticks(height);
     for (const lane of this.#lanes) this.#lane(lane);
     for (const message of this.#messages) this.#message(message);
     for (const call of this.#trace.calls) this.#call(call);
     for (const note of this.#trace.notes) this.#note(note);
-    const width = Math.ceil(this.#axis.end);
-    const height = top + laneHeight * this.#lanes.length;
     return (
       `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" ` +
       `font-family="monospace" font-size="10"><rect width="100%" height="100%" fill="#fff"/>\n${this.#parts.join("\n")}\n</svg>\n`
@@ -188,6 +222,7 @@ class Drawing {
         `<circle cx="${x}" cy="${y}" r="4" fill="#fff" stroke="#57606a"><title>starts at ${atMs.toFixed(1)} ms</title></circle>`,
       );
     } else if (kind === "fault") {
+      this.#parts.push(`<line x1="${x}" y1="${y - 16}" x2="${x}" y2="${y}" stroke="#cf222e"/>`);
       this.#parts.push(
         `<text x="${x}" y="${y - 18}" fill="#cf222e">${escaped(shortFault(text))}<title>${escaped(text)}</title></text>`,
       );
