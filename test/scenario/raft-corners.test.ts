@@ -150,3 +150,35 @@ test("a member whose snapshot is not installed yet does not stand (§7)", () => 
   node.campaign();
   assert.equal(node.role, Role.Follower, "it is being written");
 });
+
+test("a snapshot goes only to who has been heard from, and after a failure waits for a heartbeat's answer (§7)", () => {
+  const cluster = three({ checkQuorum: true });
+  const leader = cluster.member(1n);
+  const sent: MessageType[] = [];
+  cluster.loses = (m) => {
+    if (m.to === 3n) sent.push(m.type);
+    return m.to === 3n || m.from === 3n;
+  };
+  tick(cluster, 20);
+  for (const value of ["a", "b", "c"]) cluster.propose(1n, value);
+  cluster.settle();
+  leader.history = [leader.state];
+  leader.compact();
+  leader.node.reportUnreachable(3n);
+  cluster.propose(1n, "d");
+  cluster.settle();
+  assert.ok(!sent.includes(MessageType.Snap), "it is silent");
+
+  const answer = message({ type: MessageType.HeartbeatResp, to: 1n, from: 3n, term: leader.node.term });
+  const snapshots = (): number => sent.filter((type) => type === MessageType.Snap).length;
+  leader.node.step(answer);
+  // It is lost on its way, which the leader hears of at once.
+  cluster.settle();
+  assert.equal(snapshots(), 1);
+  cluster.propose(1n, "e");
+  cluster.settle();
+  assert.equal(snapshots(), 1, "not again at each proposal");
+  leader.node.step(answer);
+  cluster.settle();
+  assert.equal(snapshots(), 2);
+});
