@@ -1,6 +1,6 @@
 //! A small log cut, flipped, zeroed and overwritten at every sector: each outcome is the right one.
 
-use super::mem_disk::MemDisk;
+use super::mem_disk::{Faults, MemDisk};
 use super::model::{Model, create, open, options, plain, read_log};
 use super::random::{Random, seed};
 use crate::wal::codec::{SECTOR_BYTES, is_zero, record_at};
@@ -296,6 +296,38 @@ fn the_cut_area_is_zero_before_the_log_goes_on() {
         log.wal.close();
         assert!(plain(&read_log(&disk).unwrap()) == plain(&model));
     }
+}
+
+/// A power cut while the first batch after a cut is written: what is left of the one that was cut must not count.
+#[test]
+fn a_power_cut_behind_a_cut_leaves_nothing_of_what_was_cut() {
+    let sample = sample(12, 9000, 6);
+    let (name, start, end) = sample.newest().clone();
+    let torn = sample.damaged(&name, |bytes| {
+        bytes[end - SECTOR_BYTES..end].fill(0);
+    });
+    assert!(end - start > 2 * 4096, "it is longer than what comes after");
+    let mut random = Random::new(3);
+    let mut images = 0;
+    for round in 0..200 {
+        let disk = torn.copy();
+        let (log, ..) = open(&disk, options()).unwrap();
+        disk.set_faults(Faults {
+            capture: Some(disk.operations() + round % 4),
+            ..Faults::default()
+        });
+        let before = sample.models[sample.models.len() - 2].clone();
+        let mut after = before.clone();
+        log.wal.append(&after.append_one(9), 1);
+        log.wal.close();
+        let Some(image) = disk.captured(&mut random) else {
+            continue;
+        };
+        images += 1;
+        let found = plain(&read_log(&image).unwrap_or_else(|error| panic!("{round}: {error}")));
+        assert!(found == plain(&before) || found == plain(&after), "{round}");
+    }
+    assert!(images > 50, "{images} images");
 }
 
 /// Seeded mutations of a whole log: no panic, and never anything but a first part of the log.

@@ -103,7 +103,7 @@ impl Model {
     pub fn append_one(&mut self, fill: u8) -> Vec<u8> {
         let mut records = Vec::new();
         let first = self.last_index() + 1;
-        self.put_entries(&mut records, 1, first, &[vec![fill; 100]]);
+        self.put_entries(&mut records, self.term(), first, &[vec![fill; 100]]);
         records
     }
 
