@@ -21,8 +21,9 @@ import { RangeIndex } from "./range-index.js";
 import type { WatchResponses } from "./watch-responses.js";
 import { forgetBatch, type Watcher, type WatcherVisitor } from "./watcher.js";
 
-/** About 1 ms. */
+/** About 1 ms: so many records, or so many deliveries of them and then the rest of the revision. */
 const slice = { records: 512, bytes: 256 << 10 };
+const sliceDeliveriesMax = 10_000;
 /** Distinct revisions of one response, as in etcd. */
 const revisionsMax = 1000;
 /** Bytes of one response, but for a revision that has more; what a slow reader can be sent at once. */
@@ -66,6 +67,8 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
   /** The first record that this slice must not take. */
   #cutMain = 0;
   #cutSub = 0;
+  /** Deliveries gathered before this slice. */
+  #sliceStart = 0;
 
   /** `index` holds the group, which must not be changed but by `delete`; `from`: the first revision that one wants. */
   constructor(surroundings: CatchUpSurroundings, index: RangeIndex<Watcher>, from: number) {
@@ -131,6 +134,12 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     return this.#position.main > this.#surroundings.store.currentRevision;
   }
 
+  /** Here a slice ends, if a revision does. */
+  get #isSliceDone(): boolean {
+    const gathered = this.#batch.deliveries - this.#sliceStart;
+    return this.#full.length > 0 || gathered >= sliceDeliveriesMax || this.#batchIsFull;
+  }
+
   get #batchIsFull(): boolean {
     return this.#batch.length >= gatheredBytesMax || this.#batch.deliveries >= deliveriesMax;
   }
@@ -140,6 +149,7 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     const { backend, store } = this.#surroundings;
     const position = this.#position;
     this.#cutMain = 0;
+    this.#sliceStart = this.#batch.deliveries;
     const more = backend.scanRecords(position, slice, this);
     if (this.#cutMain !== 0) {
       position.main = this.#cutMain;
@@ -156,7 +166,7 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     if (this.#cutMain !== 0) return;
     const isNew = main !== this.#lastMain;
     const isAbove = main > this.#surroundings.store.currentRevision;
-    if (isAbove || (isNew && (this.#full.length > 0 || this.#batchIsFull))) {
+    if (isAbove || (isNew && this.#isSliceDone)) {
       this.#cutMain = main;
       this.#cutSub = sub;
       return;

@@ -7,8 +7,8 @@ import { CatchUp, newGroup, type CatchUpSurroundings } from "./catch-up.js";
 import type { RangeIndex } from "./range-index.js";
 import { forgetBatch, WatcherState, type Watcher, type WatchStream } from "./watcher.js";
 
-/** Bytes that a pass sends in a turn. */
-const sendBytesMax = 4 << 20;
+/** Bytes that a pass sends in a turn: well below a millisecond. */
+const sendBytesMax = 1 << 20;
 /** Watchers that are fewer revisions behind are read up apart from those that are more. */
 const nearRevisions = 10_000;
 /** Passes at a time for watchers that are further behind. */

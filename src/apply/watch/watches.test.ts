@@ -318,6 +318,27 @@ test("a watch that is canceled while its long response is made gets nothing of i
   assert.deepEqual(eventsOf(client.take()), ["k2@2", "k2@3"]);
 });
 
+test("what a turn makes for too many watchers is read up: nobody misses an event, and responses get fewer", async () => {
+  const { rig } = await open();
+  const clients = Array.from({ length: 500 }, (_, i) => rig.open(10 + i));
+  for (let i = 0; i < clients.length; i++) rig.create(10 + i, { key: "a" });
+  rig.settle();
+  for (const client of clients) client.take();
+  const first = rig.put("a");
+  for (let i = 1; i < 100; i++) rig.put("a");
+  assert.equal(rig.watches.slowWatchers, clients.length, "the turn has told of some, and goes on with none");
+  rig.settle();
+  assert.equal(rig.watches.slowWatchers, 0);
+  const wanted = Array.from({ length: 100 }, (_, i) => `a@${first + i}`);
+  for (const client of clients) {
+    const responses = client.take();
+    assert.deepEqual(eventsOf(responses), wanted);
+    assert.ok(responses.length < 20, `${responses.length} responses`);
+  }
+  rig.put("a");
+  assert.equal(rig.watches.slowWatchers, 0, "a new turn tells at once again");
+});
+
 test("metrics tell of streams, watchers, those behind and events sent", async () => {
   const { rig } = await open();
   rig.create(1, { key: "a" });

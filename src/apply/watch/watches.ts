@@ -37,11 +37,17 @@ const noWatchId = -1;
 const controlBytesMax = 1 << 20;
 /** A transaction with more changes than this is read up like history, in slices. */
 const liveChangesMax = 1024;
-/** Responses and bytes of events that one turn sends as changes are made; the rest is read up. */
-const liveDeliveriesMax = 20_000;
-const liveBytesMax = 16 << 20;
+/**
+ * Responses and bytes of events after which a turn sends no further change as it is made, about 1 ms: all watchers are
+ * read up from there, which holds no one up for long and makes fewer and longer responses.
+ */
+const turnDeliveriesMax = 1_000;
+const turnBytesMax = 512 << 10;
+/** Likewise within one change, whose watchers then go one by one, which costs more. */
+const changeDeliveriesMax = 20_000;
+const changeBytesMax = 16 << 20;
 /** Responses are handed over in the midst of a turn when so many bytes have gathered. */
-const flushBytes = 4 << 20;
+const flushBytes = 1 << 20;
 
 const { Indexed, Compacted, Gone } = WatcherState;
 
@@ -333,7 +339,8 @@ export class Watches implements WatcherVisitor {
   #changed(changes: TxnChanges): void {
     this.#toldRevision = changes.revision;
     if (this.#synced.size === 0) return;
-    if (changes.count > liveChangesMax) return this.#fallBehind(changes.revision);
+    const isMuch = this.#turnDeliveries >= turnDeliveriesMax || this.#turnBytes >= turnBytesMax;
+    if (isMuch || changes.count > liveChangesMax) return this.#fallBehind(changes.revision);
     const batch = this.#batch;
     const view = this.#view;
     for (let i = 0; i < changes.count; i++) {
@@ -362,7 +369,7 @@ export class Watches implements WatcherVisitor {
     this.#times.begin();
     for (const watcher of this.#batch.touched) {
       const maySend = responses.maySend(watcher.stream);
-      if (!maySend || this.#turnDeliveries >= liveDeliveriesMax || this.#turnBytes >= liveBytesMax) {
+      if (!maySend || this.#turnDeliveries >= changeDeliveriesMax || this.#turnBytes >= changeBytesMax) {
         forgetBatch(watcher);
         watcher.minRevision = revision;
         this.#synced.delete(watcher);
