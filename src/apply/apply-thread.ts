@@ -38,6 +38,8 @@ export interface ApplySurroundings {
   readonly fromMain: Inbox;
   readonly toMain: Outbox;
   readonly reply: (bytes: Uint8Array, length: number) => void;
+  /** Likewise of what may wait for other replies: all that goes to watches. */
+  readonly replyInBulk?: (bytes: Uint8Array, length: number) => void;
   /** Bytes of replies that clients have not taken yet. */
   readonly pendingReplyBytes?: () => number;
   readonly crc32c: (crc: number, bytes: Uint8Array) => number;
@@ -297,7 +299,7 @@ function newInstaller(
 
 function newWatches(
   init: ApplyInit,
-  { reply, prng, registry, after }: ApplySurroundings,
+  { reply, replyInBulk, prng, registry, after }: ApplySurroundings,
   { store, backend, clock, localId }: SharedParts,
   wake: () => void,
 ): Watches {
@@ -305,7 +307,7 @@ function newWatches(
     store,
     backend,
     header: new HeaderWriter(init.clusterId, localId),
-    send: reply,
+    send: replyInBulk ?? reply,
     wake,
     clock,
     prng: prng ?? new SeededPrng(0),

@@ -2,7 +2,7 @@
 import { randomInt } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
 import { registry } from "../metrics/index.js";
-import { crc32c, Mailbox, pendingReplyBytes, replyBatch } from "../native/index.js";
+import { bulkReplyBatch, crc32c, Mailbox, pendingReplyBytes, replyBatch } from "../native/index.js";
 import { nameThread, SeededPrng } from "../base/index.js";
 import { ApplyThread, postFatal } from "./apply-thread.js";
 import type { ApplyInit, FromApply, ToApply } from "./control.js";
@@ -21,6 +21,7 @@ try {
     fromMain,
     toMain,
     reply: replyBatch,
+    replyInBulk: bulkReplyBatch,
     pendingReplyBytes,
     crc32c,
     schedule: (run) => void setImmediate(run),

@@ -6,7 +6,15 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { CallFlag, CallKind, MetadataTag } from "./call-batch.js";
-import { EdgeListenError, edgeCounters, gatewaySubmit, replyBatch, setGatewayMailbox, startEdge } from "./edge.js";
+import {
+  bulkReplyBatch,
+  EdgeListenError,
+  edgeCounters,
+  gatewaySubmit,
+  replyBatch,
+  setGatewayMailbox,
+  startEdge,
+} from "./edge.js";
 import {
   echo,
   EdgeRig,
@@ -187,6 +195,47 @@ describe("streams", () => {
     stream.resume();
     assert.equal((await ended).data.length, 400 * (part.length + 5));
     client.destroy();
+    await rig.close();
+  });
+});
+
+describe("replies in bulk", () => {
+  test("come whole and in order, of whatever sizes, while other calls are answered", async () => {
+    // A record has 16 bytes before its message: 64 of the second size make just what the edge takes in a turn.
+    const sizes = [100, (16 << 10) - 16, 300_000, 0, 70_000];
+    const batches = 120;
+    const writer = new ReplyBatchWriter();
+    const rig = new EdgeRig((seen, edge) => {
+      if (seen.method !== 2 || seen.kind !== CallKind.Call) return echo(seen, edge);
+      for (let batch = 0; batch < batches; batch++) {
+        const size = sizes[batch % sizes.length]!;
+        const message = Buffer.alloc(size, batch);
+        for (let i = 0; i < Math.max(1, Math.floor((1 << 20) / (size + 16) / 4)); i++) {
+          writer.message(seen.callId, ReplyKind.Message, message);
+        }
+        if (batch === batches - 1) writer.status(seen.callId, 0, "");
+        bulkReplyBatch(writer.bytes, writer.length);
+        writer.clear();
+      }
+    });
+    const client = rig.connect();
+    const other = rig.connect();
+    const stream = outcome(client.open(watchPath));
+    for (let i = 0; i < 50; i++) assert.equal((await other.call(putPath, [put])).code, 0);
+    const { code, data } = await stream;
+    assert.equal(code, 0);
+    let at = 0;
+    for (let batch = 0; batch < batches; batch++) {
+      const size = sizes[batch % sizes.length]!;
+      const count = Math.max(1, Math.floor((1 << 20) / (size + 16) / 4));
+      for (let i = 0; i < count; i++, at += size + 5) {
+        assert.equal(data.readUInt32BE(at + 1), size);
+        if (size > 0) assert.equal(data[at + 5 + size - 1], batch);
+      }
+    }
+    assert.equal(at, data.length);
+    client.destroy();
+    other.destroy();
     await rig.close();
   });
 });

@@ -4,7 +4,7 @@
  *
  * Invariants: a call's records come in order, and after its Cancel none. A reply to a call that is gone is
  * dropped. While calls wait undrained beyond a bound, no client is read.
- * Thread: `startEdge` and the Edge belong to one thread; `replyBatch` and `gatewaySubmit` are for any.
+ * Thread: `startEdge` and the Edge belong to one thread; the reply batches and `gatewaySubmit` are for any.
  */
 import { addon } from "./addon.js";
 
@@ -106,7 +106,7 @@ interface EdgeSettings {
 }
 interface Native {
   EdgeDoor: { start(settings: EdgeSettings, onWake: () => void): EdgeDoor };
-  replyBatch(bytes: Uint8Array, length: number): void;
+  replyBatch(bytes: Uint8Array, length: number, isBulk: boolean): void;
   pendingReplyBytes(): number;
   gatewaySubmit(bytes: Uint8Array, length: number): boolean;
   setGatewayMailbox(handle: number | null): void;
@@ -200,7 +200,17 @@ export function startEdge(options: EdgeOptions, onWake: () => void): Edge {
 }
 
 /** Sends the replies `bytes[0, length)`: to the edge, or those with the gateway's call IDs to its mailbox. */
-export const replyBatch: (bytes: Uint8Array, length: number) => void = native.replyBatch;
+export function replyBatch(bytes: Uint8Array, length: number): void {
+  native.replyBatch(bytes, length, false);
+}
+
+/**
+ * Likewise of what may be much: it goes out piece by piece between the other replies. All replies to a call that come
+ * from one thread go the same way, so that none overtakes another.
+ */
+export function bulkReplyBatch(bytes: Uint8Array, length: number): void {
+  native.replyBatch(bytes, length, true);
+}
 
 /** Reply bytes of all clients that they have not taken yet. For any thread. */
 export const pendingReplyBytes: () => number = native.pendingReplyBytes;

@@ -19,6 +19,7 @@ export {
   Edge,
   EdgeListenError,
   MethodKind,
+  bulkReplyBatch,
   drainOverheadBytes,
   edgeCounters,
   edgeHandlingBounds,

@@ -161,10 +161,10 @@ impl Task for Close {
     }
 }
 
-/// Replies, `bytes[0, length)`, from any JavaScript thread.
+/// Replies, `bytes[0, length)`, from any JavaScript thread; bulk ones wait for the others.
 #[napi]
-pub fn reply_batch(bytes: &[u8], length: u32) {
-    edge::reply_batch(&bytes[..length as usize]);
+pub fn reply_batch(bytes: &[u8], length: u32, is_bulk: bool) {
+    edge::reply_batch(&bytes[..length as usize], is_bulk);
 }
 
 /// Reply bytes that wait for their clients.

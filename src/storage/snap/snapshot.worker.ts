@@ -3,7 +3,7 @@ import { constants, setPriority } from "node:os";
 import { platform } from "node:process";
 import { parentPort, workerData } from "node:worker_threads";
 import { nameThread } from "../../base/index.js";
-import { replyBatch } from "../../native/index.js";
+import { bulkReplyBatch } from "../../native/index.js";
 import { PinnedReader } from "../backend/index.js";
 import type { FromSnapshots, SnapshotInit, ToSnapshots } from "./messages.js";
 import { SnapshotThread } from "./snapshot-thread.js";
@@ -16,7 +16,7 @@ const init = workerData as SnapshotInit;
 const port = parentPort!;
 const thread = new SnapshotThread({
   openReader: () => new PinnedReader(init.directory),
-  reply: replyBatch,
+  reply: bulkReplyBatch,
   post: (message: FromSnapshots) => port.postMessage(message),
   stallMsMax: 60_000,
   jobMsMax: 3_600_000,

@@ -3,7 +3,7 @@
 //! Calls leave it in batches for JavaScript (`batch.rs`), replies come back in batches from any JavaScript
 //! thread. Anything that is not HTTP/2 on the same port is spliced to the HTTP server (`splice.rs`).
 //!
-//! From the outside in: `server.rs`, `admission.rs` and `traffic.rs` (the loop over sockets) → `connection.rs` with
+//! From the outside in: `server.rs`, `admission.rs`, `traffic.rs` and `replies.rs` (the loop over sockets) → `connection.rs` with
 //! `settings.rs`, `request.rs`, `receive.rs`, `send.rs` and `health.rs` (HTTP/2 and gRPC without I/O) → `hpack.rs`,
 //! `frame.rs`, `grpc.rs` (formats).
 //! `shared.rs` is all that JavaScript's threads touch.
@@ -32,6 +32,7 @@ mod huffman;
 mod inflate;
 mod outgoing;
 mod receive;
+mod replies;
 mod request;
 mod send;
 mod server;

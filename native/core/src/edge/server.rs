@@ -41,6 +41,9 @@ pub struct Server {
     pub(super) context: Context,
     pub(super) shared: Arc<Shared>,
     pub(super) replies: Vec<u8>,
+    /// A batch of the bulk of replies; those from `bulk_start` on are still to be given to their connections.
+    pub(super) bulk: Vec<u8>,
+    pub(super) bulk_start: usize,
     pub(super) buffer: Vec<u8>,
     started: Instant,
     clock_offset: u64,
@@ -90,6 +93,8 @@ impl Server {
             context,
             shared,
             replies: Vec::new(),
+            bulk: Vec::new(),
+            bulk_start: 0,
             buffer: vec![0; BUFFER_BYTES],
             started: Instant::now(),
             clock_offset,
@@ -132,8 +137,7 @@ impl Server {
     }
 
     fn wait(&mut self, events: &mut Events) {
-        let busy = !self.dirty.is_empty() || !self.readable.is_empty() && self.shared.may_read();
-        let timeout = if busy {
+        let timeout = if self.is_busy() {
             Some(Duration::ZERO)
         } else {
             self.timeout()
@@ -144,6 +148,12 @@ impl Server {
             self.poll_for(events, timeout);
         }
         self.shared.awake();
+    }
+
+    /// There is something to do without waiting for it.
+    pub(super) fn is_busy(&self) -> bool {
+        let can_read = !self.readable.is_empty() && self.shared.may_read();
+        can_read || !self.dirty.is_empty() || self.bulk_start < self.bulk.len()
     }
 
     fn poll_for(&mut self, events: &mut Events, timeout: Option<Duration>) {
@@ -250,7 +260,7 @@ impl Server {
         }
         let counters = &self.context.counters;
         counters.set_calls(self.context.calls.live());
-        counters.set_pending(self.context.pending_bytes);
+        counters.set_pending(self.context.pending_bytes + self.bulk.len() - self.bulk_start);
     }
 
     fn tick(&mut self) {

@@ -5,8 +5,9 @@ use super::counters::Counters;
 use crate::byte_queue::ByteQueue;
 use crate::mailbox::Mailbox;
 use mio::Waker;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Bytes of calls that wait for JavaScript; with more, no connection is read.
 pub const CALLS_BYTES_MAX: usize = 8 << 20;
@@ -23,7 +24,7 @@ pub struct Shared {
     /// From the edge, and the gateway, to JavaScript.
     pub calls: ByteQueue,
     pub counters: Arc<Counters>,
-    replies: Mutex<Vec<u8>>,
+    replies: Mutex<Replies>,
     waker: Waker,
     /// One of the states above.
     state: AtomicU8,
@@ -31,6 +32,16 @@ pub struct Shared {
     stalled: AtomicBool,
     /// Milliseconds of grace in which to end, plus 1; 0: go on.
     closing: AtomicU64,
+}
+
+/// Replies on their way to the edge. Those of one call all go the same way.
+#[derive(Default)]
+struct Replies {
+    /// What somebody waits for: all of it is taken in one turn.
+    prompt: Vec<u8>,
+    /// What may be much (events of watches, a snapshot), batch by batch: taken piece by piece.
+    bulk: VecDeque<Vec<u8>>,
+    bulk_bytes: usize,
 }
 
 /// The edge that replies go to.
@@ -60,11 +71,20 @@ impl Shared {
     }
 
     /// JavaScript's side: replies to calls of this edge.
-    fn push_replies(&self, records: &[u8]) {
-        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
-        replies.extend_from_slice(records);
-        drop(replies);
+    pub(super) fn push_replies(&self, records: &[u8], is_bulk: bool) {
+        if is_bulk {
+            let batch = records.to_vec();
+            let mut replies = self.lock_replies();
+            replies.bulk_bytes += batch.len();
+            replies.bulk.push_back(batch);
+        } else {
+            self.lock_replies().prompt.extend_from_slice(records);
+        }
         self.wake();
+    }
+
+    fn lock_replies(&self) -> MutexGuard<'_, Replies> {
+        self.replies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// JavaScript's side: calls have been drained.
@@ -88,17 +108,26 @@ impl Shared {
         self.closing.load(Ordering::SeqCst).checked_sub(1)
     }
 
-    /// The edge's side: takes all replies that have come; `into` is empty and its memory is used next.
+    /// The edge's side: takes all prompt replies that have come; `into` is empty and its memory is used next.
     pub fn take_replies(&self, into: &mut Vec<u8>) {
-        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut *replies, into);
+        let mut replies = self.lock_replies();
+        std::mem::swap(&mut replies.prompt, into);
         self.counters.add_pending(into.len());
+    }
+
+    /// The edge's side: takes the oldest batch of bulk replies.
+    pub fn take_bulk(&self) -> Option<Vec<u8>> {
+        let mut replies = self.lock_replies();
+        let batch = replies.bulk.pop_front()?;
+        replies.bulk_bytes -= batch.len();
+        self.counters.add_pending(batch.len());
+        Some(batch)
     }
 
     /// Reply bytes that are on their way to clients or wait for them.
     fn pending_reply_bytes(&self) -> u64 {
-        let replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
-        replies.len() as u64 + self.counters.pending()
+        let replies = self.lock_replies();
+        (replies.prompt.len() + replies.bulk_bytes) as u64 + self.counters.pending()
     }
 
     /// The edge's side: false when connections must not be read for now.
@@ -161,8 +190,9 @@ pub fn pending_reply_bytes() -> u64 {
         .map_or(0, |shared| shared.pending_reply_bytes())
 }
 
-/// Replies of any JavaScript thread: runs of records go to the edge or to the gateway, as their call IDs say.
-pub fn reply_batch(records: &[u8]) {
+/// Replies of any JavaScript thread: runs of records go to the edge or to the gateway, as their call IDs say. Bulk ones
+/// wait for the others; a call's replies from one thread are all of one kind, for else they would change their order.
+pub fn reply_batch(records: &[u8], is_bulk: bool) {
     let mut rest = records;
     while let Some((_, first)) = peek(rest) {
         let gateway = first & GATEWAY_CALL_BIT != 0;
@@ -187,7 +217,36 @@ pub fn reply_batch(records: &[u8]) {
             .unwrap_or_else(PoisonError::into_inner)
             .as_ref()
         {
-            shared.push_replies(run);
+            shared.push_replies(run, is_bulk);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Poll, Token};
+
+    #[test]
+    fn prompt_replies_wait_for_no_bulk_and_batches_of_it_keep_their_order() {
+        let poll = Poll::new().expect("poll");
+        let waker = Waker::new(poll.registry(), Token(0)).expect("waker");
+        let shared = Shared::new(waker, Arc::new(Counters::new(1)));
+        let large = vec![1; 3 << 20];
+        shared.push_replies(&large, true);
+        shared.push_replies(b"second", true);
+        shared.push_replies(b"prompt", false);
+        shared.push_replies(b"ly", false);
+        assert_eq!(shared.pending_reply_bytes(), (3 << 20) + 6 + 8);
+        let mut taken = Vec::new();
+        shared.take_replies(&mut taken);
+        assert_eq!(taken, b"promptly");
+        assert_eq!(shared.take_bulk(), Some(large));
+        assert_eq!(shared.take_bulk(), Some(b"second".to_vec()));
+        assert_eq!(shared.take_bulk(), None);
+        // What has been taken counts until the edge has said what of it waits.
+        assert_eq!(shared.pending_reply_bytes(), (3 << 20) + 6 + 8);
+        shared.counters.set_pending(0);
+        assert_eq!(shared.pending_reply_bytes(), 0);
     }
 }

@@ -1,7 +1,7 @@
-//! What flows through the server's sockets: bytes in, calls out; replies in, bytes out. The other half of
+//! What flows through the server's sockets: bytes in, calls out; bytes out. With `replies.rs` the other half of
 //! `server.rs`.
 
-use super::batch::{ReplyRecord, call_kind, put_metadata, tag};
+use super::batch::{call_kind, put_metadata, tag};
 use super::connection::{Connection, Out};
 use super::context::Context;
 use super::frame::PREFACE;
@@ -24,10 +24,8 @@ const WRITE_BYTES: usize = 1 << 20;
 const RECORDS_BYTES_MAX: usize = 256 << 10;
 /// Bytes of HTTP/1.1 requests that wait here; with more, heads must be short.
 const HTTP_BYTES_MAX: usize = 64 << 20;
-/// The replies' buffer goes back to this size after a larger batch.
-const REPLY_BYTES_KEPT: usize = 4 << 20;
 
-const LIVE: &str = "the client is there";
+pub(super) const LIVE: &str = "the client is there";
 
 /// What a client speaks.
 pub enum Peer {
@@ -236,44 +234,6 @@ impl Server {
             splice.connected(server);
         }
         self.read_again(slot);
-    }
-
-    /// Gives the replies that have come to their connections.
-    pub(super) fn take_replies(&mut self) {
-        let mut replies = std::mem::take(&mut self.replies);
-        self.shared.take_replies(&mut replies);
-        let mut rest = replies.as_slice();
-        while let Some(record) = ReplyRecord::read(rest) {
-            rest = &rest[record.length..];
-            let Some(call) = self.context.calls.get(record.call_id) else {
-                self.late_reply(record.call_id);
-                continue;
-            };
-            let slot = call.connection;
-            let client = self.clients[slot as usize].as_mut().expect(LIVE);
-            let Peer::Http2(connection) = &mut client.peer else {
-                continue;
-            };
-            connection.reply(record.call_id, &record, &mut self.context);
-            mark(&mut client.dirty, &mut self.dirty, slot);
-        }
-        assert!(rest.is_empty(), "a reply batch is cut short");
-        replies.clear();
-        if replies.capacity() > REPLY_BYTES_KEPT {
-            replies = Vec::new();
-        }
-        self.replies = replies;
-    }
-
-    /// A reply to a call that is gone makes room for another one of its client.
-    fn late_reply(&mut self, id: u32) {
-        let Some(slot) = self.context.orphans.remove(&id) else {
-            return;
-        };
-        let client = self.clients[slot as usize].as_mut().expect(LIVE);
-        if let Peer::Http2(connection) = &mut client.peer {
-            connection.orphan_ended(&mut self.context);
-        }
     }
 
     pub(super) fn write_all(&mut self) {
