@@ -16,8 +16,8 @@ import { DoubtedLeases } from "./doubted-leases.js";
 import type { LeaderCall, LeaderCalls } from "./leader-calls.js";
 import type { LeaseStatus, Peers } from "./peers.js";
 
-/** Revokes between their proposal and apply's word that they are done. */
-const revokesMax = 512;
+/** Revokes between their proposal and apply's word that they are done: a put that comes then waits for 3 to 5 ms of them. */
+const revokesMax = 256;
 /**
  * After a pause of so many ticks, clients get one tick to have their renewals read before leases end; and another member
  * may lead by then, so renewals wait until a quorum has said that this one still does.
