@@ -3,6 +3,7 @@
  * --warning-unary-request-duration, at level debug about each; and its line `trace` about KV's calls above 100 ms. Counts and contents are of KV's calls alone, as in etcd.
  */
 import { durationText, type Logger } from "../base/index.js";
+import { LogBudget } from "./log-budget.js";
 import type { RequestStats } from "./request-facts.js";
 import { clockText, logTrace, tracedAfterMs } from "./request-trace.js";
 import { isMalformed, requestText, txnOpBytes } from "./request-text.js";
@@ -28,9 +29,11 @@ interface Counts {
 /** See the module. */
 export class RequestLog {
   readonly #options: RequestLogOptions;
+  readonly #budget: LogBudget;
 
   constructor(options: RequestLogOptions) {
     this.#options = options;
+    this.#budget = new LogBudget(options.logger);
   }
 
   /** Calls that took so many milliseconds, or more, are to be told to `add`. */
@@ -40,6 +43,8 @@ export class RequestLog {
 
   add(stats: RequestStats): void {
     const { logsDebug, slowAfterMs } = this.#options;
+    // Who wants a line for each call gets it, whatever it costs.
+    if (!logsDebug && !this.#budget.take()) return;
     if (isMalformed(stats.path, stats.request, stats.requestBytes)) return;
     if (stats.milliseconds >= tracedAfterMs) logTrace(this.#options.logger, stats);
     if (logsDebug || stats.milliseconds >= slowAfterMs) this.#logStats(stats);
