@@ -37,15 +37,10 @@ const noWatchId = -1;
 const controlBytesMax = 1 << 20;
 /** A transaction with more changes than this is read up like history, in slices. */
 const liveChangesMax = 1024;
-/**
- * Responses and bytes of events after which a turn sends no further change as it is made, about 1 ms: all watchers are
- * read up from there, which holds no one up for long and makes fewer and longer responses.
- */
-const turnDeliveriesMax = 1_000;
-const turnBytesMax = 512 << 10;
+/** After about 1 ms of responses and bytes a turn tells of no further change: all are read up from there, in fewer. */
+const turnMax = { deliveries: 1_000, bytes: 512 << 10 };
 /** Likewise within one change, whose watchers then go one by one, which costs more. */
-const changeDeliveriesMax = 20_000;
-const changeBytesMax = 16 << 20;
+const changeMax = { deliveries: 20_000, bytes: 16 << 20 };
 /** Responses are handed over in the midst of a turn when so many bytes have gathered. */
 const flushBytes = 1 << 20;
 
@@ -88,8 +83,7 @@ export class Watches implements WatcherVisitor {
   #toldRevision: number;
   #watchers = 0;
   #compacted = 0;
-  #turnDeliveries = 0;
-  #turnBytes = 0;
+  #turn = { deliveries: 0, bytes: 0 };
 
   constructor(options: WatchesOptions) {
     const { store, backend, prng } = options;
@@ -117,7 +111,6 @@ export class Watches implements WatcherVisitor {
   }
 
   // What metrics show.
-
   get streams(): number {
     return this.#streams.size;
   }
@@ -147,8 +140,7 @@ export class Watches implements WatcherVisitor {
   }
 
   beginTurn(): void {
-    this.#turnDeliveries = 0;
-    this.#turnBytes = 0;
+    this.#turn = { deliveries: 0, bytes: 0 };
   }
 
   /** Reads a slice for those who are behind. */
@@ -335,12 +327,10 @@ export class Watches implements WatcherVisitor {
   }
 
   // Changes as they are made.
-
   #changed(changes: TxnChanges): void {
     this.#toldRevision = changes.revision;
     if (this.#synced.size === 0) return;
-    const isMuch = this.#turnDeliveries >= turnDeliveriesMax || this.#turnBytes >= turnBytesMax;
-    if (isMuch || changes.count > liveChangesMax) return this.#fallBehind(changes.revision);
+    if (this.#isBeyond(turnMax) || changes.count > liveChangesMax) return this.#fallBehind(changes.revision);
     const batch = this.#batch;
     const view = this.#view;
     for (let i = 0; i < changes.count; i++) {
@@ -364,12 +354,16 @@ export class Watches implements WatcherVisitor {
     batch.deliver(watcher, this.#event);
   }
 
+  #isBeyond(most: typeof turnMax): boolean {
+    return this.#turn.deliveries >= most.deliveries || this.#turn.bytes >= most.bytes;
+  }
+
   #tell(revision: number): void {
     const responses = this.#responses;
     this.#times.begin();
     for (const watcher of this.#batch.touched) {
       const maySend = responses.maySend(watcher.stream);
-      if (!maySend || this.#turnDeliveries >= changeDeliveriesMax || this.#turnBytes >= changeBytesMax) {
+      if (!maySend || this.#isBeyond(changeMax)) {
         forgetBatch(watcher);
         watcher.minRevision = revision;
         this.#synced.delete(watcher);
@@ -377,8 +371,8 @@ export class Watches implements WatcherVisitor {
         else this.#catchUps.hold(watcher);
         continue;
       }
-      this.#turnDeliveries++;
-      this.#turnBytes += responses.events(watcher, this.#batch, revision);
+      this.#turn.deliveries++;
+      this.#turn.bytes += responses.events(watcher, this.#batch, revision);
       if (this.#writer.length >= flushBytes) this.flush();
     }
     this.#times.eventsSent();
