@@ -205,6 +205,27 @@ test("a stream sends a message each time the last one was taken: 10 keys, 20, 40
   assert.equal(rig.reads.pendingCalls, 0);
 });
 
+test("a stream with a negative limit is one message, cut only where it gets far too long", async () => {
+  const rig = await filled(100);
+  const [message, end] = new StreamCall(rig, 7, { ...all, limit: -1 }).read();
+  const { header, kvs, count, more } = chunkOf(message!);
+  assert.deepEqual([header?.revision, kvs.length, count, more], [101, 100, 100, false]);
+  assert.deepEqual([end?.kind, end?.code], [ReplyKind.End, 0]);
+
+  const bounded = await filled(1000, { streamMessageBytes: 1000 });
+  const stream = new StreamCall(bounded, 7, { ...all, limit: -1 });
+  const sizes: number[] = [];
+  for (let replies: Reply[] = []; replies.length < 2; stream.taken()) {
+    replies = stream.read();
+    sizes.push(chunkOf(replies[0]!).kvs.length);
+  }
+  assert.ok(sizes.length > 1, "never cut");
+  assert.equal(
+    sizes.reduce((sum, size) => sum + size, 0),
+    1000,
+  );
+});
+
 test("a stream whose revision is compacted between messages ends as compacted; a cancelled one is forgotten", async () => {
   const rig = await filled(100);
   const stream = new StreamCall(rig, 7, all);

@@ -145,7 +145,8 @@ export class RangeStreams implements RangeSink {
       keysOnly: fields.keysOnly,
       countOnly: fields.countOnly,
       left,
-      keys: Math.min(firstKeys, left),
+      // A negative limit, too, lets all keys through, but etcd sends those in one message.
+      keys: fields.limit < 0 ? Infinity : Math.min(firstKeys, left),
       sent: 0,
     });
   }
