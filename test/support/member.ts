@@ -70,8 +70,9 @@ const isFree = (port: number): Promise<boolean> =>
 export const freePorts = async (count: number): Promise<number[]> => {
   const ports: number[] = [];
   for (let tries = portMin; ports.length < count && tries <= portMax; tries++) {
-    nextPort = nextPort === portMax ? portMin : nextPort + 1;
-    if (await isFree(nextPort)) ports.push(nextPort);
+    // Another call may go on to the next one while this one waits.
+    const port = (nextPort = nextPort === portMax ? portMin : nextPort + 1);
+    if (await isFree(port)) ports.push(port);
   }
   if (ports.length < count) throw new Error("no free ports");
   return ports;
