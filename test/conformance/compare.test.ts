@@ -82,5 +82,28 @@ test("a watch's history is one list, wherever it is cut; what is told otherwise 
   assert.notEqual(differences(created, events("a"), events("c", "b")), 0);
   assert.notEqual(differences(created, events("a"), events("b")), 0);
   assert.notEqual(differences(events("a"), created, events("b", "c")), 0);
+  assert.equal(differences(created, { ...events("a"), fragment: true }, events("b", "c")), 0);
   assert.notEqual(differences(created, events("a"), { ...events("b", "c"), fragment: true }), 0);
+});
+
+test("of watches that stay each one's events are compared, in order", () => {
+  const operation: RequestOperation = { kind: "live", rpc: "etcdserverpb.Watch/Watch", creates: [] };
+  const events = (...keys: string[]): JsonObject => ({ header: {}, events: keys.map((key) => ({ key })) });
+  const etcd = outcome({ "0": [events("a", "b")], "1": [events("c")] });
+  const differences = (ours: JsonObject): number => compareOutcomes(operation, etcd, outcome(ours)).length;
+  assert.equal(differences({ "1": [events("c")], "0": [events("a"), events("b")] }), 0);
+  assert.notEqual(differences({ "0": [events("b", "a")], "1": [events("c")] }), 0);
+  assert.notEqual(differences({ "0": [events("a", "b", "c")] }), 0);
+  assert.notEqual(differences({ "0": [events("a", "b")], "1": [events("c"), { canceled: true }] }), 0);
+});
+
+test("what is left of a lease may differ a little, that there is none, and its keys, may not", () => {
+  const operation: RequestOperation = { kind: "grpc", rpc: "etcdserverpb.Lease/LeaseTimeToLive", request: {} };
+  const answer = (TTL: string, ...keys: string[]): Outcome => outcome([{ TTL, grantedTTL: "3000", keys }]);
+  const differences = (ours: Outcome): number => compareOutcomes(operation, answer("2990", "a", "b"), ours).length;
+  assert.equal(differences(answer("2985", "a", "b")), 0);
+  assert.equal(differences(answer("2900", "a", "b")), 1);
+  assert.equal(differences(answer("-1", "a", "b")), 1);
+  assert.equal(differences(answer("2990", "a", "c")), 1);
+  assert.equal(compareOutcomes(operation, answer("-1"), answer("0")).length, 1);
 });

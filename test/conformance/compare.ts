@@ -92,17 +92,19 @@ const settleTxn = (request: JsonObject, response: JsonObject): JsonObject => {
 
 /**
  * What a watch is told of history is one list of events: etcd cuts it after 1,000 revisions, ours at 256 KiB as well, so
- * that no reader is owed more. (watch.test.ts compares the responses of short histories and of changes as they come.)
+ * that no reader is owed more; such short ones need no fragments. (watch.test.ts compares the responses of short
+ * histories and of changes as they come.)
  */
 const joinHistory = (responses: readonly Json[]): Json => {
   const joined: JsonObject[] = [];
   for (const response of responses.filter(isJsonObject)) {
-    const { events, ...rest } = response;
+    const { events, fragment, ...rest } = response;
     const before = joined.at(-1);
     if (before !== undefined && isJsonList(events) && isJsonList(before["events"])) {
-      const { events: former, ...others } = before;
+      const { events: former, fragment: _, ...others } = before;
       if (JSON.stringify(others) === JSON.stringify(rest)) {
-        joined[joined.length - 1] = { ...rest, events: [...former, ...events] };
+        const isCut = fragment === undefined ? {} : { fragment };
+        joined[joined.length - 1] = { ...rest, ...isCut, events: [...former, ...events] };
         continue;
       }
     }
@@ -111,8 +113,14 @@ const joinHistory = (responses: readonly Json[]): Json => {
   return joined;
 };
 
+/** One watch's responses, or several watches' by their IDs. */
+const settleWatch = (body: Json): Json =>
+  isJsonObject(body)
+    ? Object.fromEntries(Object.entries(body).map(([watch, responses]) => [watch, settleWatch(responses)]))
+    : joinHistory(asList(body));
+
 const settleBody = (rpc: string, request: JsonObject, body: Json): Json => {
-  if (isJsonList(body) && rpc === "etcdserverpb.Watch/Watch") return joinHistory(body);
+  if (rpc === "etcdserverpb.Watch/Watch") return settleWatch(body);
   if (isJsonList(body)) return body.map((message) => settleBody(rpc, request, message));
   if (!isJsonObject(body)) return body;
   if (rpc === "etcdserverpb.KV/Range") return withoutTieOrder(request, body);
@@ -129,30 +137,50 @@ const rawRequest = (rpc: string, body: string): JsonObject => {
   }
 };
 
+const requestOf = (operation: RequestOperation): JsonObject => {
+  switch (operation.kind) {
+    case "http":
+    case "live":
+      return {};
+    case "raw":
+      return operation.rpc === undefined ? {} : rawRequest(operation.rpc, operation.body);
+    default:
+      return operation.request;
+  }
+};
+
 const settle = (operation: RequestOperation, outcome: Outcome): JsonObject => {
   const rpc = operation.kind === "http" ? "" : (operation.rpc ?? "");
-  const request =
-    operation.kind === "http"
-      ? {}
-      : operation.kind === "raw"
-        ? operation.rpc === undefined
-          ? {}
-          : rawRequest(operation.rpc, operation.body)
-        : operation.request;
   return {
     status: outcome.status,
     message: outcome.message,
     httpStatus: outcome.httpStatus,
     headers: outcome.headers,
-    body: settleBody(rpc, request, outcome.body),
+    body: settleBody(rpc, requestOf(operation), outcome.body),
   };
 };
+
+/** Seconds by which the two may differ in what is left of a lease: they take unlike times to start. */
+const leftSecondsDiffer = 20;
+
+/** A lease's TTL in our answer is etcd's when it is near it; -1 says that there is no such lease. */
+const withNearTtl = (etcd: Json, ours: Json): Json => {
+  if (isJsonList(etcd) && isJsonList(ours)) return ours.map((message, i) => withNearTtl(etcd[i] ?? null, message));
+  if (!isJsonObject(etcd) || !isJsonObject(ours) || etcd["TTL"] === undefined) return ours;
+  const [left, ourLeft] = [Number(etcd["TTL"]), Number(ours["TTL"])];
+  const isNear = left >= 0 && ourLeft >= 0 && Math.abs(left - ourLeft) <= leftSecondsDiffer;
+  return isNear ? { ...ours, TTL: etcd["TTL"] } : ours;
+};
+
+const isTimeToLive = (operation: RequestOperation): boolean =>
+  operation.kind !== "http" && operation.rpc === "etcdserverpb.Lease/LeaseTimeToLive";
 
 /** All differences between what etcd and ours answered; empty when they agree. */
 export const compareOutcomes = (operation: RequestOperation, etcd: Outcome, ours: Outcome): Difference[] => {
   const differences: Difference[] = [];
   // Where etcd's own bytes are not in the usual form (a map), ours are free as well.
   if (etcd.canonical && !ours.canonical) differences.push({ path: "(order of the fields)", etcd: true, ours: false });
-  diff("", settle(operation, etcd), settle(operation, ours), differences);
+  const comparable = isTimeToLive(operation) ? { ...ours, body: withNearTtl(etcd.body, ours.body) } : ours;
+  diff("", settle(operation, etcd), settle(operation, comparable), differences);
   return differences;
 };

@@ -107,7 +107,7 @@ export const runSeed = async (
   let current = 1;
   for (let i = 0; i < count; i++) {
     const planned = operationAt(i, count) ?? fixed[i];
-    if (planned !== undefined) generator.interrupted();
+    if (planned !== undefined) generator.interrupted(planned);
     const operation = planned ?? generator.next(current);
     operations.push(operation);
     const kind = operation.kind === "raw" || operation.kind === "http" ? operation.kind : kindOf(operation);

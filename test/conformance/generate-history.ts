@@ -1,32 +1,40 @@
 /**
  * Random leases, compactions and watches of history, for the same sequence as all else.
  *
- * Leases last longer than any run, and how much of their time is left is compared elsewhere. A compaction is never at
+ * Leases last longer than any run. A compaction is never at
  * a revision that a transaction made: real etcd 3.7.1 ends at the next read of a key that was deleted and put in it.
  */
 import type { JsonObject, Prng } from "../support/index.js";
 import type { Operation, RpcName, WatchOperation } from "./operation.js";
-import { leaseIds, someInterval } from "./vocabulary.js";
+import { base64, leaseIds, someInterval } from "./vocabulary.js";
 
 const call = (rpc: RpcName, request: JsonObject): Operation => ({ kind: "grpc", rpc, request });
+
+const everyKey = base64(Buffer.of(0));
 
 /** Each its own, so that the order of leases is clear. */
 const ttls = ["3000", "4000", "5000", "6000", "9000000000", "9000000001", "9223372036854775807"];
 
 /** A call about leases. */
-export const someLeaseCall = (prng: Prng): Operation => {
+export const someLeaseCall = (prng: Prng): [RpcName, JsonObject] => {
   const ID = prng.pick(leaseIds);
-  switch (prng.weighted({ grant: 8, revoke: 2, keepAlive: 3, list: 2 })) {
+  switch (prng.weighted({ grant: 8, revoke: 2, keepAlive: 3, list: 2, timeToLive: 6 })) {
     case "grant":
-      return call("etcdserverpb.Lease/LeaseGrant", { ID, TTL: prng.pick(ttls) });
+      return ["etcdserverpb.Lease/LeaseGrant", { ID, TTL: prng.pick(ttls) }];
     case "revoke":
-      return call("etcdserverpb.Lease/LeaseRevoke", { ID });
+      return ["etcdserverpb.Lease/LeaseRevoke", { ID }];
     case "keepAlive":
-      return call("etcdserverpb.Lease/LeaseKeepAlive", { ID });
+      return ["etcdserverpb.Lease/LeaseKeepAlive", { ID }];
     case "list":
-      return call("etcdserverpb.Lease/LeaseLeases", {});
+      return ["etcdserverpb.Lease/LeaseLeases", {}];
+    case "timeToLive":
+      return ["etcdserverpb.Lease/LeaseTimeToLive", prng.oneIn(4) ? { ID } : { ID, keys: true }];
   }
 };
+
+/** What every lease holds. */
+export const everyTimeToLive = (): Operation[] =>
+  leaseIds.map((ID) => call("etcdserverpb.Lease/LeaseTimeToLive", { ID, keys: true }));
 
 /** A watch from now or from a revision that has been, with every option. */
 export const someWatch = (prng: Prng, current: number): WatchOperation => ({
@@ -44,6 +52,26 @@ export const someWatch = (prng: Prng, current: number): WatchOperation => ({
     watch_id: prng.pick(["0", "0", "7", "-3"]),
   },
 });
+
+const live = (creates: readonly JsonObject[]): Operation => ({
+  kind: "live",
+  rpc: "etcdserverpb.Watch/Watch",
+  creates,
+});
+
+/** What the watches that stay have been told. */
+export const lookAtWatches = live([]);
+
+/** Watches that stay: of everything, so that progress is always answered, and of ranges from now or from the past. */
+export const someLiveWatches = (prng: Prng, current: number): Operation => {
+  const flags = (): JsonObject => ({ prev_kv: prng.oneIn(2), fragment: prng.oneIn(2) });
+  const ranges = Array.from({ length: 3 }, (): JsonObject => {
+    const { request } = someWatch(prng, current);
+    const start_revision = prng.oneIn(2) ? "0" : (request["start_revision"] ?? "0");
+    return { ...request, start_revision, progress_notify: false, watch_id: "0" };
+  });
+  return live([{ key: everyKey, range_end: everyKey, ...flags() }, ...ranges]);
+};
 
 /** Which revisions a compaction may be at, as the store grows. */
 export class CompactionPoints {

@@ -148,12 +148,12 @@ const someTxnBody = (context: Context, depth: number, used: Set<string>): JsonOb
   };
 };
 
-/** Many puts at once, so that ranges get long enough to be read in parts. */
+/** Many puts at once, so that ranges, and what a lease holds, get long enough to be read in parts. */
 export const bulkTxn = ({ prng }: Context, operationsMax: number): JsonObject => {
   const from = prng.below(3000);
-  const value = someValue(prng);
+  const base = { value: someValue(prng), ...(prng.oneIn(4) ? { lease: someLease(prng) } : {}) };
   const count = prng.between(operationsMax >> 1, operationsMax);
-  return { success: times(count, () => ({})).map((_op, i) => ({ request_put: { key: bulkKey(from + i), value } })) };
+  return { success: times(count, () => ({})).map((_op, i) => ({ request_put: { key: bulkKey(from + i), ...base } })) };
 };
 
 /** Whether any delete of a txn has an open end: etcd's check for duplicate keys overlooks those. */

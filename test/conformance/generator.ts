@@ -5,7 +5,14 @@
 import { Prng, type Json, type JsonObject } from "../support/index.js";
 import { someHttp } from "./generate-http.js";
 import { bulkTxn, someDelete, somePut, someRange, someTxn, type Context } from "./generate-kv.js";
-import { CompactionPoints, someLeaseCall, someWatch } from "./generate-history.js";
+import {
+  CompactionPoints,
+  everyTimeToLive,
+  lookAtWatches,
+  someLeaseCall,
+  someLiveWatches,
+  someWatch,
+} from "./generate-history.js";
 import { someRaw } from "./generate-raw.js";
 import { spell } from "./json-style.js";
 import type { GatewayOperation, Operation, RpcName } from "./operation.js";
@@ -20,6 +27,7 @@ const gatewayPaths: Readonly<Partial<Record<RpcName, string>>> = {
   "etcdserverpb.Lease/LeaseGrant": "/v3/lease/grant",
   "etcdserverpb.Lease/LeaseRevoke": "/v3/lease/revoke",
   "etcdserverpb.Lease/LeaseLeases": "/v3/lease/leases",
+  "etcdserverpb.Lease/LeaseTimeToLive": "/v3/lease/timetolive",
   "etcdserverpb.Maintenance/Status": "/v3/maintenance/status",
   "etcdserverpb.Maintenance/HashKV": "/v3/maintenance/hashkv",
   "etcdserverpb.Maintenance/Alarm": "/v3/maintenance/alarm",
@@ -37,6 +45,9 @@ export const defaultLimits: Limits = { requestBytes: 1_572_864, txnOps: 128 };
 
 /** What gRPC receives above the limit of a request. */
 const receiveExtraBytes = 524_288;
+
+/** So often the watches that stay are looked at: few enough operations that real etcd keeps what those gave rise to. */
+const lookEvery = 20;
 
 interface AlarmPair {
   readonly memberID: string;
@@ -64,6 +75,9 @@ export class Generator {
   /** Operations that are to follow the last one. */
   #queued: Operation[] = [];
   #last: Operation | null = null;
+  /** The members have just been started. */
+  #isNew = true;
+  #sinceLook = 0;
 
   /** `memberId`: the member's ID, for alarms about itself. */
   constructor(seed: number, memberId: string, limits: Limits) {
@@ -75,19 +89,23 @@ export class Generator {
   /** The next operation, for a store at revision `current`. */
   next(current: number): Operation {
     this.#compactions.seen(this.#last, current);
+    if (this.#isNew) this.#queued = [...everyTimeToLive(), someLiveWatches(this.#prng, current)];
+    this.#isNew = false;
     this.#last = this.#queued.shift() ?? this.#choose(current);
     return this.#last;
   }
 
-  /** Operations other than this one's have been run meanwhile. */
-  interrupted(): void {
+  /** `operation`, which is none of this one's, has been run meanwhile. */
+  interrupted(operation: Operation): void {
     this.#last = null;
+    this.#isNew ||= operation.kind === "restart";
   }
 
   #choose(current: number): Operation {
     const context: Context = { prng: this.#prng, current };
     // Alarms refuse most writes: the time under one is short.
     if (this.#active.length > 0 && this.#sinceAlarm++ > 12) return this.#disarm();
+    if (this.#sinceLook++ >= lookEvery) return this.#look();
     switch (
       this.#prng.weighted({
         kv: 760,
@@ -99,9 +117,10 @@ export class Generator {
         raw: 90,
         http: 70,
         oversize: 2,
-        lease: 40,
+        lease: 60,
         compaction: 5,
         watch: 12,
+        live: 1,
         stream: 15,
       })
     ) {
@@ -124,15 +143,23 @@ export class Generator {
       case "oversize":
         return this.#oversize();
       case "lease":
-        return someLeaseCall(this.#prng);
+        return this.#call(...someLeaseCall(this.#prng));
       case "compaction":
+        // With prev_kv a watch is told less once its revisions are compacted.
         this.#queued = this.#compactions.some(this.#prng);
-        return this.#queued.shift()!;
+        return this.#look();
       case "watch":
         return someWatch(this.#prng, current);
+      case "live":
+        return someLiveWatches(this.#prng, current);
       case "stream":
         return this.#call("etcdserverpb.KV/RangeStream", someStreamed(context));
     }
+  }
+
+  #look(): Operation {
+    this.#sinceLook = 0;
+    return lookAtWatches;
   }
 
   #kv(context: Context): Operation {
@@ -210,7 +237,7 @@ export class Generator {
       requestLimit + prng.between(1, 1000),
       receiveLimit - prng.below(40),
       receiveLimit + prng.between(1, 1000),
-      3_000_000,
+      2 * receiveLimit,
     ]);
     const request = { key: someKey(prng) };
     if (!prng.oneIn(3)) return { kind: "grpc", rpc: "etcdserverpb.KV/Put", request, padValue };

@@ -16,6 +16,7 @@ export type RpcName =
   | "etcdserverpb.Lease/LeaseRevoke"
   | "etcdserverpb.Lease/LeaseKeepAlive"
   | "etcdserverpb.Lease/LeaseLeases"
+  | "etcdserverpb.Lease/LeaseTimeToLive"
   | "etcdserverpb.Watch/Watch"
   | "etcdserverpb.Maintenance/Status"
   | "etcdserverpb.Maintenance/HashKV"
@@ -77,13 +78,30 @@ export interface WatchOperation {
   readonly request: JsonObject;
 }
 
+/**
+ * Watches on one stream that stays: its answer, by watch, is what the open ones have been told since the last such
+ * operation. A restart ends them.
+ */
+export interface LiveWatchesOperation {
+  readonly kind: "live";
+  readonly rpc: "etcdserverpb.Watch/Watch";
+  /** WatchCreateRequests: these take the place of the open ones; none: those go on. */
+  readonly creates: readonly JsonObject[];
+}
+
 /** Both members are killed with -9 and started again on their data. */
 export interface RestartOperation {
   readonly kind: "restart";
 }
 
 /** What is sent to a member. */
-export type RequestOperation = GrpcOperation | GatewayOperation | RawOperation | HttpOperation | WatchOperation;
+export type RequestOperation =
+  | GrpcOperation
+  | GatewayOperation
+  | RawOperation
+  | HttpOperation
+  | WatchOperation
+  | LiveWatchesOperation;
 
 /** One step. */
 export type Operation = RequestOperation | RestartOperation;

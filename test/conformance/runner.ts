@@ -8,8 +8,6 @@ import {
   GrpcClient,
   GrpcStream,
   HttpClient,
-  isJsonList,
-  isJsonObject,
   rpcTypes,
   type GrpcReply,
   type HttpReply,
@@ -24,10 +22,9 @@ import type {
   RpcName,
   WatchOperation,
 } from "./operation.js";
+import { LiveWatches } from "./live-watches.js";
+import { reduced } from "./reduced.js";
 import { base64 } from "./vocabulary.js";
-
-/** Left out of the comparison: times, sizes and raft positions differ from run to run. */
-const ignoredFields = new Set(["raft_term", "raftTerm", "raftIndex", "raftAppliedIndex", "dbSize", "dbSizeInUse"]);
 
 /** Headers that are the transport's own business; a server chooses freely whether it compresses. */
 const ignoredHeaders = new Set([
@@ -50,32 +47,6 @@ const requestBytes = ({ rpc, request, padValue }: GrpcOperation): Buffer => {
   const full = padValue === undefined ? request : { ...request, value: base64(Buffer.alloc(padValue, "x")) };
   return encodeMessage(rpcTypes(...splitRpc(rpc)).request, full);
 };
-
-const withoutIgnored = (value: Json): Json => {
-  if (isJsonList(value)) return value.map((item) => withoutIgnored(item));
-  if (!isJsonObject(value)) return value;
-  const kept = Object.entries(value).filter(([name]) => !ignoredFields.has(name));
-  return Object.fromEntries(kept.map(([name, field]) => [name, withoutIgnored(field)]));
-};
-
-/** Go's text form of a message has one space or two between fields, by a hash of the program. */
-const collapseSpaces = (text: Json): Json => (typeof text === "string" ? text.replace(/ {2,}/g, " ") : text);
-
-/** Alarms come in Go's random map order, and so do leases after a restart. */
-const sortedAlarms = (body: JsonObject): JsonObject => {
-  const sorted = (list: Json | undefined): Json =>
-    isJsonList(list) ? list.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)) : [];
-  return {
-    ...body,
-    ...(body["alarms"] === undefined ? {} : { alarms: sorted(body["alarms"]) }),
-    ...(body["leases"] === undefined ? {} : { leases: sorted(body["leases"]) }),
-    ...(body["errors"] === undefined
-      ? {}
-      : { errors: sorted(isJsonList(body["errors"]) ? body["errors"].map(collapseSpaces) : []) }),
-  };
-};
-
-const reduced = (body: JsonObject): JsonObject => sortedAlarms(withoutIgnored(body) as JsonObject);
 
 const keptHeaders = (headers: Readonly<Record<string, string>>): JsonObject =>
   Object.fromEntries(
@@ -169,13 +140,14 @@ const watchOutcome = async (port: number, { request }: WatchOperation): Promise<
 export class Target {
   readonly #grpc: GrpcClient;
   readonly #http: HttpClient;
-
+  readonly #live: LiveWatches;
   readonly #port: number;
 
   constructor(port: number) {
     this.#port = port;
     this.#grpc = new GrpcClient(port);
     this.#http = new HttpClient(port);
+    this.#live = new LiveWatches(port, this.#grpc);
   }
 
   async run(operation: RequestOperation): Promise<Outcome> {
@@ -188,6 +160,8 @@ export class Target {
       }
       case "watch":
         return watchOutcome(this.#port, operation);
+      case "live":
+        return operation.creates.length > 0 ? this.#live.open(operation.creates) : this.#live.look();
       case "raw": {
         const { path, headers, rpc } = operation;
         const body = Buffer.from(operation.body, "base64");
@@ -202,6 +176,7 @@ export class Target {
   }
 
   close(): void {
+    this.#live.close();
     this.#grpc.close();
     this.#http.close();
   }

@@ -39,6 +39,7 @@ const oddKeys: readonly Buffer[] = [
   Buffer.from("with space"),
   Buffer.from('\n\t"\\'),
   Buffer.alloc(255, "m"),
+  Buffer.alloc(1024, "m"),
   Buffer.alloc(1978, "n"),
   Buffer.alloc(2500, "n"),
   Buffer.alloc(2501, "n"),
