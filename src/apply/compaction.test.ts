@@ -1,6 +1,7 @@
 /** Compaction as clients see it: who is answered when, reads and streams under way, alarms. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { silentLogger } from "../base/index.js";
 import { CallKind, ReplyKind } from "../native/index.js";
 import {
   decodeCompactionResponse,
@@ -14,6 +15,7 @@ import {
   type RangeRequestInit,
   type RangeResponse,
 } from "../proto/index.js";
+import { MemoryBackend } from "../storage/backend/index.js";
 import { callRecord, methods, Rig, type Reply, type RigOptions } from "./rig.test-support.js";
 
 const all = { key: Buffer.from([0]), rangeEnd: Buffer.from([0]) };
@@ -97,6 +99,48 @@ test("a corrupt cluster compacts nothing; one without space does", async () => {
   await settle(rig);
 });
 
+test("etcd's lines tell of a compaction; one that a restart has cut short is resumed, and its hash is not kept", async () => {
+  const lines: (readonly [message: string, fields: Record<string, unknown>])[] = [];
+  const info = (message: string, fields: Record<string, unknown> = {}): void => void lines.push([message, fields]);
+  const logger = { ...silentLogger, info };
+  const backend = new MemoryBackend();
+  const rig = await filled(30, { backend, compactionBatchLimit: 3, logger });
+  for (let i = 0; i < 3; i++) rig.follow({ put: { key: Buffer.from("k000001") } });
+  compact(rig, 1, 33);
+  await settle(rig);
+  const messages = lines.splice(0);
+  assert.deepEqual(
+    messages.map(([message]) => message),
+    ["compact tree index", "finished scheduled compaction", "storing new hash"],
+  );
+  const [, finished, stored] = messages.map(([, fields]) => fields);
+  assert.deepEqual(messages[0]?.[1], { revision: 33 });
+  assert.deepEqual(
+    [finished?.["compact-revision"], finished?.["number-of-keys-compacted"], finished?.["hash"]],
+    [33, 2, stored?.["hash"]],
+  );
+  assert.deepEqual([stored?.["revision"], stored?.["compact-revision"]], [33, -1]);
+
+  compact(rig, 2, 34);
+  rig.compactor.stop();
+  await rig.backend.flush();
+  lines.length = 0;
+  const again = await Rig.open({ backend: backend.crashed(), logger });
+  assert.equal(again.store.compactRevision, 34);
+  again.compactor.resume();
+  await settle(again);
+  assert.deepEqual(lines.shift(), ["resume scheduled compaction", { "scheduled-compact-revision": 34 }]);
+  assert.deepEqual(
+    lines.map(([message]) => message),
+    [
+      "compact tree index",
+      "finished scheduled compaction",
+      "previous compaction was interrupted, skip storing compaction hash value",
+    ],
+  );
+  assert.deepEqual(again.store.compactionHashes.all(), []);
+});
+
 test("a compaction waits while a long delete is under way", async () => {
   const rig = await filled(1500);
   compact(rig, 1, 100);
@@ -143,17 +187,37 @@ test("a long transaction of ranges begins anew after a compaction", async () => 
   );
 });
 
-test("the whole store's hash is the same before and after a pause of the compaction", async () => {
+/** How many records are left. */
+function recordsOf(rig: Rig): number {
+  let records = 0;
+  rig.backend.scanRecords({ main: 0, sub: 0 }, { records: 10_000, bytes: 1e6 }, { visit: () => records++ });
+  return records;
+}
+
+test("a hash of the whole store holds a compaction where it is, which then goes on", async () => {
   const rig = await filled(100, { compactionBatchLimit: 2 });
-  compact(rig, 1, 90, true);
-  for (let n = 0; n < 20; n++) await tick();
-  const hash = (): Uint8Array => encodeRangeRequest({});
-  rig.accept(callRecord(2, methods.indexOf("/etcdserverpb.Maintenance/Hash"), hash()));
-  rig.accept(callRecord(3, methods.indexOf("/etcdserverpb.Maintenance/Hash"), hash()));
+  rig.follow({ deleteRange: all });
+  assert.equal(recordsOf(rig), 200);
+  compact(rig, 1, 102, true);
+  for (let n = 0; recordsOf(rig) === 200; n++) {
+    assert.ok(n < 10_000, "nothing is removed");
+    await tick();
+  }
+  await rig.compactor.withoutCompaction(async () => {
+    const [records, hash] = [recordsOf(rig), await rig.store.hash()];
+    for (let n = 0; n < 20; n++) await tick();
+    assert.deepEqual([recordsOf(rig), await rig.store.hash()], [records, hash]);
+    assert.deepEqual(rig.takeReplies(), [], "the compaction is under way");
+  });
+  for (const callId of [2, 3]) {
+    rig.accept(callRecord(callId, methods.indexOf("/etcdserverpb.Maintenance/Hash"), encodeRangeRequest({})));
+  }
   const replies = await settle(rig);
   const hashes = replies.filter(({ callId }) => callId !== 1).map(({ message }) => decodeHashResponse(message));
-  assert.equal(hashes.length, 2);
-  assert.equal(hashes[0]?.header?.revision, 101);
+  assert.deepEqual(
+    hashes.map(({ header, hash }) => [header?.revision, hash]),
+    [102, 102].map((revision) => [revision, hashes[0]?.hash]),
+  );
   assert.equal(replies.filter(({ callId }) => callId === 1).length, 1);
 });
 

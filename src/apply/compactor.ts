@@ -175,7 +175,8 @@ export class Compactor {
   }
 
   async #compactIndex(compaction: Compaction, epoch: number): Promise<boolean> {
-    const { clock, metrics } = this.#options;
+    const { clock, logger, metrics } = this.#options;
+    logger.info("compact tree index", { revision: compaction.scheduled.revision });
     let milliseconds = 0;
     let more = true;
     while (more) {

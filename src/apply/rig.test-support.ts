@@ -2,7 +2,7 @@
  * Drives the applier and the reads without a thread, on the memory backend: requests in as messages, answers out
  * decoded. Only tests import it.
  */
-import { copyOf, EntryBatch, EntryType, SeededPrng, silentLogger } from "../base/index.js";
+import { copyOf, EntryBatch, EntryType, SeededPrng, silentLogger, type Logger } from "../base/index.js";
 import { LeaseTable } from "../lease/index.js";
 import { MembershipStore } from "../membership/index.js";
 import { Registry } from "../metrics/index.js";
@@ -107,6 +107,8 @@ export interface RigOptions {
   readonly quotaBackendBytes?: number;
   readonly learnersMax?: number;
   readonly compactionBatchLimit?: number;
+  /** Of compactions. */
+  readonly logger?: Logger;
   readonly streamMessageBytes?: number;
   readonly responseBytesMax?: number;
   readonly writeSlice?: SliceLimits;
@@ -186,7 +188,7 @@ export class Rig {
       yield: yieldTurn,
       isBusy: () => this.applier.isBusy,
       wake: () => {},
-      logger: silentLogger,
+      logger: options.logger ?? silentLogger,
       fatal: (error) => this.failures.push(error),
     });
     this.applier = new Applier({

@@ -14,6 +14,8 @@ const hour = 60 * minute;
 class Rig {
   readonly proposed: { atMs: number; revision: number }[] = [];
   readonly lines: string[] = [];
+  /** The same with their fields. */
+  readonly told: (readonly [message: string, fields: unknown])[] = [];
   now = 0;
   revision = 1;
   compactRevision = -1;
@@ -23,7 +25,10 @@ class Rig {
   readonly auto: AutoCompaction;
 
   constructor(rule: AutoCompactionRule) {
-    const line = (message: string): void => void this.lines.push(message);
+    const line = (message: string, fields?: unknown): void => {
+      this.lines.push(message);
+      this.told.push([message, fields]);
+    };
     const logger: Logger = { ...silentLogger, info: line, warn: line };
     this.auto = new AutoCompaction({ rule, timeoutMs: 7000, logger, propose: (message) => this.#propose(message) });
     this.#tick();
@@ -124,4 +129,47 @@ test("revision: each five minutes to so many below the present", () => {
     { atMs: 10 * minute, revision: 101 },
     { atMs: 15 * minute, revision: 401 },
   ]);
+});
+
+test("lines are etcd's, with its fields", () => {
+  const rig = new Rig({ mode: "periodic", retention: 90 * minute });
+  rig.pass(90 * minute);
+  const of = { revision: 1, "compact-period": "1h30m0s" };
+  assert.deepEqual(rig.told, [
+    ["starting auto periodic compaction", of],
+    ["completed auto periodic compaction", { ...of, took: "0s" }],
+  ]);
+  const slow = new Rig({ mode: "periodic", retention: 5 * minute });
+  slow.applies = false;
+  slow.pass(5 * minute + 7000);
+  const failure = { "retry-interval": "30s", error: "etcdserver: request timed out" };
+  assert.deepEqual(slow.told[1], [
+    "failed auto periodic compaction",
+    { revision: 1, "compact-period": "5m0s", ...failure },
+  ]);
+  const byRevision = new Rig({ mode: "revision", retention: 100 });
+  byRevision.refusal = new ErrTooManyRequests();
+  byRevision.pass(5 * minute);
+  const kept = { revision: 201, "revision-compaction-retention": 100 };
+  const refused = { ...kept, "retry-interval": "5m0s", error: "etcdserver: too many requests" };
+  assert.deepEqual(byRevision.told, [
+    ["starting auto revision compaction", kept],
+    ["failed auto revision compaction", refused],
+  ]);
+  byRevision.refusal = null;
+  byRevision.pass(5 * minute);
+  assert.deepEqual(byRevision.told.at(-1), [
+    "completed auto revision compaction",
+    { revision: 501, "revision-compaction-retention": 100, took: "0s" },
+  ]);
+});
+
+test("what another has compacted past is complete, and not asked for again", () => {
+  const rig = new Rig({ mode: "revision", retention: 100 });
+  rig.compactRevision = 250;
+  rig.pass(5 * minute);
+  assert.deepEqual(rig.proposed, []);
+  assert.equal(rig.lines.at(-1), "completed auto revision compaction");
+  rig.pass(5 * minute);
+  assert.deepEqual(rig.proposed, [{ atMs: 10 * minute, revision: 501 }]);
 });

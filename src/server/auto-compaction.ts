@@ -9,7 +9,7 @@
  */
 import type { Logger } from "../base/index.js";
 import { printDuration, type AutoCompactionRule } from "../config/index.js";
-import type { EtcdError } from "../errors/index.js";
+import { ErrTimeout, type EtcdError } from "../errors/index.js";
 import { encodeCompactionRequest } from "../proto/index.js";
 
 const hourMs = 3_600_000;
@@ -104,7 +104,7 @@ export class AutoCompaction {
       this.#lastRevision = revision;
       this.#lastMs = nowMs;
       this.#proposed = null;
-    } else if (nowMs - beganMs >= timeoutMs) this.#failed("it was not applied in time");
+    } else if (nowMs - beganMs >= timeoutMs) this.#failed(new ErrTimeout().message);
   }
 
   #failed(error: string): void {

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { LeaseCallWriter, LeaseOp } from "../apply/index.js";
 import { EntryBatch, EntryType } from "../base/index.js";
 import type { EtcdError } from "../errors/index.js";
+import { decodeInternalRaftRequest } from "../proto/index.js";
 import { message, MessageType, type Message } from "../raft/index.js";
 import type { WalAppend } from "../storage/wal/index.js";
 import { MemberCore } from "./member-core.js";
@@ -18,8 +19,8 @@ class Rig extends MemberRig {
   isDiskQuick = true;
   readonly core: MemberCore;
 
-  constructor(count: number) {
-    super(count);
+  constructor(count: number, flags: readonly string[] = []) {
+    super(count, { flags });
     this.core = new MemberCore(this.surroundings, this.state);
     this.core.begin();
   }
@@ -55,8 +56,8 @@ class Rig extends MemberRig {
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** A member alone, which leads. */
-async function alone(): Promise<Rig> {
-  const rig = new Rig(1);
+async function alone(flags: readonly string[] = []): Promise<Rig> {
+  const rig = new Rig(1, flags);
   for (let i = 0; i < 3; i++) {
     await turn();
     rig.applied();
@@ -174,4 +175,34 @@ test("a member whose log has lost what it acknowledged ends, with etcd's words",
   assert.deepEqual(rig.fatals, [
     "tocommit(5) is out of range [lastIndex(3)]. Was the raft log corrupted, truncated, or lost?",
   ]);
+});
+
+/** What the log has been asked to compact to. */
+function compactionsOf(rig: Rig): number[] {
+  const found: number[] = [];
+  for (const { batch } of rig.handed) {
+    for (let index = batch.firstIndex; index <= batch.lastIndex; index++) {
+      const { compaction } = decodeInternalRaftRequest(batch.dataOf(index));
+      if (compaction !== undefined) found.push(compaction.revision);
+    }
+  }
+  return found;
+}
+
+test("auto-compaction: who leads proposes through the log what the options ask for", async () => {
+  for (const [flags, revisions] of [
+    [["--auto-compaction-mode=periodic", "--auto-compaction-retention=5m"], [10]],
+    [["--auto-compaction-mode=revision", "--auto-compaction-retention=4"], [96]],
+    [["--auto-compaction-mode=revision"], []],
+  ] as const) {
+    const rig = await alone(flags);
+    for (const revision of [10, 100]) {
+      Object.assign(rig.progress, { revision });
+      rig.core.tick();
+      await turn();
+      rig.now += 5 * 60_000;
+    }
+    // The second tick is five minutes after the first.
+    assert.deepEqual(compactionsOf(rig), revisions, flags.join(" "));
+  }
 });
