@@ -348,7 +348,7 @@ export class Applier {
   #beginTxn(start: number, end: number): EtcdErrorClass | null {
     if (this.#corrupt) return ErrCorrupt;
     if (this.#capped && txnCost(this.#bytes, start, end) > 0) return ErrNoSpace;
-    this.#txnFits = this.#quota.allowsAnyTxn(end - start) || this.#quota.allows(txnCost(this.#bytes, start, end));
+    this.#txnFits = this.#quota.allowsAny(end - start) || this.#quota.allows(txnCost(this.#bytes, start, end));
     this.#long.beginTxn(this.#bytes, start, end, this.#txnFits ? this.#callId : 0);
     return null;
   }

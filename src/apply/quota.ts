@@ -63,9 +63,12 @@ export class Quota {
     this.#used = used;
   }
 
-  /** Whether a transaction of so many bytes fits whatever it holds: its cost need not be counted then. */
-  allowsAnyTxn(messageBytes: number): boolean {
-    return this.#used() + messageBytes * txnCostPerByteMax < this.#bytesMax;
+  /**
+   * Whether a request of so many bytes fits whatever it holds: its cost need not be counted then. The overhead is of a
+   * put outside a transaction, which may have no bytes at all.
+   */
+  allowsAny(messageBytes: number): boolean {
+    return this.#used() + kvOverheadBytes + messageBytes * txnCostPerByteMax < this.#bytesMax;
   }
 
   /** Whether a write of this cost fits; one of no cost always does. */

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { LeaseCallWriter, LeaseOp } from "../apply/index.js";
 import { EntryBatch, EntryType } from "../base/index.js";
 import type { EtcdError } from "../errors/index.js";
-import { decodeInternalRaftRequest } from "../proto/index.js";
+import { decodeInternalRaftRequest, type InternalRaftRequest } from "../proto/index.js";
 import { message, MessageType, type Message } from "../raft/index.js";
 import type { WalAppend } from "../storage/wal/index.js";
 import { MemberCore } from "./member-core.js";
@@ -177,17 +177,25 @@ test("a member whose log has lost what it acknowledged ends, with etcd's words",
   ]);
 });
 
-/** What the log has been asked to compact to. */
-function compactionsOf(rig: Rig): number[] {
-  const found: number[] = [];
-  for (const { batch } of rig.handed) {
-    for (let index = batch.firstIndex; index <= batch.lastIndex; index++) {
-      const { compaction } = decodeInternalRaftRequest(batch.dataOf(index));
-      if (compaction !== undefined) found.push(compaction.revision);
-    }
-  }
-  return found;
+/** All requests that have been committed. */
+function committed(rig: Rig): InternalRaftRequest[] {
+  return rig.handed.flatMap(({ batch }) =>
+    Array.from({ length: batch.count }, (_, i) => decodeInternalRaftRequest(batch.dataOf(batch.firstIndex + i))),
+  );
 }
+
+test("NOSPACE: what apply finds over the quota becomes this member's alarm, by way of the log", async () => {
+  const rig = await alone();
+  rig.core.onApplyEvent({ type: "noSpace" });
+  await turn();
+  const alarms = committed(rig).flatMap(({ alarm }) => alarm ?? []);
+  assert.deepEqual(
+    alarms.map(({ action, memberID, alarm }) => [action, memberID, alarm]),
+    [[1, 1n, 1]],
+  );
+  rig.core.onApplyEvent({ type: "alarms", index: 9, alarms: [{ memberId: 1n, alarm: 1 }] });
+  assert.deepEqual(rig.core.space.alarms, [{ memberId: 1n, alarm: 1 }]);
+});
 
 test("auto-compaction: who leads proposes through the log what the options ask for", async () => {
   for (const [flags, revisions] of [
@@ -203,6 +211,11 @@ test("auto-compaction: who leads proposes through the log what the options ask f
       rig.now += 5 * 60_000;
     }
     // The second tick is five minutes after the first.
-    assert.deepEqual(compactionsOf(rig), revisions, flags.join(" "));
+    const compactions = committed(rig).flatMap(({ compaction }) => compaction ?? []);
+    assert.deepEqual(
+      compactions.map(({ revision }) => revision),
+      revisions,
+      flags.join(" "),
+    );
   }
 });

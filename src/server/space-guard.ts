@@ -33,7 +33,7 @@ export class SpaceGuard {
    * raised for this member. `bytes[start, end)` is the message, which parses.
    */
   exceedsQuota(field: number, bytes: Uint8Array, start: number, end: number): boolean {
-    if (this.#quota.allowsAnyTxn(end - start)) return false;
+    if (this.#quota.allowsAny(end - start)) return false;
     const cost = requestCost(field, bytes, start, end);
     if (this.#quota.allows(cost)) return false;
     this.#surroundings.logger.warn("message exceeded backend quota; raising alarm", {

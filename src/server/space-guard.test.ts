@@ -1,0 +1,106 @@
+/** NOSPACE from the quota's side: what raises it, for whom, how often, and what each request costs. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { emptyProgress, type ActiveAlarm } from "../apply/index.js";
+import { encodeLeaseGrantRequest, encodePutRequest, encodeTxnRequest, type RequestOpInit } from "../proto/index.js";
+import { MemberRig } from "./member-rig.test-support.js";
+import type { DiskState } from "./publisher.js";
+import { SpaceGuard } from "./space-guard.js";
+
+/** Fields of InternalRaftRequest. */
+const field = { put: 4, deleteRange: 5, txn: 6, compaction: 7, leaseGrant: 8, leaseRevoke: 9 } as const;
+const noSpace = 1;
+const corrupt = 2;
+/** etcd's own overhead of a put. */
+const overhead = 256;
+
+/** Of member 1, whose database has `used` bytes. */
+class Rig {
+  raised = 0;
+  readonly told: DiskState[] = [];
+  readonly lines: unknown[] = [];
+  readonly guard: SpaceGuard;
+
+  constructor(quota: string, used: number, alarms: readonly ActiveAlarm[] = []) {
+    const { surroundings } = new MemberRig(1, { flags: [`--quota-backend-bytes=${quota}`] });
+    const warn = (message: string, fields?: unknown): void => void this.lines.push([message, fields]);
+    const progress = { ...emptyProgress(), dbSize: used };
+    const logger = { ...surroundings.logger, warn };
+    const publisher = {
+      raiseNoSpace: (): void => void this.raised++,
+      diskSpace: (state: DiskState): void => void this.told.push(state),
+    };
+    this.guard = new SpaceGuard(
+      { ...surroundings, logger, apply: { ...surroundings.apply, progress } },
+      publisher,
+      alarms,
+    );
+  }
+
+  exceeds(of: number, message: Uint8Array): boolean {
+    return this.guard.exceedsQuota(of, message, 0, message.length);
+  }
+}
+
+const put = (bytes: number): Uint8Array => encodePutRequest({ key: Buffer.from("k"), value: Buffer.alloc(bytes - 1) });
+const putOp = (bytes: number): RequestOpInit => ({
+  request: { case: "requestPut", value: { key: Buffer.from("k"), value: Buffer.alloc(bytes - 1) } },
+});
+
+test("a put fits as long as the file and what it costs stay below the quota; then the alarm is asked for", () => {
+  const rig = new Rig("10000", 9000);
+  assert.equal(rig.exceeds(field.put, put(10_000 - 9000 - overhead - 1)), false);
+  assert.deepEqual([rig.raised, rig.lines], [0, []]);
+  assert.equal(rig.exceeds(field.put, put(10_000 - 9000 - overhead)), true);
+  assert.equal(rig.raised, 1);
+  const fields = { "quota-size-bytes": 10_000, "message-cost-bytes": 1000 };
+  assert.deepEqual(rig.lines, [["message exceeded backend quota; raising alarm", fields]]);
+});
+
+test("a transaction costs its dearer branch, nested ones included; a grant 64 bytes; what frees space nothing", () => {
+  const rig = new Rig("10000", 9000);
+  const half = [putOp(244), putOp(243)];
+  assert.equal(rig.exceeds(field.txn, encodeTxnRequest({ success: half, failure: half })), false);
+  assert.equal(
+    rig.exceeds(field.txn, encodeTxnRequest({ success: [putOp(1)], failure: [putOp(244), putOp(244)] })),
+    true,
+  );
+  const nested: RequestOpInit = { request: { case: "requestTxn", value: { failure: [putOp(244)] } } };
+  assert.equal(rig.exceeds(field.txn, encodeTxnRequest({ success: [nested, putOp(243)] })), false);
+  assert.equal(rig.exceeds(field.txn, encodeTxnRequest({ success: [nested, putOp(244)] })), true);
+  const grant = encodeLeaseGrantRequest({ TTL: 60 });
+  assert.equal(new Rig("10000", 10_000 - 65).exceeds(field.leaseGrant, grant), false);
+  assert.equal(new Rig("10000", 10_000 - 64).exceeds(field.leaseGrant, grant), true);
+  const full = new Rig("10000", 20_000);
+  for (const of of [field.deleteRange, field.compaction, field.leaseRevoke]) {
+    assert.equal(full.exceeds(of, new Uint8Array(5000)), false);
+  }
+  assert.equal(full.exceeds(field.txn, encodeTxnRequest({})), false);
+  assert.equal(full.raised, 0);
+});
+
+test("0 is etcd's 2 GiB, a negative quota none", () => {
+  const twoGiB = 2 * 1024 ** 3;
+  assert.equal(new Rig("0", twoGiB - overhead - 2).exceeds(field.put, put(1)), false);
+  assert.equal(new Rig("0", twoGiB - overhead - 1).exceeds(field.put, put(1)), true);
+  assert.equal(new Rig("-1", 1e15).exceeds(field.put, put(1)), false);
+});
+
+test("this member's alarm is not raised while it is on; another member's, or another alarm, is none of it", () => {
+  for (const [alarms, raised] of [
+    [[{ memberId: 1n, alarm: noSpace }], 0],
+    [[{ memberId: 2n, alarm: noSpace }], 1],
+    [[{ memberId: 1n, alarm: corrupt }], 1],
+  ] as const) {
+    const rig = new Rig("10", 20, alarms);
+    assert.equal(rig.exceeds(field.put, put(1)), true);
+    rig.guard.diskSpace(true);
+    assert.equal(rig.raised, raised);
+    assert.deepEqual(rig.told, [{ low: true, isRaised: raised === 0, isOverQuota: true }]);
+  }
+  // Disarmed while the file is still too large: the next write raises it again.
+  const rig = new Rig("10", 20, [{ memberId: 1n, alarm: noSpace }]);
+  rig.guard.alarms = [];
+  assert.equal(rig.exceeds(field.put, put(1)), true);
+  assert.equal(rig.raised, 1);
+});
