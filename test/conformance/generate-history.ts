@@ -6,7 +6,7 @@
  */
 import type { JsonObject, Prng } from "../support/index.js";
 import type { Operation, RpcName, WatchOperation } from "./operation.js";
-import { base64, leaseIds, someInterval } from "./vocabulary.js";
+import { base64, leaseIds, someInterval, someKey } from "./vocabulary.js";
 
 const call = (rpc: RpcName, request: JsonObject): Operation => ({ kind: "grpc", rpc, request });
 
@@ -15,10 +15,10 @@ const everyKey = base64(Buffer.of(0));
 /** Each its own, so that the order of leases is clear. */
 const ttls = ["3000", "4000", "5000", "6000", "9000000000", "9000000001", "9223372036854775807"];
 
-/** A call about leases. */
+/** A call about leases, or one that puts several keys on one. */
 export const someLeaseCall = (prng: Prng): [RpcName, JsonObject] => {
   const ID = prng.pick(leaseIds);
-  switch (prng.weighted({ grant: 8, revoke: 2, keepAlive: 3, list: 2, timeToLive: 6 })) {
+  switch (prng.weighted({ grant: 8, revoke: 2, keepAlive: 3, list: 2, attach: 4, timeToLive: 6 })) {
     case "grant":
       return ["etcdserverpb.Lease/LeaseGrant", { ID, TTL: prng.pick(ttls) }];
     case "revoke":
@@ -27,6 +27,10 @@ export const someLeaseCall = (prng: Prng): [RpcName, JsonObject] => {
       return ["etcdserverpb.Lease/LeaseKeepAlive", { ID }];
     case "list":
       return ["etcdserverpb.Lease/LeaseLeases", {}];
+    case "attach": {
+      const keys = new Set(Array.from({ length: prng.between(1, 8) }, () => someKey(prng)));
+      return ["etcdserverpb.KV/Txn", { success: Array.from(keys, (key) => ({ request_put: { key, lease: ID } })) }];
+    }
     case "timeToLive":
       return ["etcdserverpb.Lease/LeaseTimeToLive", prng.oneIn(4) ? { ID } : { ID, keys: true }];
   }

@@ -58,7 +58,7 @@ export const somePut = ({ prng }: Context, key = someKey(prng)): JsonObject => {
     [keepsValue, () => ({ ignore_value: true })],
     [prng.oneIn(4), () => ({ prev_kv: true })],
     [prng.oneIn(14), () => ({ ignore_lease: true })],
-    [prng.oneIn(12), () => ({ lease: someLease(prng) })],
+    [prng.oneIn(6), () => ({ lease: someLease(prng) })],
     [prng.oneIn(80), () => ({ key: "" })],
   ]);
 };
