@@ -13,7 +13,8 @@ import {
   type TxnRequestInit,
 } from "../proto/index.js";
 import { ApplyLoop } from "./apply-loop.js";
-import { ApplyMessageWriter, emptyProgress, readProgress, type ApplyProgress } from "./messages.js";
+import { appliedBefore } from "./lease-events.js";
+import { ApplyMessageKind, ApplyMessageWriter, emptyProgress, readProgress, type ApplyProgress } from "./messages.js";
 import { callRecord, parseReplies, raftTerm, Rig, type Reply } from "./rig.test-support.js";
 
 /** A mailbox's receiving side, as the addon frames messages. */
@@ -43,6 +44,8 @@ interface Driven {
   readonly loop: ApplyLoop;
   readonly replies: Reply[];
   readonly progress: ApplyProgress;
+  /** Of each LEASES message, what was applied before it. */
+  readonly leasesBehind: number[];
   readonly failures: unknown[];
   /** Runs one scheduled turn. */
   step(): void;
@@ -56,6 +59,7 @@ async function drive(toMainFull: { value: boolean } = { value: false }): Promise
   const replies: Reply[] = [];
   const progress = emptyProgress();
   const failures: unknown[] = [];
+  const leasesBehind: number[] = [];
   let turns: (() => void)[] = [];
   const loop = new ApplyLoop({
     installer: { install: () => Promise.reject(new Error("no snapshot is expected")) },
@@ -70,7 +74,9 @@ async function drive(toMainFull: { value: boolean } = { value: false }): Promise
     toMain: {
       send: (bytes, length) => {
         if (toMainFull.value) return false;
-        readProgress(new DataView(bytes.buffer, bytes.byteOffset, length), 0, progress);
+        const view = new DataView(bytes.buffer, bytes.byteOffset, length);
+        if (view.getUint32(0, true) === ApplyMessageKind.Leases) leasesBehind.push(appliedBefore(view, 0));
+        else readProgress(view, 0, progress);
         return true;
       },
     },
@@ -88,7 +94,7 @@ async function drive(toMainFull: { value: boolean } = { value: false }): Promise
     for (; turns.length > 0 && count < 1000; count++) step();
     return count;
   };
-  return { rig, inbox, loop, replies, progress, failures, step, settle };
+  return { rig, inbox, loop, replies, progress, leasesBehind, failures, step, settle };
 }
 
 function entriesMessage(firstIndex: number, count: number, valueBytes = 1): Uint8Array {
@@ -113,21 +119,21 @@ function entriesMessage(firstIndex: number, count: number, valueBytes = 1): Uint
   return copyOf(writer.bytes, 0, writer.length);
 }
 
-function deleteAllMessage(index: number): Uint8Array {
-  const deleteRange = { key: Buffer.from([0]), rangeEnd: Buffer.from([0]), prevKv: true };
-  const entry = encodeInternalRaftRequest({ deleteRange, header: { ID: 3n } });
-  const batch = EntryBatch.single({ term: raftTerm, index, type: EntryType.Normal, data: entry });
+/** One entry alone, in a message of its own. */
+function singleEntryMessage(index: number, data: Uint8Array): Uint8Array {
+  const batch = EntryBatch.single({ term: raftTerm, index, type: EntryType.Normal, data });
   const writer = new ApplyMessageWriter();
   writer.entries(batch, Uint32Array.of(index), 0, raftTerm);
   return copyOf(writer.bytes, 0, writer.length);
 }
 
+function deleteAllMessage(index: number): Uint8Array {
+  const deleteRange = { key: Buffer.from([0]), rangeEnd: Buffer.from([0]), prevKv: true };
+  return singleEntryMessage(index, encodeInternalRaftRequest({ deleteRange, header: { ID: 3n } }));
+}
+
 function txnMessage(index: number, txn: TxnRequestInit): Uint8Array {
-  const entry = encodeInternalRaftRequest({ txn, header: { ID: 3n } });
-  const batch = EntryBatch.single({ term: raftTerm, index, type: EntryType.Normal, data: entry });
-  const writer = new ApplyMessageWriter();
-  writer.entries(batch, Uint32Array.of(index), 0, raftTerm);
-  return copyOf(writer.bytes, 0, writer.length);
+  return singleEntryMessage(index, encodeInternalRaftRequest({ txn, header: { ID: 3n } }));
 }
 
 /** As the dispatcher hands it on: among the reads. */
@@ -159,6 +165,19 @@ test("entries and reads of one wake-up are answered in one batch, and main hears
   assert.deepEqual(replies.map(({ callId }) => callId).sort(), [1, 2, 3, 50, 51]);
   assert.equal(progress.appliedIndex, 3);
   assert.equal(progress.revision, 4);
+});
+
+test("main hears behind which entry a lease was granted, however long it has heard of no progress", async () => {
+  const { rig, inbox, loop, leasesBehind, settle } = await drive();
+  const grant = encodeInternalRaftRequest({ leaseGrant: { ID: 7n, TTL: 60 }, header: { ID: 3n } });
+  const { appliedIndex } = rig.applier;
+  inbox.messages.push(entriesMessage(appliedIndex + 1, 3));
+  loop.wake();
+  settle();
+  inbox.messages.push(singleEntryMessage(appliedIndex + 4, grant));
+  loop.wake();
+  settle();
+  assert.deepEqual(leasesBehind, [appliedIndex + 3]);
 });
 
 test("a message longer than the buffer is received all the same, and its buffer is not kept", async () => {

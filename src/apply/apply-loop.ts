@@ -136,7 +136,8 @@ export class ApplyLoop {
   };
 
   #run(): void {
-    const { reads, watches, applier, backend } = this.#options;
+    const { reads, watches, applier, backend, leaseEvents } = this.#options;
+    leaseEvents.beginTurn(applier.appliedIndex);
     reads.beginTurn();
     watches.beginTurn();
     this.#resume();

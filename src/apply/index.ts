@@ -18,7 +18,7 @@ export {
   type ReadsHeader,
 } from "./messages.js";
 export { LeaseCallWriter, LeaseOp } from "./lease-calls.js";
-export { leaseMessageBytesMax, readLeaseEvents } from "./lease-events.js";
+export { appliedBefore, leaseMessageBytesMax, readLeaseEvents } from "./lease-events.js";
 export type { ActiveAlarm, ApplyInit, FromApply, InstallMark, Refusal, ToApply } from "./control.js";
 export { ApplyThread, type ApplySurroundings, type BackendEvents } from "./apply-thread.js";
 export { Quota, requestCost } from "./quota.js";

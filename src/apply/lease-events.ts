@@ -1,15 +1,17 @@
 /**
  * What has become of leases, apply → main, for the leader's clock:
  *
- *   LEASES  u32 kind = 4, u32 count, then for each: u32 idLow, u32 idHigh, f64 ttl, f64 remainingTtl (seconds)
+ *   LEASES  u32 kind = 4, u32 count, f64 appliedBefore,
+ *           then for each: u32 idLow, u32 idHigh, f64 ttl, f64 remainingTtl (seconds)
  *           ttl 0: revoked; ttl −1: a checkpoint of remainingTtl; else granted
+ *           by an entry behind appliedBefore
  *
  * None may be lost, and those of a turn go before its answers, so that whoever has an answer finds main informed.
  */
 import type { LeaseObserver } from "../lease/index.js";
 import { ApplyMessageKind } from "./messages.js";
 
-const headerBytes = 8;
+const headerBytes = 16;
 const eventBytes = 24;
 /** Events of one message: it must fit into main's mailbox beside others. */
 const eventsMax = 512;
@@ -28,6 +30,11 @@ export class LeaseEvents implements LeaseObserver {
   #length = 0;
   readonly #message = new Uint8Array(leaseMessageBytesMax);
   readonly #header = new DataView(this.#message.buffer);
+
+  /** All that is gathered from now on comes of entries behind this index; kept while something waits. */
+  beginTurn(appliedIndex: number): void {
+    if (this.isEmpty) this.#header.setFloat64(8, appliedIndex, true);
+  }
 
   get isEmpty(): boolean {
     return this.#length === 0;
@@ -84,6 +91,11 @@ export class LeaseEvents implements LeaseObserver {
     this.#view.setFloat64(this.#length + 16, remainingTtl, true);
     this.#length += eventBytes;
   }
+}
+
+/** What was applied before the events of the LEASES message that begins at `start`; 0 in the one of a start. */
+export function appliedBefore(from: DataView, start: number): number {
+  return from.getFloat64(start + 8, true);
 }
 
 /** Hands on the events of the LEASES message that begins at `start`. */

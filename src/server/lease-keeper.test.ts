@@ -60,7 +60,6 @@ class Rig {
     isLeader: () => this.leads,
     commitIndex: () => this.commit,
     lastIndex: () => this.last,
-    appliedIndex: () => this.applied,
     pollApply: () => {
       this.untold?.();
       this.untold = null;
@@ -81,11 +80,12 @@ class Rig {
 
   /** A LEASES message of one event. */
   event(id: number, ttl: number): void {
-    const view = new DataView(new ArrayBuffer(8 + 24));
+    const view = new DataView(new ArrayBuffer(16 + 24));
     view.setUint32(0, 4, true);
     view.setUint32(4, 1, true);
-    view.setUint32(8, id, true);
-    view.setFloat64(16, ttl, true);
+    view.setFloat64(8, this.applied, true);
+    view.setUint32(16, id, true);
+    view.setFloat64(24, ttl, true);
     this.keeper.events(view, 0);
   }
 

@@ -7,7 +7,7 @@
  * none of a former leader is ever taken for a new leader's; at most `revokesMax` are on their way, so that leases that
  * end together do not push aside what clients ask for.
  */
-import { LeaseCallWriter, LeaseOp, readLeaseEvents } from "../apply/index.js";
+import { appliedBefore, LeaseCallWriter, LeaseOp, readLeaseEvents } from "../apply/index.js";
 import type { EtcdError } from "../errors/index.js";
 import { LeaseClock, Renewal, writeVarintHalves } from "../lease/index.js";
 import { encodeLeaseKeepAliveResponse, encodeLeaseTimeToLiveResponse } from "../proto/index.js";
@@ -37,10 +37,9 @@ export interface LeaseKeeperActions {
   /** Hands a call record to apply, to be answered after a ReadIndex. */
   readLinearizable(record: Uint8Array, length: number): void;
   isLeader(): boolean;
-  /** The last entry known to be committed, the last of the log, and the last that apply has told to be applied. */
+  /** The last entry known to be committed, and the last of the log. */
   commitIndex(): number;
   lastIndex(): number;
-  appliedIndex(): number;
   /** Takes what apply has told up to now. */
   pollApply(): void;
   /** Gathers a proposal of the server's own; `flush` sends what has gathered. */
@@ -103,7 +102,7 @@ export class LeaseKeeper {
   /** Takes the LEASES message that begins at `start`. */
   events(view: DataView, start: number): void {
     let ended = false;
-    const isFormer = this.#actions.appliedIndex() < this.#formerIndex;
+    const isFormer = appliedBefore(view, start) < this.#formerIndex;
     readLeaseEvents(view, start, {
       granted: (low, high, ttl, remainingTtl) => this.#clock.granted(low, high, ttl, remainingTtl, isFormer),
       revoked: (low, high) => {

@@ -58,7 +58,6 @@ export function makeLeases(
     isLeader,
     commitIndex,
     lastIndex: () => node().lastIndex,
-    appliedIndex: () => apply.progress.appliedIndex,
     pollApply: () => apply.poll?.(),
     propose: gather,
     flush,
