@@ -5,7 +5,7 @@ import { LeaseCallWriter, LeaseOp } from "../apply/index.js";
 import { EntryBatch, EntryType } from "../base/index.js";
 import type { EtcdError } from "../errors/index.js";
 import { decodeInternalRaftRequest, type InternalRaftRequest } from "../proto/index.js";
-import { message, MessageType, type Message } from "../raft/index.js";
+import { message, MessageType, none, type Message } from "../raft/index.js";
 import type { WalAppend } from "../storage/wal/index.js";
 import { MemberCore } from "./member-core.js";
 import { MemberRig } from "./member-rig.test-support.js";
@@ -218,4 +218,19 @@ test("auto-compaction: who leads proposes through the log what the options ask f
       flags.join(" "),
     );
   }
+});
+
+test("a start hands apply only what comes behind the state it has, however much longer the log is", async () => {
+  const rig = new MemberRig(1);
+  const data = new Uint8Array(8);
+  for (let index = 2; index <= 9; index++)
+    rig.state.log.entriesRecord(EntryBatch.single({ term: 1, index, type: EntryType.Normal, data }));
+  rig.state.log.hardStateRecord({ term: 1, vote: none, commit: 8 });
+  const core = new MemberCore(rig.surroundings, { ...rig.state, ready: { ...rig.state.ready, consistentIndex: 5 } });
+  core.begin();
+  await turn();
+  const indexes = rig.handed.flatMap(({ batch }) =>
+    Array.from({ length: batch.count }, (_, i) => batch.firstIndex + i),
+  );
+  assert.deepEqual(indexes, [6, 7, 8], "9 is not known to be committed");
 });

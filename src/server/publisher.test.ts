@@ -51,6 +51,18 @@ test("attributes are proposed until they have been applied as they are now", asy
   assert.equal(proposed.length, 2);
 });
 
+test("the member is capable once the cluster has a version, not before", async () => {
+  const { publisher } = rig(null);
+  const isCapable = ({ capable }: Publisher): Promise<boolean> =>
+    Promise.race([capable.then(() => true), new Promise<boolean>((resolve) => setImmediate(resolve, false))]);
+  publisher.leaderChanged(true);
+  publisher.membersChanged([self]);
+  assert.equal(await isCapable(publisher), false);
+  publisher.clusterVersionSet("3.7.0");
+  assert.equal(await isCapable(publisher), true);
+  assert.equal(await isCapable(rig("3.6.0").publisher), true, "it was set before this start");
+});
+
 test("NOSPACE is raised while the disk is nearly full, raised again when it was taken back, and cleared with room", () => {
   const { publisher, actions } = rig();
   publisher.diskSpace({ low: true, isRaised: false, isOverQuota: false });

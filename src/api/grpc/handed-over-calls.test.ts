@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ErrTooManyRequests } from "../../errors/index.js";
-import { callHeaderBytes, CallBatchReader, CallKind } from "../../native/index.js";
+import { CallBatchReader } from "../../native/index.js";
 import type { ConcurrencyMessage } from "../http/index.js";
 import { encodeLockRequest } from "../../proto/index.js";
+import { callRecord } from "./call-record.test-support.js";
 import { methodIndex } from "./methods.js";
 import { HandedOverCalls } from "./handed-over-calls.js";
 
@@ -11,11 +12,7 @@ const methods = { lock: methodIndex("/v3lockpb.Lock/Lock"), observe: methodIndex
 
 /** A reader that stands at the record of a call. */
 function record(callId: number, message: Uint8Array, method = methods.lock): CallBatchReader {
-  const bytes = new Uint8Array((callHeaderBytes + message.length + 7) & ~7);
-  const view = new DataView(bytes.buffer);
-  for (const [i, word] of [bytes.length, callId, CallKind.Call | (method << 16), message.length].entries())
-    view.setUint32(4 * i, word, true);
-  bytes.set(message, callHeaderBytes);
+  const bytes = callRecord(callId, message, method);
   const reader = new CallBatchReader();
   reader.reset(bytes, bytes.length);
   reader.next();
