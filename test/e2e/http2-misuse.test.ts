@@ -40,6 +40,10 @@ const answered = (stream: number): string => `HEADERS ${stream}, DATA ${stream},
 const goaway = (code: string): string => `GOAWAY ${code}, closed`;
 const reset = (stream: number, code: string): string => `RST_STREAM ${stream} ${code}`;
 const protocol = "PROTOCOL_ERROR";
+/** SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113 §6.5.2). */
+const maxConcurrentStreams = 3;
+/** --max-concurrent-streams of both members. */
+const streamsMax = 8;
 
 interface Case {
   readonly name: string;
@@ -65,6 +69,11 @@ const closed = (name: string, code: string, ...frames: Buffer[]): Case => ({
 const overlooked = (name: string, ours: string, ...frames: Buffer[]): Case => ({ name, frames, etcd: "open", ours });
 
 const streams: readonly Case[] = [
+  same(
+    "a stream more than --max-concurrent-streams",
+    `${reset(2 * streamsMax + 1, "REFUSED_STREAM")}, open`,
+    ...Array.from({ length: streamsMax + 1 }, (_, i) => open(2 * i + 1, watchPath)),
+  ),
   closed("HEADERS on stream 0", protocol, open(0)),
   same("HEADERS on an even stream", goaway(protocol), open(2)),
   same("stream numbers that go back", goaway(protocol), open(5, watchPath), open(3)),
@@ -227,6 +236,16 @@ async function observe(port: number, frames: readonly Buffer[], expected: string
   return outcome;
 }
 
+/** What the server's first SETTINGS say under `id`; undefined: nothing. */
+async function settingOf(port: number, id: number): Promise<number | undefined> {
+  const client = new RawHttp2(port);
+  await client.until(() => client.closed || client.frames.some(({ kind }) => kind === Settings));
+  client.destroy();
+  const { payload } = client.frames.find(({ kind }) => kind === Settings) ?? { payload: Buffer.alloc(0) };
+  const entries = Array.from({ length: payload.length / 6 }, (_, i) => payload.subarray(6 * i));
+  return entries.find((entry) => entry.readUInt16BE(0) === id)?.readUInt32BE(2);
+}
+
 const cache = await etcdBinaries();
 
 describe(
@@ -235,9 +254,16 @@ describe(
   () => {
     let pair: { etcd: PairMember; ours: PairMember; stop: () => Promise<void> };
     before(async () => {
-      if (cache.kind === "ready") pair = await startPair(cache.binaries.etcd, ourCommand());
+      if (cache.kind === "ready") {
+        const flags = [`--max-concurrent-streams=${streamsMax}`];
+        pair = await startPair(cache.binaries.etcd, ourCommand(), flags);
+      }
     });
     after(() => pair.stop());
+    test("--max-concurrent-streams is told to clients", async () => {
+      for (const { name, member } of [pair.etcd, pair.ours])
+        assert.equal(await settingOf(member.port, maxConcurrentStreams), streamsMax, name);
+    });
     for (const { name, frames, etcd, ours } of [...streams, ...connection, ...headerBlocks]) {
       test(name, async () => {
         const [theirs, our] = await Promise.all([

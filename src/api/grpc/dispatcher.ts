@@ -43,7 +43,7 @@ import { LeaseService } from "./lease-service.js";
 import { LeaderStreams } from "./leader-streams.js";
 import { isForLearners } from "./learner-calls.js";
 import { LocalReads } from "./local-reads.js";
-import { type HandedOverPath, methodIndex, servedMethods, type ServedPath } from "./methods.js";
+import { type HandedOverPath, methodIndex, servedMethods, type ServedPath, unmarshalError } from "./methods.js";
 import { requestField } from "./request-field.js";
 import { checkAlarm } from "./validate-alarm.js";
 import { KvValidator } from "./validate-kv.js";
@@ -120,7 +120,7 @@ export class Dispatcher {
       "/etcdserverpb.Cluster/MemberPromote": () => this.#clusterCall("memberPromote"),
       "/etcdserverpb.Watch/Watch": () => this.#watch(),
       "/grpc.health.v1.Health/Check": () => this.#health.check(...this.#message()),
-      "/grpc.health.v1.Health/List": () => this.#health.list(this.#reader.callId),
+      "/grpc.health.v1.Health/List": () => this.#health.list(...this.#message()),
       "/grpc.health.v1.Health/Watch": () => this.#health.watch(...this.#message()),
     };
     this.#handlers = servedMethods.map(({ path }) =>
@@ -366,9 +366,9 @@ export class Dispatcher {
   }
 
   #parses(request: MessageDescriptor): boolean {
-    const { bytes, messageStart, messageEnd } = this.#reader;
+    const { method, bytes, messageStart, messageEnd } = this.#reader;
     const text = validate(request, bytes, messageStart, messageEnd);
-    if (text !== undefined) this.#fail(unmarshalRequestError(text));
+    if (text !== undefined) this.#fail(unmarshalError(method, text));
     return text === undefined;
   }
 

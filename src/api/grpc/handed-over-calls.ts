@@ -5,16 +5,11 @@
  * Thread: main.
  */
 import { copyOf } from "../../base/index.js";
-import {
-  ErrTooManyRequests,
-  type EtcdError,
-  unmarshalMessageError,
-  unmarshalRequestError,
-} from "../../errors/index.js";
+import { ErrTooManyRequests, type EtcdError } from "../../errors/index.js";
 import { CallFlag, MetadataTag, type CallBatchReader } from "../../native/index.js";
 import { validate } from "../../proto/index.js";
 import type { ConcurrencyCall, ConcurrencyMessage } from "../http/index.js";
-import { servedMethods } from "./methods.js";
+import { servedMethods, unmarshalError } from "./methods.js";
 
 /** All calls' share of memory, as `bytesOf` reckons it: some 65,000 with short names. */
 const bytesMax = 256 << 20;
@@ -37,9 +32,9 @@ export class HandedOverCalls {
   /** Hands the call of a record over, if it parses; the error that ends it at once, if it cannot be. */
   start(record: CallBatchReader): EtcdError | null {
     const { callId: id, method, connectionId, bytes, messageStart, messageEnd } = record;
-    const { request, serverStreams } = servedMethods[method]!;
+    const { request } = servedMethods[method]!;
     const text = validate(request, bytes, messageStart, messageEnd);
-    if (text !== undefined) return serverStreams ? unmarshalMessageError(text) : unmarshalRequestError(text);
+    if (text !== undefined) return unmarshalError(method, text);
     const size = callBytes + messageCopies * (messageEnd - messageStart);
     if (this.#bytes + size > bytesMax) return new ErrTooManyRequests();
     this.#calls.set(id, size);

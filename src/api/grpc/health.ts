@@ -9,6 +9,7 @@ import {
   encodeHealthCheckResponse,
   encodeHealthListResponse,
   HealthCheckRequestDescriptor,
+  HealthListRequestDescriptor,
   validate,
 } from "../../proto/index.js";
 import { unmarshalMessageError, unmarshalRequestError } from "../../errors/index.js";
@@ -31,7 +32,9 @@ export class HealthService {
     this.#replies.answer(callId, encodeHealthCheckResponse({ status: statusOf("") }));
   }
 
-  list(callId: number): void {
+  list(callId: number, bytes: Uint8Array, start: number, end: number): void {
+    const text = validate(HealthListRequestDescriptor, bytes, start, end);
+    if (text !== undefined) return this.#replies.error(callId, unmarshalRequestError(text));
     this.#replies.answer(
       callId,
       encodeHealthListResponse({ statuses: [{ key: "", value: { status: statusOf("") } }] }),

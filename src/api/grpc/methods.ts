@@ -2,6 +2,7 @@
  * The RPCs that are served, in the order of their method index. A method that is not here is answered by the
  * edge as grpc-go answers an unknown one: Unimplemented.
  */
+import { type EtcdError, unmarshalMessageError, unmarshalRequestError } from "../../errors/index.js";
 import { methods as allMethods, type MethodDescriptor } from "../../proto/index.js";
 
 const handedOverPaths = [
@@ -68,6 +69,12 @@ export const blockingPaths: ReadonlySet<string> = new Set<ServedPath>([
 /** Index of `path` in the table. */
 export function methodIndex(path: ServedPath): number {
   return servedPaths.indexOf(path);
+}
+
+/** The error of a message that cannot be parsed, for the reason `text`: grpc-go has other words for a stream's. */
+export function unmarshalError(index: number, text: string): EtcdError {
+  const { clientStreams, serverStreams } = servedMethods[index]!;
+  return clientStreams || serverStreams ? unmarshalMessageError(text) : unmarshalRequestError(text);
 }
 
 /** Kinds of calls, as the edge knows them. */
