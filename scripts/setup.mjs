@@ -152,12 +152,18 @@ export function isInstalled(folder = root) {
 
 function install() {
   if (isInstalled()) return;
-  progress("installing packages (npm ci)");
   // The packages with install scripts (lmdb, msgpackr-extract) bring prebuilt binaries: the scripts are not needed.
   const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
   const npm = process.env.npm_execpath;
-  if (npm && /\.c?js$/.test(npm)) run("npm ci", process.execPath, [npm, ...args]);
-  else run("npm ci (npm comes with Node.js)", "npm", args);
+  progress("installing packages (npm ci)");
+  if (npm && /\.c?js$/.test(npm)) return run("npm ci", process.execPath, [npm, ...args]);
+  if (versionLine("npm") === undefined) {
+    throw new SetupError(
+      "npm is needed to install packages, and there is none in the PATH. It comes with Node.js from " +
+        "https://nodejs.org; some systems have a package `npm` of its own. Install it, and run the command again.",
+    );
+  }
+  run("npm ci", "npm", args);
 }
 
 const sourceFolders = ["src", "test", "bench", "scripts"];

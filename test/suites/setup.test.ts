@@ -1,7 +1,7 @@
 /** The set-up's decisions: what is missing, what is too old, and what it then says. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, describe, test } from "node:test";
@@ -78,6 +78,35 @@ describe("packages", () => {
   });
 });
 
+describe("a fresh clone", () => {
+  /** The set-up of a clone that asks for some Node, in an empty environment. */
+  const setUp = (node: string): { status: number | null; stderr: string } => {
+    const clone = `clone-${node}`;
+    write(`${clone}/package.json`, JSON.stringify({ engines: { node: `>=${node}` } }));
+    write(`${clone}/package-lock.json`, JSON.stringify({ packages: { "node_modules/a": { version: "1.0.0" } } }));
+    const copy = write(`${clone}/scripts/setup.mjs`, readFileSync(new URL(script), "utf8"));
+    return spawnSync(process.execPath, [copy], { env: { PATH: join(folder, "nothing") }, encoding: "utf8" });
+  };
+
+  test("with a Node that is too old says which it needs, and where to get it", () => {
+    const { status, stderr } = setUp("999.1");
+    assert.equal(status, 1);
+    const found = process.versions.node;
+    assert.ok(
+      stderr.startsWith(`\nNode.js 999.1 or newer is needed, this is ${found} (${process.execPath}). `),
+      stderr,
+    );
+    assert.match(stderr, /https:\/\/nodejs\.org .*run the command again\.\n$/);
+    assert.ok(!existsSync(join(folder, "clone-999.1", ".build")), "nothing was begun");
+  });
+
+  test("without npm says where that comes from", () => {
+    const { status, stderr } = setUp("20.19");
+    assert.equal(status, 1);
+    assert.match(stderr, /\nnpm is needed to install packages, .* https:\/\/nodejs\.org; .*run the command again\.\n$/);
+  });
+});
+
 describe("Rust", () => {
   const check = (path: string): string => {
     const code = `(await import(${JSON.stringify(script)})).checkRust()`;
@@ -94,6 +123,15 @@ describe("Rust", () => {
     assert.match(check(tools("1.70.0")), /Rust 1\.\d+ or newer is needed, this is rustc 1\.70\.0 .*rustup update/);
     assert.equal(check(tools("1.999.0")), "");
   });
+});
+
+test("`npm start` and dist/bin/etcd run Node with the same settings and flags", () => {
+  const { scripts } = JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8")) as {
+    scripts: { start: string };
+  };
+  const [, settings, flags] = /; export (.*); exec "\$node"( .*) "\$0" "\$@"\n/.exec(commandText("etcd")) ?? [];
+  assert.match(flags ?? "", /^( --[a-z-]+=\d+)+$/);
+  assert.equal(scripts.start, `${settings} node${flags} scripts/start.mjs`);
 });
 
 describe("a command", () => {
