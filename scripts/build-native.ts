@@ -2,9 +2,8 @@
  * Builds the addon in release mode and puts it where src/native/addon.ts looks.
  * `node dist/scripts/build-native.js [cargo arguments]`; CARGO_TARGET_DIR is respected.
  *
- * The packages of other platforms are made with napi-rs: `npx @napi-rs/cli create-npm-dirs`, then on each platform
- * `npx @napi-rs/cli build --platform --release --manifest-path native/addon/Cargo.toml --output-dir native/addon`,
- * then `npx @napi-rs/cli artifacts`.
+ * A release has a package for each of package.json's napi targets: this runs once on each of those platforms, and
+ * scripts/release.ts makes the packages of the files that came out.
  */
 import { spawnSync } from "node:child_process";
 import { copyFileSync, renameSync } from "node:fs";

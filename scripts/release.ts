@@ -1,8 +1,8 @@
 /**
- * Makes the packages of a release in .build/release/: `etcd-ts`, and one package for each platform with its native
- * part, which `etcd-ts` names as optional, so that who installs it needs no Rust.
+ * Makes the packages of a release in .build/release/, or in `target`, an empty folder: `etcd-ts`, and one package for
+ * each platform with its native part, which `etcd-ts` names as optional, so that who installs it needs no Rust.
  *
- *   node dist/scripts/release.js [folder]
+ *   node dist/scripts/release.js [folder [target]]
  *
  * `folder` holds the addons that were built on each platform (native/addon/*.node of an `npm run build` there);
  * without it, there is only this platform's, which is enough to try the packages:
@@ -11,7 +11,7 @@
  */
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { addonFile, addonName, packageRoot } from "../src/base/index.js";
+import { addonFile, addonName, addonPackage, addonPlatforms, packageRoot } from "../src/base/index.js";
 
 interface Manifest {
   readonly name: string;
@@ -24,7 +24,8 @@ interface Manifest {
 }
 
 const root = packageRoot();
-const target = join(root, ".build", "release");
+const ownTarget = join(root, ".build", "release");
+const target = process.argv[3] ?? ownTarget;
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as Manifest;
 
 function writeJson(path: string, value: unknown): void {
@@ -32,10 +33,13 @@ function writeJson(path: string, value: unknown): void {
   writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
 }
 
-/** "etcd-ts-native.linux-x64-gnu.node" → "linux-x64-gnu". */
+/** "etcd-ts-native.linux-x64-gnu.node" → "linux-x64-gnu". Throws for a platform that no user is told of. */
 function platformOf(file: string): string | undefined {
   const match = /^(.+)\.([a-z0-9-]+)\.node$/.exec(file);
-  return match !== null && match[1] === addonName ? match[2] : undefined;
+  if (match === null || match[1] !== addonName) return undefined;
+  const platform = match[2]!;
+  if (!addonPlatforms.includes(platform)) throw new Error(`${file}: ${platform} is not one of addonPlatforms`);
+  return platform;
 }
 
 const libcs: Readonly<Record<string, string>> = { gnu: "glibc", musl: "musl" };
@@ -43,7 +47,7 @@ const libcs: Readonly<Record<string, string>> = { gnu: "glibc", musl: "musl" };
 /** One platform's package; returns its name. */
 function packPlatform(folder: string, file: string, platform: string): string {
   const [os, cpu, abi] = platform.split("-");
-  const name = `${addonName}-${platform}`;
+  const name = addonPackage(platform);
   const into = join(target, name);
   const libc = abi === undefined ? undefined : libcs[abi];
   writeJson(join(into, "package.json"), {
@@ -91,7 +95,8 @@ function forgetMachine(path: string): void {
 function main(folder: string): void {
   if (!readFileSync(join(root, "CHANGELOG.md"), "utf8").includes(`## ${manifest.version}`))
     process.stderr.write(`release: CHANGELOG.md has no section for ${manifest.version} yet\n`);
-  rmSync(target, { recursive: true, force: true });
+  if (target === ownTarget) rmSync(target, { recursive: true, force: true });
+  else if (existsSync(target) && readdirSync(target).length > 0) throw new Error(`${target} is not empty`);
   const platforms = readdirSync(folder).flatMap((file) => {
     const platform = platformOf(file);
     return platform === undefined ? [] : [packPlatform(folder, file, platform)];

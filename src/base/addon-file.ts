@@ -9,6 +9,26 @@ import { fileURLToPath } from "node:url";
 /** What the addon is called, without its platform. */
 export const addonName = "etcd-ts-native";
 
+/** Platforms that a release has a package for: package.json's napi targets in Node's words. */
+export const addonPlatforms: readonly string[] = ["linux-x64-gnu", "linux-arm64-gnu", "darwin-x64", "darwin-arm64"];
+
+/** The npm package that holds the addon for `platform`. */
+export function addonPackage(platform: string): string {
+  return `${addonName}-${platform}`;
+}
+
+/** What to do on `platform` when neither `file` nor its package is there. */
+export function addonMissingText(platform: string, file: string): string {
+  const clone = "in a clone of the repository, `npm run build` makes it and needs Rust (https://rustup.rs)";
+  if (!addonPlatforms.includes(platform)) {
+    return `etcd-ts has no package with its native part for ${platform}, only for ${addonPlatforms.join(", ")}: ${clone}.`;
+  }
+  return (
+    `the native part of etcd-ts for ${platform} is missing: neither ${file} nor the package ${addonPackage(platform)} is there. ` +
+    `In an installed package, install again without --omit=optional; ${clone}.`
+  );
+}
+
 /** The name napi-rs gives this platform, such as "linux-x64-gnu". */
 export function addonPlatform(): string {
   const base = `${process.platform}-${process.arch}`;

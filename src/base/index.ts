@@ -1,5 +1,13 @@
 /** Small pieces that every folder may use: assertions, the entry batch, logger and clock interfaces. */
-export { addonFile, addonName, addonPlatform, packageRoot } from "./addon-file.js";
+export {
+  addonFile,
+  addonMissingText,
+  addonName,
+  addonPackage,
+  addonPlatform,
+  addonPlatforms,
+  packageRoot,
+} from "./addon-file.js";
 export { assert, AssertionError, unreachable } from "./assert.js";
 export { ByteSlab } from "./byte-slab.js";
 export { copyOf } from "./copy-of.js";
