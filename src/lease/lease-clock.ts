@@ -114,7 +114,7 @@ export class LeaseClock implements LeaseObserver {
 
   /**
    * Starts a lease's time anew, and takes nothing of what a new leader has given it on top: the client's next renewal
-   * may go to the former leader, which answers for an election timeout yet when it is cut off from the others.
+   * may go to the former leader, which answers for half an election timeout yet when it is cut off from the others.
    */
   renew(low: number, high: number): Renewal {
     const slot = this.#ids.find(low, high);

@@ -9,6 +9,7 @@ import { callHeaderBytes, CallBatchReader } from "../native/index.js";
 import type { BarrierDone } from "./barriers.js";
 import { LeaderCalls } from "./leader-calls.js";
 import { noPeers, type LeaderAnswer, type LeaseStatus, type Peers } from "./peers.js";
+import type { ConfirmationDone } from "./read-index.js";
 import { LeaseKeeper } from "./lease-keeper.js";
 
 interface Call {
@@ -34,7 +35,10 @@ class Rig {
   untold: (() => void) | null = null;
   /** Whom this member takes for the leader when it does not lead itself. */
   leader: Member | undefined = undefined;
-  readonly confirmations: BarrierDone[] = [];
+  readonly barriers: BarrierDone[] = [];
+  /** Questions to a quorum whether this member leads; false: it says yes at once. */
+  isCutOff = false;
+  readonly confirmations: ConfirmationDone[] = [];
   /** Renewals and questions for a lease's time that are with the leader. */
   readonly renewals: { id: bigint; done: (answer: LeaderAnswer<number>) => void }[] = [];
   readonly questions: { id: bigint; done: (answer: LeaderAnswer<LeaseStatus | null>) => void }[] = [];
@@ -55,7 +59,11 @@ class Rig {
     electionMs: 1000,
     leaderCalls: this.leaderCalls,
     peers: this.peers,
-    confirmLeadership: (done) => this.confirmations.push(done),
+    knowAll: (done) => this.barriers.push(done),
+    confirmLeadership: (done) => {
+      this.confirmations.push(done);
+      if (!this.isCutOff) done(true);
+    },
     readLinearizable: (record, length) => this.#take(this.confirmedCalls, -1, record, length),
     isLeader: () => this.leads,
     commitIndex: () => this.commit,
@@ -209,21 +217,21 @@ test("a leader that does not know a lease says so once it knows all that was com
   assert.equal(rig.keeper.keepAlive(5, 1, 0), false);
   assert.equal(rig.keeper.keepAlive(5, 1, 0), false);
   assert.equal(rig.keeper.keepAlive(6, 2, 0), false);
-  assert.equal(rig.confirmations.length, 1, "one ReadIndex under way for all that wait");
+  assert.equal(rig.barriers.length, 1, "one ReadIndex under way for all that wait");
   rig.untold = () => rig.event(1, 20);
-  rig.confirmations[0]!(null);
+  rig.barriers[0]!(null);
   assert.deepEqual(answers, [true]);
   assert.deepEqual([rig.calls[0]!.id, rig.keeper.renewedCount], [1, 1]);
   // Asked when the first ReadIndex was under way already.
   again = () => rig.keeper.keepAlive(6, 2, 0);
-  assert.equal(rig.confirmations.length, 2);
-  rig.confirmations[1]!(new ErrTimeout());
+  assert.equal(rig.barriers.length, 2);
+  rig.barriers[1]!(new ErrTimeout());
   assert.deepEqual(answers, [true, false]);
-  rig.confirmations[2]!(null);
+  rig.barriers[2]!(null);
   assert.deepEqual(answers, [true, false, true]);
   assert.deepEqual([rig.calls[1]!.id, rig.calls[1]!.op], [2, LeaseOp.KeepAlive]);
   assert.equal(again(), false, "it may have been granted since");
-  assert.equal(rig.confirmations.length, 4);
+  assert.equal(rig.barriers.length, 4);
 });
 
 test("a lease's time is asked of apply after a ReadIndex where the leader does not know the lease", () => {
@@ -264,7 +272,7 @@ test("a keepalive of a lease about to end waits for that", () => {
   assert.equal(rig.keeper.keepAlive(5, 1, 0), false);
   rig.event(1, 0);
   assert.deepEqual([ended, rig.calls.length], [1, 0]);
-  rig.confirmations[0]!(null);
+  rig.barriers[0]!(null);
   assert.deepEqual([ended, rig.calls.length], [2, 1]);
 });
 
@@ -337,13 +345,47 @@ test("where another member leads, it renews and tells a lease's time, and is ask
 test("a leader that stood still renews nothing until a quorum has said that it still leads", () => {
   const rig = new Rig();
   rig.event(1, 20);
+  assert.ok(rig.keeper.keepAlive(5, 1, 0));
   rig.now += 5000;
+  rig.isCutOff = true;
+  rig.confirmations.length = 0;
   let again = 0;
   rig.keeper.onEnded = () => again++;
   assert.equal(rig.keeper.keepAlive(5, 1, 0), false);
   assert.equal(rig.keeper.keepAlive(5, 1, 0), false);
   assert.equal(rig.confirmations.length, 1, "one question for all that wait");
-  rig.confirmations[0]!(null);
+  rig.confirmations[0]!(true);
   assert.equal(again, 1);
   assert.ok(rig.keeper.keepAlive(5, 1, 0));
+});
+
+test("a leader that is cut off renews for half an election timeout after its last question that was answered", () => {
+  const rig = new Rig();
+  rig.event(1, 20);
+  const renews = (): boolean => rig.keeper.keepAlive(5, 1, 0);
+  assert.ok(renews());
+  rig.isCutOff = true;
+  // The question's answer comes late: what counts is when it was asked.
+  rig.pass(300);
+  assert.ok(renews());
+  rig.pass(100);
+  rig.confirmations[1]!(true);
+  rig.pass(400);
+  assert.ok(renews());
+  rig.pass(100);
+  assert.equal(renews(), false);
+  assert.equal(rig.confirmations.length, 3, "asked before it was needed, once");
+  // Nobody has answered in time: asked again, as the renewal still waits.
+  let again = 0;
+  rig.keeper.onEnded = () => {
+    again++;
+    assert.equal(renews(), false);
+  };
+  rig.confirmations[2]!(false);
+  assert.deepEqual([again, rig.confirmations.length], [1, 4]);
+  // Another member was asked by then, which says what it knows, and not that this one leads.
+  rig.leads = false;
+  rig.confirmations[3]!(true);
+  rig.leads = true;
+  assert.equal(renews(), false);
 });

@@ -15,14 +15,20 @@ import type { BarrierDone } from "./barriers.js";
 import { DoubtedLeases } from "./doubted-leases.js";
 import type { LeaderCall, LeaderCalls } from "./leader-calls.js";
 import type { LeaseStatus, Peers } from "./peers.js";
+import type { ConfirmationDone } from "./read-index.js";
 
 /** Revokes between their proposal and apply's word that they are done: a put that comes then waits for 3 to 5 ms of them. */
 const revokesMax = 256;
-/**
- * After a pause of so many ticks, clients get one tick to have their renewals read before leases end; and another member
- * may lead by then, so renewals wait until a quorum has said that this one still does.
- */
+/** After a pause of so many ticks, clients get one tick to have their renewals read before leases end. */
 const lateTicks = 3;
+/**
+ * In election timeouts: for so long after a question to which a quorum answers that this member leads it takes it that
+ * it does. A next leader may be there right behind the answers (a transfer asks nobody to wait), and gives leases one
+ * election timeout of its clock: half of one here is less even if this clock runs at half the other's rate.
+ */
+const confirmedFor = 0.5;
+/** Of that time: a renewal that comes later has the question asked anew, so that those behind it need not wait. */
+const freshFor = 0.5;
 /** InternalRaftRequest.lease_revoke. */
 const revokeField = 9;
 
@@ -32,8 +38,10 @@ export interface LeaseKeeperActions {
   readonly electionMs: number;
   readonly leaderCalls: LeaderCalls;
   readonly peers: Peers;
-  /** Until this member knows what was committed anywhere before: soon, if it leads and still does. */
-  confirmLeadership(done: BarrierDone): void;
+  /** Until this member knows what was committed anywhere before. */
+  knowAll(done: BarrierDone): void;
+  /** Asks a quorum, after this call, whether this member still leads; it may be done at once. */
+  confirmLeadership(done: ConfirmationDone): void;
   /** Hands a call record to apply, to be answered after a ReadIndex. */
   readLinearizable(record: Uint8Array, length: number): void;
   isLeader(): boolean;
@@ -65,9 +73,11 @@ export class LeaseKeeper {
   /** Former leaders' entries end at or before this one. */
   #formerIndex = 0;
   #lastTickMs = -Infinity;
-  /** When a quorum last said that this member leads. */
+  /** When the question was asked to which a quorum last said that this member leads. */
   #confirmedMs = -Infinity;
   #isConfirming = false;
+  /** A renewal waits for the question's answer. */
+  #isAwaited = false;
   #expiredCount = 0;
   /** A lease has ended or is certain not to be there, or this member leads no longer: who waits may go on. */
   onEnded: (() => void) | undefined = undefined;
@@ -76,7 +86,7 @@ export class LeaseKeeper {
     this.#actions = actions;
     this.#clock = new LeaseClock(actions.nowMs);
     this.#doubted = new DoubtedLeases(
-      (done) => actions.confirmLeadership(done),
+      (done) => actions.knowAll(done),
       () => this.#tellEnded(),
     );
   }
@@ -244,19 +254,27 @@ export class LeaseKeeper {
     this.#calls.clear();
   }
 
-  /** A member that stood still may have been replaced meanwhile. */
+  /** A leader that is cut off, or stood still, does not hear that it was replaced (thesis §6.4.1). */
   #surelyLeads(): boolean {
-    const { nowMs, heartbeatMs, isLeader } = this.#actions;
+    const { nowMs, electionMs, isLeader } = this.#actions;
     if (!isLeader()) return false;
-    if (nowMs() - Math.max(this.#lastTickMs, this.#confirmedMs) <= lateTicks * heartbeatMs) return true;
-    if (this.#isConfirming) return false;
+    const validMs = confirmedFor * electionMs;
+    if (nowMs() - this.#confirmedMs > freshFor * validMs) this.#confirmLeadership();
+    this.#isAwaited = nowMs() - this.#confirmedMs > validMs;
+    return !this.#isAwaited;
+  }
+
+  #confirmLeadership(): void {
+    if (this.#isConfirming) return;
+    const askedMs = this.#actions.nowMs();
     this.#isConfirming = true;
-    this.#actions.confirmLeadership((late) => {
+    this.#actions.confirmLeadership((isConfirmed) => {
       this.#isConfirming = false;
-      if (late === null && isLeader()) this.#confirmedMs = nowMs();
+      if (isConfirmed && this.#actions.isLeader()) this.#confirmedMs = askedMs;
+      if (!this.#isAwaited) return;
+      this.#isAwaited = false;
       this.#tellEnded();
     });
-    return false;
   }
 
   #add(

@@ -104,6 +104,10 @@ export class MemberCore {
         this.#reads.add(record, 0, length);
         this.flush();
       },
+      confirmLeadership: (done) => {
+        this.#reads.confirm(done);
+        this.flush();
+      },
       handOver: (index, records, length) => this.#handReads(index, records, length),
     };
   }

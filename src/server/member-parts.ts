@@ -10,6 +10,7 @@ import { ClusterSide } from "./cluster-side.js";
 import { LeaseKeeper } from "./lease-keeper.js";
 import type { MemberSurroundings } from "./member-surroundings.js";
 import { Publisher } from "./publisher.js";
+import type { ConfirmationDone } from "./read-index.js";
 import type { RequestIdGenerator } from "./request-id.js";
 
 /** What a part may do in the core. */
@@ -28,6 +29,8 @@ export interface CoreDoings {
   readonly flush: () => void;
   /** Adds a call-batch record to the reads that wait for a ReadIndex. */
   readonly readLinearizable: (record: Uint8Array, length: number) => void;
+  /** Until a quorum has answered a ReadIndex that is asked for after this. */
+  readonly confirmLeadership: (done: ConfirmationDone) => void;
   /** Hands call-batch records to apply, which takes them once it has applied `index`. */
   readonly handOver: (index: number, records: Uint8Array, length: number) => void;
 }
@@ -43,7 +46,7 @@ export function makeCluster(surroundings: MemberSurroundings, doings: CoreDoings
 
 export function makeLeases(
   { config, apply, nowMs, peers, replies }: MemberSurroundings,
-  { node, isLeader, commitIndex, gather, flush, readLinearizable, handOver }: CoreDoings,
+  { node, isLeader, commitIndex, gather, flush, readLinearizable, confirmLeadership, handOver }: CoreDoings,
   { leaderCalls, barriers }: ClusterSide,
   restored: Uint8Array,
 ): LeaseKeeper {
@@ -53,7 +56,8 @@ export function makeLeases(
     electionMs: config.electionTimeout,
     leaderCalls,
     peers,
-    confirmLeadership: (done) => barriers.linearizable(done),
+    knowAll: (done) => barriers.linearizable(done),
+    confirmLeadership,
     readLinearizable,
     isLeader,
     commitIndex,

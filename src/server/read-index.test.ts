@@ -90,3 +90,25 @@ test("an answer to a former run's request is not taken for one to this run's", (
   queue.confirmed(asked[0]!, 9, 2);
   assert.deepEqual(released, [{ index: 9, calls: [2] }]);
 });
+
+test("who asks whether a quorum answers is told without apply, by a ReadIndex that begins after the question", () => {
+  const { queue, add, asked, released } = rig();
+  const told: string[] = [];
+  add(1);
+  queue.flush(0);
+  queue.confirm((isConfirmed) => told.push(`a ${isConfirmed}`));
+  queue.flush(1);
+  queue.confirmed(1, 10, 2);
+  assert.deepEqual([told, asked], [[], [1, 2]]);
+  queue.confirmed(2, 11, 3);
+  assert.deepEqual(told, ["a true"]);
+  assert.deepEqual(released, [{ index: 10, calls: [1] }], "nothing goes to apply");
+  queue.confirm((isConfirmed) => told.push(`b ${isConfirmed}`));
+  queue.flush(10);
+  queue.confirm((isConfirmed) => told.push(`c ${isConfirmed}`));
+  queue.tick(7010);
+  assert.deepEqual(told, ["a true", "b false"]);
+  assert.deepEqual(asked, [1, 2, 3, 4], "the next question is asked at once");
+  queue.confirmed(4, 12, 7011);
+  assert.deepEqual(told, ["a true", "b false", "c true"]);
+});

@@ -1,6 +1,7 @@
 /**
  * Linearizable reads: all that wait share one ReadIndex, as etcd's read loop does (etcd server/etcdserver/read).
  * A group is the reads of one or more wake-ups; the next group's ReadIndex starts when the former's is answered.
+ * Who only wants to know that a quorum has answered waits in a group, too, and for nothing that apply has to do.
  *
  * Thread: main. Bound: `waitingBytes`; the caller stops taking calls above its limit.
  */
@@ -11,6 +12,9 @@ const bufferBytesKept = 1 << 20;
 /** Ask again when no answer came (etcd's readIndexRetryTime). */
 const retryMs = 500;
 
+/** False: no answer came in time. */
+export type ConfirmationDone = (isConfirmed: boolean) => void;
+
 /** Call-batch records in one growing buffer. */
 class RecordBuffer {
   bytes = new Uint8Array(bufferBytesMin);
@@ -19,6 +23,12 @@ class RecordBuffer {
   cameMs = 0;
   /** When their ReadIndex was asked for. */
   startMs = 0;
+  /** Who waits for the ReadIndex alone; few. */
+  readonly confirmations: ConfirmationDone[] = [];
+
+  get isEmpty(): boolean {
+    return this.length === 0 && this.confirmations.length === 0;
+  }
 
   append(source: Uint8Array, start: number, end: number): void {
     const needed = this.length + end - start;
@@ -87,9 +97,14 @@ export class ReadIndexQueue {
     this.#gathering.append(source, start, end);
   }
 
+  /** Waits for a ReadIndex that is asked for after this. */
+  confirm(done: ConfirmationDone): void {
+    this.#gathering.confirmations.push(done);
+  }
+
   /** Starts a ReadIndex for what has gathered, unless one is under way. */
   flush(nowMs: number): void {
-    if (this.#gathering.length === 0) return;
+    if (this.#gathering.isEmpty) return;
     if (this.#gathering.cameMs === 0) this.#gathering.cameMs = nowMs;
     if (this.#underWay) return;
     const records = this.#gathering;
@@ -107,8 +122,9 @@ export class ReadIndexQueue {
       this.slowCount++;
       return;
     }
-    this.#actions.release(index, this.#asked.bytes, this.#asked.length, this.#asked.cameMs);
-    this.#finish(nowMs);
+    const { bytes, length, cameMs } = this.#asked;
+    if (length > 0) this.#actions.release(index, bytes, length, cameMs);
+    this.#finish(nowMs, true);
   }
 
   /** A new leader, or its first commit: what is under way may have been dropped, so ask again. */
@@ -133,13 +149,15 @@ export class ReadIndexQueue {
     this.failedCount++;
     this.#reader.reset(this.#asked.bytes, this.#asked.length);
     while (this.#reader.next()) this.#actions.timedOut(this.#reader.callId);
-    this.#finish(nowMs);
+    this.#finish(nowMs, false);
   }
 
-  #finish(nowMs: number): void {
+  #finish(nowMs: number, isConfirmed: boolean): void {
+    const confirmations = this.#asked.confirmations.splice(0);
     this.#asked.clear();
     this.#underWay = false;
     this.flush(nowMs);
+    for (const done of confirmations) done(isConfirmed);
   }
 }
 

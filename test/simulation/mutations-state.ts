@@ -26,6 +26,11 @@ const leases: readonly Mutation[] = [
     edits: [edit("lease/lease-clock", "Math.max(0, givenAt - now)", "0")],
   },
   {
+    name: "a leader renews on an old confirmation",
+    rule: "a leader that may have been replaced asks a quorum before it renews (thesis §6.4.1)",
+    edits: [edit("server/lease-keeper", "const confirmedFor = 0.5;", "const confirmedFor = 4;")],
+  },
+  {
     name: "a lease that is not known is taken for gone",
     rule: "a new leader may not know yet what was granted",
     edits: [
