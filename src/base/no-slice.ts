@@ -1,6 +1,6 @@
 /**
- * Marks a byte array's `slice` as deprecated, so that the linter refuses it: see `copyOf`. Where the array is certain to
- * be no Buffer, the compiler knows it as Uint8Array<ArrayBuffer>, for which this does not hold.
+ * Marks the `slice` of every byte array as deprecated, so that the linter refuses it: whether the array is a Buffer, whose
+ * `slice` is a view, its type does not tell. See `copyOf`.
  */
 declare global {
   interface Uint8Array<TArrayBuffer extends ArrayBufferLike> {

@@ -8,14 +8,13 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chooseSeed, etcdBinaries, Prng, type Json, type JsonObject } from "../support/index.js";
+import { base64, chooseSeed, etcdBinaries, Prng, type Json, type JsonObject } from "../support/index.js";
 import { Both } from "./both.js";
 
 const cache = await etcdBinaries();
 const skip = cache.kind === "skipped" ? cache.reason : false;
 const seed = chooseSeed();
 const timeout = 180_000;
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
 const keyOf = (prng: Prng): string => `k${prng.below(12)}`;
 

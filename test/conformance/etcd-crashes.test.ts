@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import {
+  base64,
   decodeMessage,
   encodeMessage,
   freePorts,
@@ -17,7 +18,6 @@ import {
 } from "../support/index.js";
 
 const command = ourCommand();
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
 let member: Member | null = null;
 let client = new GrpcClient(0);

@@ -4,9 +4,9 @@
  * Leases last longer than any run. A compaction is never at
  * a revision that a transaction made: real etcd 3.7.1 ends at the next read of a key that was deleted and put in it.
  */
-import type { JsonObject, Prng } from "../support/index.js";
+import { base64, type JsonObject, type Prng } from "../support/index.js";
 import type { Operation, RpcName, WatchOperation } from "./operation.js";
-import { base64, leaseIds, someInterval, someKey } from "./vocabulary.js";
+import { leaseIds, someInterval, someKey } from "./vocabulary.js";
 
 const call = (rpc: RpcName, request: JsonObject): Operation => ({ kind: "grpc", rpc, request });
 

@@ -2,9 +2,8 @@
  * Random requests to KV, as plain messages. Most are valid, and every option and every refusal of
  * one comes up. `current` is the store's revision, so that revisions of the past and future are near it.
  */
-import { isJsonList, isJsonObject, type Json, type JsonObject, type Prng } from "../support/index.js";
+import { base64, isJsonList, isJsonObject, type Json, type JsonObject, type Prng } from "../support/index.js";
 import {
-  base64,
   bulkKey,
   someInterval,
   someKey,

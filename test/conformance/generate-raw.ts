@@ -3,10 +3,9 @@
  * unknown methods. Everything here must be refused, or read, just as etcd does it.
  */
 import { gzipSync } from "node:zlib";
-import { encodeMessage, frame, type Prng, type JsonObject } from "../support/index.js";
+import { base64, encodeMessage, frame, type JsonObject, type Prng } from "../support/index.js";
 import { somePut, someRange, someTxn, type Context } from "./generate-kv.js";
 import type { RawOperation, RpcName } from "./operation.js";
-import { base64 } from "./vocabulary.js";
 
 const raw = (
   note: string,

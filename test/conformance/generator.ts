@@ -2,7 +2,7 @@
  * The random sequence of one run. What it makes depends on the seed and on the store's revision
  * alone, so a seed gives the same requests again for as long as etcd answers the same.
  */
-import { Prng, type Json, type JsonObject } from "../support/index.js";
+import { base64, Prng, type Json, type JsonObject } from "../support/index.js";
 import { someHttp } from "./generate-http.js";
 import { bulkTxn, someDelete, somePut, someRange, someTxn, type Context } from "./generate-kv.js";
 import {
@@ -16,7 +16,7 @@ import {
 import { someRaw } from "./generate-raw.js";
 import { spell } from "./json-style.js";
 import type { GatewayOperation, Operation, RpcName } from "./operation.js";
-import { base64, int64Max, int64Min, someKey, someRevision } from "./vocabulary.js";
+import { int64Max, int64Min, someKey, someRevision } from "./vocabulary.js";
 
 const gatewayPaths: Readonly<Partial<Record<RpcName, string>>> = {
   "etcdserverpb.KV/Range": "/v3/kv/range",

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chooseSeed, etcdBinaries, isJsonList, Prng, type Json, type JsonObject } from "../support/index.js";
+import { base64, chooseSeed, etcdBinaries, isJsonList, Prng, type Json, type JsonObject } from "../support/index.js";
 import { Both, type Answer, type Side } from "./both.js";
 
 const cache = await etcdBinaries();
@@ -14,7 +14,6 @@ const seed = chooseSeed();
 const timeout = 180_000;
 /** Seconds by which remaining times may differ. */
 const tolerance = 2;
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
 /** Without the raft term; attached keys come in any order. */
 const comparable = (message: JsonObject): JsonObject => {

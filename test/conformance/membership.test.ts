@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import {
+  base64,
   chooseSeed,
   decodeMessage,
   encodeMessage,
@@ -32,7 +33,6 @@ const cache = await etcdBinaries();
 const skip = cache.kind === "skipped" ? cache.reason : false;
 const seed = chooseSeed();
 const timeout = 120_000;
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
 interface Answer {
   readonly status: number;

@@ -2,6 +2,7 @@
  * Sends one operation to one server and reduces the answer to what every server must answer alike.
  */
 import {
+  base64,
   decodeMessage,
   encodeMessage,
   frame,
@@ -24,7 +25,6 @@ import type {
 } from "./operation.js";
 import { LiveWatches } from "./live-watches.js";
 import { reduced } from "./reduced.js";
-import { base64 } from "./vocabulary.js";
 
 /** Headers that are the transport's own business; a server chooses freely whether it compresses. */
 const ignoredHeaders = new Set([

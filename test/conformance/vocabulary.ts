@@ -2,10 +2,7 @@
  * The words that random requests are made of: few keys, so that operations meet on them, yet every
  * kind of key; numbers at and around every bound.
  */
-import type { JsonObject, Prng } from "../support/index.js";
-
-/** Base64 of bytes, or of text as UTF-8 / latin-1 bytes given by the caller. */
-export const base64 = (bytes: Uint8Array | string): string => Buffer.from(bytes as string).toString("base64");
+import { base64, type JsonObject, type Prng } from "../support/index.js";
 
 const bytes = (...values: readonly number[]): Buffer => Buffer.from(values);
 

@@ -9,16 +9,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import {
-  decodeMessage,
-  encodeMessage,
-  freePorts,
-  GrpcClient,
-  Member,
-  ourCommand,
-  temporaryFolder,
-  type JsonObject,
-} from "../support/index.js";
+import { base64, callAt, freePorts, Member, ourCommand, temporaryFolder, type JsonObject } from "../support/index.js";
 
 const daySeconds = 86_400;
 const longTtl = 600;
@@ -36,35 +27,23 @@ function fakeClock(): { library: string } | string {
 const clock = fakeClock();
 const skip = typeof clock === "string" ? clock : false;
 
-async function call(port: number, method: string, types: readonly [string, string], request: JsonObject) {
-  const client = new GrpcClient(port);
-  const reply = await client.unary(`/etcdserverpb.${method}`, encodeMessage(`etcdserverpb.${types[0]}`, request));
-  client.close();
-  assert.equal(reply.status, 0, reply.message);
-  return decodeMessage(`etcdserverpb.${types[1]}`, reply.messages[0]!).plain;
-}
-
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
-
 async function put(port: number, key: string, lease = "0"): Promise<number> {
-  const { header } = await call(port, "KV/Put", ["PutRequest", "PutResponse"], { key: base64(key), lease });
+  const { header } = await callAt(port, "KV/Put", { key: base64(key), lease });
   return Number((header as JsonObject)["revision"]);
 }
 
 async function has(port: number, key: string): Promise<boolean> {
-  const { count } = await call(port, "KV/Range", ["RangeRequest", "RangeResponse"], { key: base64(key) });
+  const { count } = await callAt(port, "KV/Range", { key: base64(key) });
   return Number(count ?? 0) === 1;
 }
 
 async function grant(port: number, ttl: number): Promise<string> {
-  const types = ["LeaseGrantRequest", "LeaseGrantResponse"] as const;
-  return String((await call(port, "Lease/LeaseGrant", types, { TTL: String(ttl) }))["ID"]);
+  return String((await callAt(port, "Lease/LeaseGrant", { TTL: String(ttl) }))["ID"]);
 }
 
 /** Seconds that are left; −1: it is gone. */
 async function timeToLive(port: number, id: string): Promise<number> {
-  const types = ["LeaseTimeToLiveRequest", "LeaseTimeToLiveResponse"] as const;
-  return Number((await call(port, "Lease/LeaseTimeToLive", types, { ID: id }))["TTL"]);
+  return Number((await callAt(port, "Lease/LeaseTimeToLive", { ID: id }))["TTL"]);
 }
 
 /** A lease of a second ends, and takes its key along. */

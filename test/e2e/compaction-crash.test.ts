@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import {
+  base64,
   chooseSeed,
   decodeMessage,
   encodeMessage,
@@ -25,7 +26,6 @@ import { History, type Change } from "./history.js";
 
 const kills = Number(process.env["KILLS"] ?? 4);
 const keys = 50;
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
 const call = async (port: number, service: string, method: string, request: JsonObject): Promise<JsonObject> => {
   const types = rpcTypes(`etcdserverpb.${service}`, method);

@@ -5,20 +5,12 @@
  * is that of the model which applied the same writes.
  */
 import assert from "node:assert/strict";
-import { decodeMessage, encodeMessage, GrpcClient, type Json, type JsonObject } from "../support/index.js";
+import { base64, callOn, GrpcClient, type Json, type JsonObject } from "../support/index.js";
 import type { Write } from "./crash-load.js";
 import type { Change, History } from "./history.js";
 
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
 const text = (value: Json | undefined): string => Buffer.from(String(value ?? ""), "base64").toString();
 const all = base64("\0");
-
-const call = async (client: GrpcClient, method: string, request: JsonObject): Promise<JsonObject> => {
-  const name = method.slice(method.indexOf("/") + 1);
-  const reply = await client.unary(`/etcdserverpb.${method}`, encodeMessage(`etcdserverpb.${name}Request`, request));
-  assert.equal(reply.status, 0, `${method}: ${reply.message}`);
-  return decodeMessage(`etcdserverpb.${name}Response`, reply.messages[0] ?? Buffer.alloc(0)).plain;
-};
 
 const headerRevision = (response: JsonObject): number => Number((response["header"] as JsonObject)["revision"]);
 
@@ -36,8 +28,8 @@ const changesAt = async (
   revision: number,
 ): Promise<{ puts: Seen[]; gone: string[] }> => {
   const at = String(revision);
-  const put = await call(client, "KV/Range", { key: all, range_end: all, revision: at, min_mod_revision: at });
-  const there = await call(client, "KV/Range", { key: all, range_end: all, revision: at, keys_only: true });
+  const put = await callOn(client, "KV/Range", { key: all, range_end: all, revision: at, min_mod_revision: at });
+  const there = await callOn(client, "KV/Range", { key: all, range_end: all, revision: at, keys_only: true });
   const present = new Set(kvsOf(there).map((kv) => text(kv["key"])));
   return {
     puts: kvsOf(put).map((kv) => ({ key: text(kv["key"]), value: text(kv["value"]) })),
@@ -89,7 +81,7 @@ const checkReads = async (client: GrpcClient, expected: readonly Expected[]): Pr
     const success = part.map(({ key, revision }) => ({
       request_range: { key: base64(key), revision: String(revision) },
     }));
-    const { responses } = await call(client, "KV/Txn", { success });
+    const { responses } = await callOn(client, "KV/Txn", { success });
     for (const [i, { key, value, revision }] of part.entries()) {
       const answer = (responses as JsonObject[])[i]?.["response_range"] as JsonObject;
       const [kv] = kvsOf(answer);
@@ -128,7 +120,7 @@ export const checkRound = async (port: number, writes: readonly Write[], history
     const acknowledged = byRevision(writes);
     const unknown = new Set(writes.filter(({ revision }) => revision === null));
     const unknownBefore = unknown.size;
-    const current = headerRevision(await call(client, "KV/Range", { key: base64("x") }));
+    const current = headerRevision(await callOn(client, "KV/Range", { key: base64("x") }));
     const newest = Math.max(history.revision, ...acknowledged.keys());
     assert.ok(current >= newest, `the store is at ${current}, but ${newest} was acknowledged`);
     const from = history.revision;
@@ -140,7 +132,7 @@ export const checkRound = async (port: number, writes: readonly Write[], history
       for (const change of write.changes) if (change.kind === "put") expected.push({ ...change, revision });
     }
     await checkReads(client, expected);
-    const hash = await call(client, "Maintenance/HashKV", { revision: String(current) });
+    const hash = await callOn(client, "Maintenance/HashKV", { revision: String(current) });
     assert.equal(hash["hash"], history.hash, `HashKV at revision ${current}`);
     return {
       acknowledged: acknowledged.size,

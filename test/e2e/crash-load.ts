@@ -2,7 +2,15 @@
  * The load of one crash round: several connections with several writers each, every write marked by
  * a value of its own, and what became of each: acknowledged at a revision, or unknown.
  */
-import { decodeMessage, encodeMessage, GrpcClient, Prng, type GrpcReply, type JsonObject } from "../support/index.js";
+import {
+  base64,
+  decodeMessage,
+  encodeMessage,
+  GrpcClient,
+  Prng,
+  type GrpcReply,
+  type JsonObject,
+} from "../support/index.js";
 import type { Change } from "./history.js";
 
 /** One write and its fate. */
@@ -18,7 +26,6 @@ export interface Write {
 }
 
 const sharedKeys = Array.from({ length: 40 }, (_, i) => `shared/${i}`);
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
 const someChanges = (prng: Prng, id: string): Change[] => {
   const key = prng.pick(sharedKeys);

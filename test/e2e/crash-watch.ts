@@ -4,12 +4,11 @@
  * order, with the right previous value; none after the notice of its revision; and none that the server has forgotten.
  */
 import assert from "node:assert/strict";
-import { decodeMessage, encodeMessage, GrpcStream, type Json, type JsonObject } from "../support/index.js";
+import { base64, decodeMessage, encodeMessage, GrpcStream, type Json, type JsonObject } from "../support/index.js";
 import type { History, HistoryEvent, KeyState } from "./history.js";
 
 const settleMsMax = 30_000;
 const askEveryMs = 50;
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
 const text = (value: Json | undefined): string => Buffer.from(String(value ?? ""), "base64").toString();
 
 /** What is watched, and from where. */

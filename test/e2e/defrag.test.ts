@@ -8,6 +8,8 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import {
+  base64,
+  callOn,
   chooseSeed,
   decodeMessage,
   encodeMessage,
@@ -27,25 +29,19 @@ import { runProgram } from "./pair.js";
 
 const kills = Number(process.env["KILLS"] ?? 4);
 const valueBytes = 4000;
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
 const value = (n: number): string => Buffer.alloc(valueBytes, n).toString("base64");
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let member: Member;
 let client: GrpcClient;
 
-const call = async (service: string, method: string, request: JsonObject): Promise<JsonObject> => {
-  const types = rpcTypes(`etcdserverpb.${service}`, method);
-  const reply = await client.unary(`/etcdserverpb.${service}/${method}`, encodeMessage(types.request, request));
-  assert.equal(reply.status, 0, reply.message);
-  return decodeMessage(types.response, reply.messages[0]!).plain;
-};
-const put = (key: string, n: number): Promise<JsonObject> => call("KV", "Put", { key: base64(key), value: value(n) });
+const call = (path: string, request: JsonObject): Promise<JsonObject> => callOn(client, path, request);
+const put = (key: string, n: number): Promise<JsonObject> => call("KV/Put", { key: base64(key), value: value(n) });
 const revisionOf = (answer: JsonObject): number => Number((answer["header"] as JsonObject)["revision"]);
 const hashKv = async (revision: number): Promise<unknown> =>
-  (await call("Maintenance", "HashKV", { revision: String(revision) }))["hash"];
+  (await call("Maintenance/HashKV", { revision: String(revision) }))["hash"];
 const sizes = async (): Promise<{ total: number; inUse: number }> => {
-  const { dbSize, dbSizeInUse } = await call("Maintenance", "Status", {});
+  const { dbSize, dbSizeInUse } = await call("Maintenance/Status", {});
   return { total: Number(dbSize), inUse: Number(dbSizeInUse) };
 };
 
@@ -61,7 +57,7 @@ const scatter = async (): Promise<void> => {
     await Promise.all(Array.from({ length: 500 }, (_, i) => put(`key ${i % 400}`, n)));
   }
   const revision = revisionOf(await put("last", 0));
-  await call("KV", "Compact", { revision: String(revision), physical: true });
+  await call("KV/Compact", { revision: String(revision), physical: true });
   // Sizes are counted anew ten times a second.
   for (let n = 0; (await sizes()).inUse > (await sizes()).total - (4 << 20); n++) {
     assert.ok(n < 100, "compaction has freed nothing");
@@ -89,7 +85,7 @@ test("the file shrinks while everything else goes on", async () => {
   const create = { key: base64("while "), range_end: base64("while~"), start_revision: String(from + 1) };
   watch.send(encodeMessage(types.request, { create_request: create }));
   let done = false;
-  const defragmenting = call("Maintenance", "Defragment", {}).finally(() => (done = true));
+  const defragmenting = call("Maintenance/Defragment", {}).finally(() => (done = true));
   let written = 0;
   let grants = 0;
   const snapshots: Promise<number>[] = [];
@@ -98,8 +94,8 @@ test("the file shrinks while everything else goes on", async () => {
     grants++;
     await Promise.all([
       ...writes,
-      call("Lease", "LeaseGrant", { TTL: "100" }),
-      call("KV", "Range", { key: base64("key 7") }),
+      call("Lease/LeaseGrant", { TTL: "100" }),
+      call("KV/Range", { key: base64("key 7") }),
     ]);
     written += 20;
     if (snapshots.length < 2) {
@@ -113,7 +109,7 @@ test("the file shrinks while everything else goes on", async () => {
   const { total, inUse } = await sizes();
   assert.ok(total - inUse < 2 << 20, `${total} bytes, ${inUse} of them in use`);
   assert.equal(await hashKv(from), hash);
-  const leases = (await call("Lease", "LeaseLeases", {}))["leases"] as unknown[];
+  const leases = (await call("Lease/LeaseLeases", {}))["leases"] as unknown[];
   assert.equal(leases.length, grants);
   const seen: string[] = [];
   while (seen.length < written) {
@@ -177,7 +173,7 @@ test(`${kills} times kill -9 in the midst of it`, { timeout: 120_000 }, async (t
         if (reply !== null) acknowledged = n + 1;
       }
     })();
-    void call("Maintenance", "Defragment", {}).catch(() => {});
+    void call("Maintenance/Defragment", {}).catch(() => {});
     await member.waitForLog("defragmenting");
     // A random moment within it is a time, not an event.
     await delay(prng.below(400));
@@ -188,7 +184,7 @@ test(`${kills} times kill -9 in the midst of it`, { timeout: 120_000 }, async (t
     assert.equal(existsSync(join(folder.path, "data", "member", "db.rebuild")), false);
     assert.equal(await hashKv(revision), hash, `SEED=${seed}, round ${round}`);
     const prefix = { key: base64(`round ${round} `), range_end: base64(`round ${round}~`), count_only: true };
-    const { count } = await call("KV", "Range", prefix);
+    const { count } = await call("KV/Range", prefix);
     assert.ok(
       Number(count ?? 0) >= acknowledged,
       `${String(count)} of ${acknowledged} writes, SEED=${seed}, round ${round}`,
@@ -207,5 +203,5 @@ test("at a start, when it frees enough", async () => {
   await member.waitForLog("finished defragmenting directory");
   const { total } = await sizes();
   assert.ok(total < before.total, `${before.total} → ${total}`);
-  assert.equal((await call("KV", "Range", { key: base64("key 7"), count_only: true }))["count"], "1");
+  assert.equal((await call("KV/Range", { key: base64("key 7"), count_only: true }))["count"], "1");
 });

@@ -3,7 +3,7 @@
  * change with its revision, the state at the newest revision, and etcd's HashKV over all of it.
  * It shares no code with the server.
  */
-import { encodeMessage } from "../support/index.js";
+import { base64, encodeMessage } from "../support/index.js";
 
 /** What one write does, in order. Deleting a key that is not there changes nothing. */
 export type Change =
@@ -49,8 +49,6 @@ const revisionBytes = (main: number, sub: number, isTombstone: boolean): Buffer 
   if (isTombstone) bytes.write("t", 17);
   return bytes;
 };
-
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
 const keyValueBytes = (state: KeyState): Buffer =>
   encodeMessage("mvccpb.KeyValue", {

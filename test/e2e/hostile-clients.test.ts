@@ -10,6 +10,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import {
+  base64,
   encodeMessage,
   frame,
   FrameFlag,
@@ -18,8 +19,8 @@ import {
   GrpcClient,
   Member,
   ourCommand,
-  RawHttp2,
   rawFrame,
+  RawHttp2,
   requestBlock,
   temporaryFolder,
   waitForStorageVersion,
@@ -34,8 +35,6 @@ const putMsMax = 10_000;
 /** Queues and windows of the edge, what the collector has not given back, and as much again. */
 const growthMax = 500 << 20;
 const timeout = 120_000;
-
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
 async function put(client: GrpcClient): Promise<number> {
   const message = encodeMessage("etcdserverpb.PutRequest", { key: base64("key"), value: base64("value") });

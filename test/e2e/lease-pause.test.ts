@@ -4,29 +4,17 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import {
+  base64,
+  callAt,
   decodeMessage,
   encodeMessage,
-  GrpcClient,
   GrpcStream,
   Member,
   optionsAlike,
   ourCommand,
-  rpcTypes,
   temporaryFolder,
   type JsonObject,
 } from "../support/index.js";
-
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
-
-const call = async (port: number, path: string, request: JsonObject): Promise<JsonObject> => {
-  const [service = "", method = ""] = path.split("/");
-  const types = rpcTypes(`etcdserverpb.${service}`, method);
-  const client = new GrpcClient(port);
-  const reply = await client.unary(`/etcdserverpb.${path}`, encodeMessage(types.request, request));
-  client.close();
-  assert.equal(reply.status, 0, reply.message);
-  return decodeMessage(types.response, reply.messages[0]!).plain;
-};
 
 /** Two leases, of 2 and 5 s, and when their keys are told to be gone, in ms from before they were granted. */
 const leases = [
@@ -63,20 +51,20 @@ test("leases of a process that stands still end neither early nor never", async 
     stream.send(encodeMessage("etcdserverpb.WatchRequest", { create_request: create }));
     const from = performance.now();
     for (const { id, ttl } of leases) {
-      await call(port, "Lease/LeaseGrant", { ID: String(id), TTL: String(ttl) });
-      await call(port, "KV/Put", { key: base64(`lease ${id}`), lease: String(id) });
+      await callAt(port, "Lease/LeaseGrant", { ID: String(id), TTL: String(ttl) });
+      await callAt(port, "KV/Put", { key: base64(`lease ${id}`), lease: String(id) });
     }
     process.kill(member.pid, "SIGSTOP");
     await delay(pauseMs);
     process.kill(member.pid, "SIGCONT");
-    const renewed = await call(port, "Lease/LeaseTimeToLive", { ID: "5" });
+    const renewed = await callAt(port, "Lease/LeaseTimeToLive", { ID: "5" });
     assert.ok(Number(renewed["TTL"] ?? 0) <= 5 - pauseMs / 1000, "the pause has used up time");
     const gone = await deletions(stream, from);
     for (const { id, ttl } of leases) {
       const ms = gone.get(base64(`lease ${id}`))!;
       assert.ok(ms >= ttl * 1000, `the lease of ${ttl} s has ended after ${ms} ms`);
     }
-    assert.deepEqual((await call(port, "Lease/LeaseLeases", {}))["leases"], undefined);
+    assert.deepEqual((await callAt(port, "Lease/LeaseLeases", {}))["leases"], undefined);
     stream.close();
   } finally {
     process.kill(member.pid, "SIGCONT");

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
+  base64,
   decodeMessage,
   encodeMessage,
   etcdBinaries,
@@ -66,8 +67,6 @@ const scrape = async ({ member }: PairMember): Promise<Exposition> => {
   assert.match(reply.headers["content-type"] ?? "", /^text\/plain; version=0\.0\.4/);
   return parse(reply.body.toString());
 };
-
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
 /** Calls of each kind, good and refused ones. */
 const work = async ({ member }: PairMember): Promise<void> => {

@@ -12,6 +12,8 @@ import { parseConfState } from "../../src/membership/index.js";
 import { snapshotPath } from "../../src/storage/snap/index.js";
 import { Wal, type HardState, type SnapshotMark } from "../../src/storage/wal/index.js";
 import {
+  base64,
+  callAt,
   decodeMessage,
   encodeMessage,
   GrpcClient,
@@ -23,8 +25,6 @@ import {
   temporaryFolder,
   type JsonObject,
 } from "../support/index.js";
-
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 const running = new Set<Member>();
@@ -41,18 +41,10 @@ const start = async (name: string): Promise<Member> => {
   return member;
 };
 
-const call = async (port: number, service: string, method: string, request: JsonObject): Promise<JsonObject> => {
-  const types = rpcTypes(`etcdserverpb.${service}`, method);
-  const client = new GrpcClient(port);
-  const reply = await client.unary(`/etcdserverpb.${service}/${method}`, encodeMessage(types.request, request));
-  client.close();
-  assert.equal(reply.status, 0, reply.message);
-  return decodeMessage(types.response, reply.messages[0]!).plain;
-};
 /** HashKV is served from what has been applied: after a start, the linearizable read waits for the log's last entries. */
 const hashKv = async ({ port }: Member): Promise<unknown> => {
-  await call(port, "KV", "Range", { key: base64("any") });
-  return (await call(port, "Maintenance", "HashKV", {}))["hash"];
+  await callAt(port, "KV/Range", { key: base64("any") });
+  return (await callAt(port, "Maintenance/HashKV", {}))["hash"];
 };
 
 /** All events since the beginning, as a watch tells them: each once, in order. */
@@ -142,7 +134,7 @@ test("the installation is repeated at the start, until it is done", { timeout: 1
   const source = await start("source");
   for (let n = 0; n < 40; n++) {
     const puts = Array.from({ length: 50 }, (_, i) =>
-      call(source.port, "KV", "Put", { key: base64(`key ${i}`), value: Buffer.alloc(3000, n).toString("base64") }),
+      callAt(source.port, "KV/Put", { key: base64(`key ${i}`), value: Buffer.alloc(3000, n).toString("base64") }),
     );
     await Promise.all(puts);
   }
@@ -152,7 +144,7 @@ test("the installation is repeated at the start, until it is done", { timeout: 1
   const bytes = await snapshotOf(source);
   await source.stop();
   const target = await start("target");
-  await call(target.port, "KV", "Put", { key: base64("old"), value: base64("x") });
+  await callAt(target.port, "KV/Put", { key: base64("old"), value: base64("x") });
   await target.stop();
 
   const snapDir = join(folder.path, "target", "member", "snap");
@@ -174,9 +166,9 @@ test("the installation is repeated at the start, until it is done", { timeout: 1
   const installed = await start("target");
   assert.equal(await hashKv(installed), hash);
   assert.deepEqual(await historyOf(installed), history);
-  const old = await call(installed.port, "KV", "Range", { key: base64("old") });
+  const old = await callAt(installed.port, "KV/Range", { key: base64("old") });
   assert.equal(old["count"], undefined);
-  await call(installed.port, "KV", "Put", { key: base64("new"), value: base64("y") });
+  await callAt(installed.port, "KV/Put", { key: base64("new"), value: base64("y") });
   // It is removed beside everything else.
   for (let n = 0; readdirSync(snapDir).length > 0; n++) {
     assert.ok(n < 200, "the file is still there");
@@ -186,7 +178,7 @@ test("the installation is repeated at the start, until it is done", { timeout: 1
   await installed.kill();
   const again = await start("target");
   // HashKV is of what has been applied; a linearizable read waits for the rest of the log.
-  assert.equal((await call(again.port, "KV", "Range", { key: base64("new") }))["count"], "1");
+  assert.equal((await callAt(again.port, "KV/Range", { key: base64("new") }))["count"], "1");
   assert.equal(await hashKv(again), after);
   const later = await historyOf(again);
   assert.deepEqual(later.slice(0, -1), history);

@@ -15,8 +15,9 @@ import { LmdbBackend, lmdbBackendDefaults } from "../../src/storage/backend/inde
 import { MvccStore } from "../../src/storage/mvcc/index.js";
 import { checkOnThread, SnapshotFileError, startRebuildThread } from "../../src/storage/snap/index.js";
 import {
+  base64,
+  callOn,
   decodeMessage,
-  encodeMessage,
   etcdBinaries,
   frame,
   freePorts,
@@ -41,16 +42,13 @@ let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 /** One connection a member: a client a call would take most of the test's time. */
 const clients = new Map<number, GrpcClient>();
 
-const call = async (port: number, method: string, message: string, plain: JsonObject): Promise<JsonObject> => {
+const call = (port: number, path: string, request: JsonObject): Promise<JsonObject> => {
   const client = clients.get(port) ?? new GrpcClient(port);
   clients.set(port, client);
-  const reply = await client.unary(`/etcdserverpb.${method}`, encodeMessage(`etcdserverpb.${message}Request`, plain));
-  assert.equal(reply.status, 0, reply.message);
-  return decodeMessage(`etcdserverpb.${message}Response`, reply.messages[0]!).plain;
+  return callOn(client, path, request);
 };
-const base64 = (text: string): string => Buffer.from(text).toString("base64");
 const put = (port: number, key: string, value: Uint8Array): Promise<JsonObject> =>
-  call(port, "KV/Put", "Put", { key: base64(key), value: Buffer.from(value).toString("base64") });
+  call(port, "KV/Put", { key: base64(key), value: Buffer.from(value).toString("base64") });
 
 /** Keys with several revisions, tombstones, empty and large values. */
 const fill = async (port: number): Promise<void> => {
@@ -58,7 +56,7 @@ const fill = async (port: number): Promise<void> => {
   for (let i = 0; i < 3000; i++) writes.push(put(port, `key ${i % 1700}`, Buffer.alloc((i * 37) % 900, i)));
   for (const bytes of [4096, 70_000, 1_400_000]) writes.push(put(port, `large ${bytes}`, Buffer.alloc(bytes, 7)));
   await Promise.all(writes);
-  await call(port, "KV/DeleteRange", "DeleteRange", { key: base64("key 1"), range_end: base64("key 2") });
+  await call(port, "KV/DeleteRange", { key: base64("key 1"), range_end: base64("key 2") });
   await put(port, "key 1", Buffer.alloc(0));
 };
 
@@ -85,7 +83,7 @@ const statusOf = async (path: string): Promise<SnapshotStatus> => {
 /** The database within a file of `etcdctl snapshot save`. */
 const openSnapshot = (path: string): BoltFile => BoltFile.open(path, statSync(path).size - 32);
 
-const hashKv = (port: number): Promise<JsonObject> => call(port, "Maintenance/HashKV", "HashKV", {});
+const hashKv = (port: number): Promise<JsonObject> => call(port, "Maintenance/HashKV", {});
 
 /** Restores the file for a real etcd, which must then say and hold the same as our member. */
 const comparedAfterRestore = async (file: string, hash: unknown): Promise<void> => {
@@ -102,7 +100,7 @@ const comparedAfterRestore = async (file: string, hash: unknown): Promise<void> 
   try {
     assert.equal((await hashKv(clientPort))["hash"], hash);
     const range = { key: base64("\0"), range_end: base64("\0") };
-    const [theirs, mine] = await Promise.all([clientPort, port].map((one) => call(one, "KV/Range", "Range", range)));
+    const [theirs, mine] = await Promise.all([clientPort, port].map((one) => call(one, "KV/Range", range)));
     assert.deepEqual(theirs!["kvs"], mine!["kvs"]);
     await put(clientPort, "after", Buffer.from("x"));
   } finally {
@@ -165,8 +163,8 @@ describe("etcd's tools and ours", { skip }, () => {
 
   test("a real etcd's file, received from a member, becomes our store, and HashKV is equal", async () => {
     const { port } = pair.etcd.member;
-    await call(port, "Lease/LeaseGrant", "LeaseGrant", { ID: "77", TTL: "600" });
-    await call(port, "KV/Put", "Put", { key: base64("leased"), value: base64("x"), lease: "77" });
+    await call(port, "Lease/LeaseGrant", { ID: "77", TTL: "600" });
+    await call(port, "KV/Put", { key: base64("leased"), value: base64("x"), lease: "77" });
     const file = join(folder.path, "received.db");
     await etcdctl(port, "snapshot", "save", file);
     // A member sends the database alone.
@@ -219,7 +217,7 @@ describe("etcd's tools and ours", { skip }, () => {
     const { port } = pair.ours.member;
     const { header } = await hashKv(port);
     const revision = Number((header as JsonObject)["revision"]);
-    await call(port, "KV/Compact", "Compaction", { revision: String(revision - 900), physical: true });
+    await call(port, "KV/Compact", { revision: String(revision - 900), physical: true });
     const file = join(folder.path, "compacted.db");
     await etcdctl(port, "snapshot", "save", file);
     const bolt = openSnapshot(file);

@@ -8,13 +8,14 @@ import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { join } from "node:path";
 import {
+  base64,
   etcdBinaries,
   freePorts,
   HttpClient,
-  type HttpReply,
-  type HttpRequest,
   Member,
   temporaryFolder,
+  type HttpReply,
+  type HttpRequest,
 } from "../support/index.js";
 import { FakeMain } from "./fake-main.js";
 
@@ -389,7 +390,6 @@ test("metrics: headers as etcd's, texts of all threads", needsEtcd, async () => 
 });
 
 test("replies larger than any buffer", needsEtcd, async () => {
-  const base64 = (text: string): string => Buffer.from(text).toString("base64");
   const value = Buffer.alloc(1_400_000, 7).toString("base64");
   for (let i = 0; i < 5; i++) await clients.theirs.send(post("/v3/kv/put", { key: base64(`big${i}`), value }));
   const body = JSON.stringify({ key: base64("big"), range_end: base64("bih") });

@@ -10,6 +10,7 @@ export {
   type CacheResult,
   type EtcdBinaries,
 } from "./etcd-cache.js";
+export { callAt, callOn } from "./call.js";
 export { frame, GrpcClient, unframe, type GrpcReply, type RawCall } from "./grpc.js";
 export { GrpcStream } from "./grpc-stream.js";
 export { HttpClient, type HttpReply, type HttpRequest } from "./http.js";
@@ -40,6 +41,7 @@ export {
 export { pythonWith, type PythonResult } from "./python-cache.js";
 export { chooseSeed, Prng } from "./prng.js";
 export {
+  base64,
   decodeMessage,
   encodeMessage,
   isJsonList,

@@ -88,3 +88,6 @@ export const rpcTypes = (service: string, method: string): { request: string; re
     response: strip(found.resolvedResponseType.fullName),
   };
 };
+
+/** Bytes, or a text's in UTF-8, as fields of bytes have them in plain form. */
+export const base64 = (bytes: Uint8Array | string): string => Buffer.from(bytes as string).toString("base64");
