@@ -79,7 +79,7 @@ export class LeaseKeyLists {
       if (first) writer.bytes.set(head, start);
       let at = first ? start + head.length : start;
       for (let left = sliceKeys; left > 0 && at - start < sliceBytes && !isLast; left--) {
-        const key = walk === null ? null : leases.nextKey(walk);
+        const key = walk === null ? null : walk.keys.nextOf(walk);
         if (key === null) isLast = true;
         else at = writeDelimited(writer, at, keysTag, key, 0, key.length);
       }
@@ -90,8 +90,8 @@ export class LeaseKeyLists {
       this.#flush();
       await yieldNow();
     }
-    if (walk !== null) leases.endWalk(walk);
-    if (size > responseBytesMax && !isLast) this.#refuse(callId, size);
+    walk?.keys.endWalk(walk);
+    if (size > responseBytesMax) this.#refuse(callId, size);
   }
 
   #end(callId: number): void {

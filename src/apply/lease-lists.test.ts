@@ -137,6 +137,23 @@ test("very many keys of a lease are listed in slices, also while some come and g
   assert.deepEqual(listed[1]!.toSorted(), [...stay, String(key(count))].toSorted());
 });
 
+test("keys are listed of what there was when the state is another's meanwhile", async () => {
+  const rig = await Rig.open({ leaseIds: [5n] });
+  const other = await Rig.open({ leaseIds: [5n, 6n] });
+  const count = 10_000;
+  for (let i = 0; i < count; i++) rig.follow({ put: { key: Buffer.from(`key ${i}`), lease: 5n } });
+  other.follow({ put: { key: Buffer.from("other"), lease: 6n } });
+  const calls = new LeaseCallWriter();
+  calls.add(1, LeaseOp.TimeToLive, 1, 5, 0, 7000);
+  accept(rig, calls);
+  while (rig.pauses < 2) await turn();
+  rig.leases.adopt(other.leases);
+  const { message, code } = whole(await answers(rig)).get(1)!;
+  const { keys } = decodeLeaseTimeToLiveResponse(message);
+  assert.equal(code, 0);
+  assert.deepEqual(keys.map(String).toSorted(), Array.from({ length: count }, (_, i) => `key ${i}`).toSorted());
+});
+
 test("a lease that is revoked while its keys are listed has no more of them", async () => {
   const rig = await Rig.open({ leaseIds: [5n] });
   for (let i = 0; i < 10_000; i++) rig.follow({ put: { key: Buffer.from(`key ${i}`), lease: 5n } });

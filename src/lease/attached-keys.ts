@@ -18,8 +18,9 @@ function hashOf(bytes: Uint8Array, start: number, end: number): number {
   return (hash ^ (hash >>> 15)) >>> 0;
 }
 
-/** Where a walk over the keys of a lease stands. */
+/** Where a walk over the keys of a lease stands, and in what: a table that is restored has other keys. */
 export interface KeyWalk {
+  readonly keys: AttachedKeys;
   item: number;
 }
 
@@ -97,10 +98,10 @@ export class AttachedKeys {
 
   /**
    * Begins a walk over the keys of the lease at `slot`, which may change meanwhile: who is attached before its end and
-   * from its begin on is met once. It is to be ended by `endWalk`, or by `nextOf` having returned null.
+   * from its begin on is met once. It is to be ended by `endWalk`.
    */
   walk(slot: number): KeyWalk {
-    const walk = { item: this.#first[slot]! };
+    const walk = { keys: this, item: this.#first[slot]! };
     this.#walks.add(walk);
     return walk;
   }
@@ -108,10 +109,7 @@ export class AttachedKeys {
   /** A copy of the next key; null: there is none. */
   nextOf(walk: KeyWalk): Uint8Array | null {
     const { item } = walk;
-    if (item === none) {
-      this.endWalk(walk);
-      return null;
-    }
+    if (item === none) return null;
     walk.item = this.#next[item]!;
     return this.#names.copy(this.#address[item]!, this.#length[item]!);
   }

@@ -92,12 +92,6 @@ export class LeaseTable {
   walkKeys(low: number, high: number): KeyWalk {
     return this.#keys.walk(this.#slotOf(low, high));
   }
-  nextKey(walk: KeyWalk): Uint8Array | null {
-    return this.#keys.nextOf(walk);
-  }
-  endWalk(walk: KeyWalk): void {
-    this.#keys.endWalk(walk);
-  }
 
   /** As `keysOf`, in order of name and in slices. No key may be attached or detached before it is done. */
   sortedKeysOf(low: number, high: number): Generator<undefined, Uint8Array[]> {
