@@ -304,15 +304,22 @@ export class Reads {
       this.#long.push({ method, callId, raftTerm, request: copyOf(bytes, start, end), began, startMs });
       return;
     }
-    this.#ended(call, { method, request: bytes, began, startMs: header.startMs }, start, end);
+    this.#ended(call, method, began, header.startMs, bytes, start, end);
   }
 
-  /** The request was `request[start, end)`. */
-  #ended(call: ReadCall, read: Omit<LongRead, "callId" | "raftTerm">, start: number, end: number): void {
+  /** The request was `bytes[start, end)`. */
+  #ended(
+    call: ReadCall,
+    method: ReadMethod,
+    began: number,
+    startMs: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
     const { counts, metrics, clock, warningApplyDurationMs, logger } = this.#options;
-    const { method, request: bytes, startMs } = read;
     const now = clock.now();
-    const milliseconds = now - read.began;
+    const milliseconds = now - began;
     counts.ranges += call.ranges;
     if (call.ranges > 1) counts.txns++;
     metrics.requested(method === ReadMethod.Range ? "Range" : "ReadonlyTxn", !call.refused, startMs, now);
@@ -339,7 +346,7 @@ export class Reads {
       this.#active.push(active);
       return;
     }
-    this.#ended(call, read, 0, read.request.length);
+    this.#ended(call, read.method, read.began, read.startMs, read.request, 0, read.request.length);
     this.#options.send(call.replies.bytes, call.replies.length);
     call.replies.clear();
     this.#idle.push(call);

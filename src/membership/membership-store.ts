@@ -4,7 +4,7 @@
  * Thread: apply.
  */
 import { assert, type Logger } from "../base/index.js";
-import { Bucket, metaKey, type Backend } from "../storage/backend/index.js";
+import { Bucket, clusterVersionKey, metaKey, type Backend } from "../storage/backend/index.js";
 import { applyConfChange, ConfChangeType, emptyConfState, type ConfState } from "./conf-state.js";
 import { formatConfState, formatMember, parseConfState, parseMember } from "./member-json.js";
 import { memberIdText, type Member } from "./member.js";
@@ -24,7 +24,6 @@ export class MembershipError extends Error {
   override readonly name = "MembershipError";
 }
 
-const clusterVersionKey = Buffer.from("clusterVersion");
 const downgradeKey = Buffer.from("downgrade");
 const removedMark = Buffer.from("removed");
 /** The schema that this server writes, and the oldest that has a version of its own. */

@@ -44,11 +44,7 @@ export class Histogram {
   }
 
   observe(value: number): void {
-    const bounds = this.#bounds;
-    let i = 0;
-    while (i < bounds.length && value > bounds[i]!) i++;
-    this.counts[i]!++;
-    this.sum += value;
+    this.observeTimes(value, 1);
   }
 
   /** Observes `value` so many times. */

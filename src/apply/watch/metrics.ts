@@ -73,7 +73,7 @@ export class SendTimes {
     this.#events.observeTimes(seconds / (this.#counts.eventsSent - this.#eventsBefore), responses);
   }
 
-  /** A request of the stream is answered. */
+  /** A watcher is created, or refused. */
   answered(): void {
     this.#control.observe(this.#seconds);
   }

@@ -51,7 +51,8 @@ export interface ResponsePart {
 export class WatchResponses {
   readonly #writer: ReplyBatchWriter;
   readonly #header: HeaderWriter;
-  readonly #fragmentBytesMax: number;
+  /** A response that long is cut for watchers that take fragments. */
+  readonly fragmentBytesMax: number;
   #askBytes = askBytesMax;
   /** Bytes that streams which have asked have not taken. */
   #owed = 0;
@@ -59,11 +60,10 @@ export class WatchResponses {
   eventsSent = 0;
   responsesSent = 0;
 
-  /** `fragmentBytesMax`: a response that long is cut for watchers that take fragments. */
   constructor(writer: ReplyBatchWriter, header: HeaderWriter, fragmentBytesMax: number) {
     this.#writer = writer;
     this.#header = header;
-    this.#fragmentBytesMax = fragmentBytesMax;
+    this.fragmentBytesMax = fragmentBytesMax;
   }
 
   /** So many streams are open: the more, the sooner each must ask. */
@@ -116,17 +116,15 @@ export class WatchResponses {
     const first = watcher.firstDelivery;
     const { prevKv } = watcher;
     forgetBatch(watcher);
-    const head = this.#header.size(revision) + idSize(watcher.id);
+    const head = this.headBytes(watcher, revision, false);
     let size = head;
     let count = 0;
     for (let delivery = first; delivery !== -1; delivery = batch.nextDelivery(delivery)) {
       size += batch.sizeOf(delivery, prevKv);
       count++;
     }
-    this.eventsSent += count;
-    this.responsesSent++;
-    watcher.progressDue = false;
-    if (watcher.fragment && count > 1 && size >= this.#fragmentBytesMax) {
+    this.countSent(watcher, count);
+    if (watcher.fragment && count > 1 && size >= this.fragmentBytesMax) {
       return this.#fragments(watcher, batch, revision, head, first);
     }
     return this.#write(watcher, batch, revision, size, first, -1, false);
@@ -141,7 +139,7 @@ export class WatchResponses {
       let to = from;
       while (to !== -1) {
         const length = batch.sizeOf(to, watcher.prevKv);
-        if (count > 0 && size + length >= this.#fragmentBytesMax) break;
+        if (count > 0 && size + length >= this.fragmentBytesMax) break;
         size += length;
         count++;
         to = batch.nextDelivery(to);
@@ -186,10 +184,6 @@ export class WatchResponses {
     return this.#header.size(revision) + idSize(watcher.id) + (fragment ? 2 : 0);
   }
 
-  get fragmentBytesMax(): number {
-    return this.#fragmentBytesMax;
-  }
-
   /** Begins a part of `bytesMax` at most, the first one with the response's head; returns where events go. */
   beginPart(part: ResponsePart, bytesMax: number): number {
     const { watcher, revision, fragment, isFirst, isLast } = part;
@@ -214,7 +208,7 @@ export class WatchResponses {
     this.#writer.dropParts(stream.callId);
   }
 
-  /** A response in parts, with so many events, is sent. */
+  /** A response with so many events is sent, or about to be. */
   countSent(watcher: Watcher, events: number): void {
     this.eventsSent += events;
     this.responsesSent++;

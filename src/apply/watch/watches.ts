@@ -226,9 +226,9 @@ export class Watches implements WatcherVisitor {
     const text = validate(WatchRequestDescriptor, bytes, messageStart, messageEnd);
     if (text !== undefined) return this.#end(stream, unmarshalMessageError(text));
     const { requestUnion: request } = decodeWatchRequest(bytes, messageStart, messageEnd);
-    this.#times.begin();
     switch (request?.case) {
       case "createRequest":
+        this.#times.begin();
         this.#create(stream, request.value);
         this.#times.answered();
         break;

@@ -47,3 +47,6 @@ export const metaKey = {
   scheduledCompactRevision: encoder.encode("scheduledCompactRev"),
   finishedCompactRevision: encoder.encode("finishedCompactRev"),
 } as const;
+
+/** In the bucket `cluster`. */
+export const clusterVersionKey = encoder.encode("clusterVersion");

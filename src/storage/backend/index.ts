@@ -15,7 +15,7 @@
  *   after a batch of entries: if (backend.isFull) await backend.room();
  *   progress to main: backend.flushedIndex (onCommit tells when it has moved)
  */
-export { Bucket, buckets, metaKey, smallBuckets, type SmallBucket } from "./bucket.js";
+export { Bucket, buckets, clusterVersionKey, metaKey, smallBuckets, type SmallBucket } from "./bucket.js";
 export {
   emptyRecordView,
   type Backend,

@@ -4,7 +4,15 @@
  */
 import { copyOf } from "../../base/index.js";
 import { PageOutput, sizeBuckets, writeBuckets, type BoltLayout, type BucketSource } from "../../bolt/index.js";
-import { Bucket, buckets, decodeUint64, metaKey, type PinnedRead, type SmallBucket } from "../backend/index.js";
+import {
+  Bucket,
+  buckets,
+  clusterVersionKey,
+  decodeUint64,
+  metaKey,
+  type PinnedRead,
+  type SmallBucket,
+} from "../backend/index.js";
 import type { SnapshotState } from "./messages.js";
 
 /** Bytes of a piece. */
@@ -12,8 +20,6 @@ export const pieceBytes = 512 << 10;
 
 const encoder = new TextEncoder();
 const noBytes = new Uint8Array(0);
-/** In the bucket `cluster`. */
-const clusterVersionKey = encoder.encode("clusterVersion");
 
 /** All buckets of a pinned store, for a file. */
 export function bucketSources(read: PinnedRead): BucketSource[] {
@@ -52,7 +58,7 @@ export class SnapshotFileWriter {
   #rows(bucket: SmallBucket): { readonly key: Uint8Array; readonly value: Uint8Array }[] {
     const cursor = this.#read.open(bucket);
     const rows: { key: Uint8Array; value: Uint8Array }[] = [];
-    while (cursor.next()) rows.push({ key: Uint8Array.from(cursor.key), value: Uint8Array.from(cursor.value) });
+    while (cursor.next()) rows.push({ key: copyOf(cursor.key), value: copyOf(cursor.value) });
     cursor.close();
     return rows;
   }
