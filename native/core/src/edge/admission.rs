@@ -32,7 +32,7 @@ impl Server {
         }
     }
 
-    fn live_clients(&self) -> usize {
+    pub(super) fn live_clients(&self) -> usize {
         self.clients.len() - self.free.len() - self.freed.len()
     }
 
@@ -49,14 +49,8 @@ impl Server {
         for index in 0..self.listeners.len() {
             self.accept(index);
         }
-        let held = std::mem::take(&mut self.held);
-        for (place, &slot) in held.iter().enumerate() {
+        for slot in std::mem::take(&mut self.held) {
             self.read_again(slot);
-            if !self.held.is_empty() {
-                // There is no room for this one, so there is none for the rest.
-                self.held.extend_from_slice(&held[place + 1..]);
-                break;
-            }
         }
     }
 

@@ -114,10 +114,8 @@ pub struct Call {
     /// A message that comes in parts, as far as it has come.
     pub parts: Outgoing,
     pub end: Option<End>,
-    /// What follows "application/grpc+" in the content type, until it is sent back; usually nothing.
+    /// What follows "application/grpc+" in the content type and is sent back; usually nothing.
     pub subtype: Option<Box<[u8]>>,
-    /// Its length.
-    pub subtype_bytes: usize,
 }
 
 impl Call {
@@ -128,7 +126,7 @@ impl Call {
 
     /// What it holds beside messages; does not change once it has begun.
     pub fn held_bytes(&self) -> usize {
-        CALL_BYTES + self.metadata.len() + self.subtype_bytes
+        CALL_BYTES + self.metadata.len() + self.subtype.as_ref().map_or(0, |subtype| subtype.len())
     }
 
     fn clear(&mut self, bytes_kept: usize) {
@@ -147,7 +145,7 @@ impl Call {
         }
         let [assembly, kept, metadata, shown] = buffers;
         let mut pending = std::mem::take(&mut self.pending);
-        pending.reset();
+        pending.reset(bytes_kept);
         *self = Call {
             assembly,
             kept,

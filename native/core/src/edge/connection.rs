@@ -28,7 +28,7 @@ const BLOCK_BYTES_MAX: usize = 128 << 10;
 /// those that came: about a millisecond.
 const WORK_BYTES_MAX: usize = 512 << 10;
 /// Records that may gather before they are handed over.
-const RECORDS_BYTES_MAX: usize = 256 << 10;
+pub(super) const RECORDS_BYTES_MAX: usize = 256 << 10;
 /// What an idle connection's `out` keeps.
 const IDLE_OUT_BYTES_KEPT: usize = 4 << 10;
 
@@ -131,7 +131,7 @@ pub struct Connection {
     pub(super) peer_initial_window: i64,
     pub(super) encoder: Encoder,
     /// Calls with something to send and a window for it, in turn. Here and below, calls that have ended or moved
-    /// on stay listed until their turn comes; `compact` bounds that.
+    /// on stay listed until their turn comes; `list_max` bounds that.
     pub(super) sending: VecDeque<u32>,
     /// Calls whose own window is used up.
     pub(super) window_blocked: Vec<u32>,

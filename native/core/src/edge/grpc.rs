@@ -17,6 +17,12 @@ pub mod code {
 /// Bytes before each message: a flag for compression and the length.
 pub const PREFIX_BYTES: usize = 5;
 
+/// The prefix of a message that is not compressed.
+pub fn prefix(length: usize) -> [u8; PREFIX_BYTES] {
+    let [a, b, c, d] = (length as u32).to_be_bytes();
+    [0, a, b, c, d]
+}
+
 /// Why `grpc-timeout` is malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeoutFault {

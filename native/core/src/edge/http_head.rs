@@ -10,7 +10,7 @@ use super::http_body::{Body, Malformed};
 /// Go's limit on a request's head.
 pub const HEAD_BYTES_MAX: usize = (1 << 20) + 4096;
 
-/// What `src/api/http/http-server.ts` reads, beside those that frame the body.
+/// What `src/api/http/uws-exchange.ts` reads, beside those that frame the body.
 const FIELDS: [&[u8]; 14] = [
     b"host",
     b"origin",
@@ -152,8 +152,7 @@ pub fn request(bytes: &[u8]) -> Result<Request, Refusal> {
     match fields.hosts {
         0 if !is_old => return Err(Refusal::Bad("missing required Host header")),
         0 if !fields.has_authority => head.extend_from_slice(b"Host: \r\n"),
-        0 => {}
-        1 => {}
+        0 | 1 => {}
         _ => return Err(Refusal::BadRequest),
     }
     if is_old {

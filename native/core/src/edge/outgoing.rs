@@ -6,8 +6,6 @@ use std::collections::VecDeque;
 const CHUNK_BYTES: usize = 64 << 10;
 /// An empty buffer larger than this is given back to the allocator.
 const BUFFER_BYTES_KEPT: usize = 16 << 10;
-/// So much of it is kept for the next call.
-const REST_BYTES_KEPT: usize = 1024;
 
 /// See the module.
 #[derive(Default)]
@@ -87,12 +85,12 @@ impl Outgoing {
         self.length = 0;
     }
 
-    /// Drops everything, for another call to use.
-    pub fn reset(&mut self) {
+    /// Drops everything, for another call to use; a buffer larger than `bytes_kept` goes, too.
+    pub fn reset(&mut self, bytes_kept: usize) {
         self.clear();
         self.chunks
-            .retain(|chunk| chunk.capacity() <= REST_BYTES_KEPT);
-        self.chunks.shrink_to(1);
+            .retain(|chunk| chunk.capacity() > 0 && chunk.capacity() <= bytes_kept);
+        self.chunks.shrink_to_fit();
     }
 
     /// Bytes that its buffers take.

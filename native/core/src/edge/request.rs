@@ -182,7 +182,6 @@ impl Connection {
         call.began = context.now;
         call.receive_window = i64::from(context.limits.stream_window);
         call.subtype = subtype(head).map(Into::into);
-        call.subtype_bytes = call.subtype.as_ref().map_or(0, |subtype| subtype.len());
         call.flags = flags(head);
         call.gzip = head.coding == Coding::Gzip;
         if head.token_from != TokenFrom::Nothing {

@@ -87,8 +87,7 @@ impl Connection {
         let window = self
             .send_window
             .min(self.peer_initial_window + call.send_offset);
-        let mut prefix = [0; PREFIX_BYTES];
-        prefix[1..].copy_from_slice(&(message.len() as u32).to_be_bytes());
+        let prefix = grpc::prefix(message.len());
         if call.sending == Sending::Idle && room && total <= window {
             self.begin(call);
             call.send_offset -= total;
@@ -106,9 +105,7 @@ impl Connection {
         let parts = std::mem::take(&mut call.parts);
         let length = parts.len() + last.len();
         context.counters.sent(call.method, length);
-        let mut prefix = [0; PREFIX_BYTES];
-        prefix[1..].copy_from_slice(&(length as u32).to_be_bytes());
-        call.pending.extend(&prefix);
+        call.pending.extend(&grpc::prefix(length));
         call.pending.append(parts);
         call.pending.extend(last);
         self.waits(id, PREFIX_BYTES + length, context);
@@ -126,7 +123,7 @@ impl Connection {
     /// Puts a call with pending bytes in turn.
     pub(super) fn queue(&mut self, id: u32, context: &mut Context) {
         if self.sending.len() > self.list_max() {
-            self.sending.retain(|&id| is(id, Sending::Queued, context));
+            self.sending.retain(|&id| is_queued(id, context));
         }
         context.calls.at(id).sending = Sending::Queued;
         self.sending.push_back(id);
@@ -158,7 +155,7 @@ impl Connection {
             let Some(id) = self.sending.pop_front() else {
                 return;
             };
-            if is(id, Sending::Queued, context) {
+            if is_queued(id, context) {
                 self.pump_one(id, context);
             }
         }
@@ -225,8 +222,7 @@ impl Connection {
         if call.headers_sent {
             self.put_trailers(stream, end.code, &end.text);
         } else {
-            let subtype = call.subtype.take();
-            self.put_trailers_only(stream, 200, subtype.as_deref(), end.code, &end.text);
+            self.put_trailers_only(stream, 200, call.subtype.as_deref(), end.code, &end.text);
         }
         if !remote_closed {
             frame::put_reset(&mut self.out.bytes, stream, Reason::NoError);
@@ -330,12 +326,12 @@ impl Connection {
     }
 }
 
-/// Whether a listed ID still names a call that waits this way.
-fn is(id: u32, sending: Sending, context: &mut Context) -> bool {
+/// Whether a listed ID still names a call in turn.
+fn is_queued(id: u32, context: &mut Context) -> bool {
     context
         .calls
         .get(id)
-        .is_some_and(|call| call.sending == sending)
+        .is_some_and(|call| call.sending == Sending::Queued)
 }
 
 /// Frames `first` and then `second` as DATA.

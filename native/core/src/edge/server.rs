@@ -131,9 +131,8 @@ impl Server {
     }
 
     fn closed(&self) -> bool {
-        let clients = self.clients.len() - self.free.len();
         self.close_at
-            .is_some_and(|at| clients == 0 || self.context.now >= at)
+            .is_some_and(|at| self.live_clients() == 0 || self.context.now >= at)
     }
 
     fn wait(&mut self, events: &mut Events) {
@@ -168,7 +167,7 @@ impl Server {
 
     /// Until the next thing that has a time; `None` when there is none.
     fn timeout(&self) -> Option<Duration> {
-        let tick = (self.clients.len() > self.free.len()).then_some(self.next_tick);
+        let tick = (self.live_clients() > 0).then_some(self.next_tick);
         let times = [
             tick,
             self.context.deadlines.next(),

@@ -271,11 +271,11 @@ impl Splice {
                 (Stage::Last, _) => return,
                 (Stage::Raw, _) => rest.len(),
                 // Nobody asked for them.
-                (_, Reply::None) => return self.finish(Vec::new()),
+                (_, Reply::None) => return self.finish(),
                 (_, Reply::Head { .. }) => self.answer_head(rest),
                 (_, Reply::Body(body)) => match body.take(rest, |_| ()) {
                     Ok(count) => count,
-                    Err(_) => return self.finish(Vec::new()),
+                    Err(_) => return self.finish(),
                 },
             };
             self.to_client.extend_from_slice(&rest[..count]);
@@ -331,7 +331,7 @@ impl Splice {
             Stage::Body(body) => self.pass_body(body),
             Stage::Sent if matches!(self.reply, Reply::None) && self.to_client.is_empty() => {
                 if self.closes {
-                    self.finish(Vec::new());
+                    self.finish();
                 } else {
                     self.stage = Stage::Head(0);
                 }
@@ -367,7 +367,7 @@ impl Splice {
             }
             // Before anything was understood it may be any protocol: etcd says nothing then.
             Err(Refusal::NotHttp) if self.is_first => {
-                self.finish(Vec::new());
+                self.finish();
                 true
             }
             Err(refusal) => self.refuse(&refusal),
@@ -423,18 +423,20 @@ impl Splice {
 
     /// Tells the client why, unless an answer is under way.
     fn refuse(&mut self, refusal: &Refusal) -> bool {
-        let text = match &self.reply {
-            Reply::None => refusal.bytes(),
-            Reply::Head { bytes, .. } if bytes.is_empty() => refusal.bytes(),
-            _ => Vec::new(),
+        let is_unanswered = match &self.reply {
+            Reply::None => true,
+            Reply::Head { bytes, .. } => bytes.is_empty(),
+            Reply::Body(_) => false,
         };
-        self.finish(text);
+        if is_unanswered {
+            self.to_client.extend_from_slice(&refusal.bytes());
+        }
+        self.finish();
         true
     }
 
-    /// `text` is the last that the client gets.
-    fn finish(&mut self, text: Vec<u8>) {
-        self.to_client.extend_from_slice(&text);
+    /// What waits for the client is the last that it gets.
+    fn finish(&mut self) {
         self.server = None;
         self.to_server = Vec::new();
         self.received = Vec::new();
@@ -449,7 +451,7 @@ impl Splice {
                 // It has closed a connection that nobody used.
                 (Stage::Head(_) | Stage::Whole(_), _) => {}
                 (Stage::Sent, Reply::None) => {}
-                _ => self.finish(Vec::new()),
+                _ => self.finish(),
             }
         }
         if !self.to_client.is_empty() {
@@ -728,9 +730,10 @@ mod tests {
         ] {
             let mut wire = Wire::new();
             wire.sends(&format!("{request}{GET}"));
-            assert!(!wire.served().contains("/b"));
+            wire.served();
             let head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
             wire.answers(head);
+            assert_eq!(wire.served(), "", "the next request is not passed on");
             assert_eq!(wire.got(), head);
             assert!(ended(&mut wire.client));
             assert!(wire.splice.second_passed());

@@ -1,8 +1,8 @@
-//! What flows through the server's sockets: bytes in, calls out; bytes out. With `replies.rs` the other half of
-//! `server.rs`.
+//! What flows through the server's sockets: bytes in, calls out, and the replies' bytes out. With `replies.rs` the
+//! other half of `server.rs`.
 
 use super::batch::{call_kind, put_metadata, tag};
-use super::connection::{Connection, Out};
+use super::connection::{Connection, Out, RECORDS_BYTES_MAX};
 use super::context::Context;
 use super::frame::PREFACE;
 use super::http_head::HEAD_BYTES_MAX;
@@ -20,8 +20,6 @@ const LEFTOVER_BYTES_MAX: usize = 16 << 10 | 16;
 pub const BUFFER_BYTES: usize = LEFTOVER_BYTES_MAX + READ_BYTES;
 /// Written at once to one socket, for the same reason.
 const WRITE_BYTES: usize = 1 << 20;
-/// Calls are handed over when this much has gathered, even within a turn.
-const RECORDS_BYTES_MAX: usize = 256 << 10;
 /// Bytes of HTTP/1.1 requests that wait here; with more, heads must be short.
 const HTTP_BYTES_MAX: usize = 64 << 20;
 
