@@ -52,3 +52,4 @@ export {
   type JsonObject,
 } from "./proto.js";
 export { readStatus, waitForStorageVersion } from "./status.js";
+export { hasStrace, TracedMember, type SystemCall } from "./strace.js";
