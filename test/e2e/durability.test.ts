@@ -97,7 +97,7 @@ class Entries {
 
   end(call: SystemCall): void {
     if (call.result === null || call.result < 0) return;
-    if (/sync$/.test(call.name)) {
+    if (call.name.endsWith("sync")) {
       this.#syncedFiles.add(ofDescriptor(call));
       for (const path of this.#confirming.get(call) ?? []) this.#pending.delete(path);
       return;
