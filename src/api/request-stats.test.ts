@@ -17,11 +17,12 @@ const answer = { field2: 1, field4: 9, messages2: 4, messages3: 2, revision: 7 }
 const noAnswer = { field2: 0, field4: 0, messages2: 0, messages3: 0, revision: 0 };
 const put = { request: { case: "requestPut", value: { key } } } as const;
 const range = { request: { case: "requestRange", value: { key } } } as const;
+const innerRead = { request: { case: "requestTxn", value: { success: [range] } } } as const;
 const inner = { request: { case: "requestTxn", value: { failure: [put] } } } as const;
 
-/** What is logged of a call: level, message and fields. */
+/** What is logged of a call, or of some: level, message and fields. */
 function linesOf(
-  stats: Partial<RequestStats>,
+  stats: Partial<RequestStats> | readonly Partial<RequestStats>[],
   options = { logsDebug: false, slowAfterMs: 300 },
 ): [string, LogFields][] {
   const lines: [string, LogFields][] = [];
@@ -36,9 +37,18 @@ function linesOf(
     error: at("error"),
     named: () => logger,
   };
-  const request = stats.request ?? new Uint8Array(0);
-  const call = { milliseconds: 150, remote: "127.0.0.1:1", path: "", requestBytes: request.length, responseBytes: 30 };
-  new RequestLog({ logger, ...options }).add({ ...call, answer, ...stats, request });
+  const log = new RequestLog({ logger, ...options });
+  for (const one of [stats].flat()) {
+    const request = one.request ?? new Uint8Array(0);
+    const call = {
+      milliseconds: 150,
+      remote: "127.0.0.1:1",
+      path: "",
+      requestBytes: request.length,
+      responseBytes: 30,
+    };
+    log.add({ ...call, answer, ...one, request });
+  }
   return lines;
 }
 
@@ -77,6 +87,8 @@ test("a transaction's trace says whether it writes", () => {
   assert.equal(of(encodeTxnRequest({ success: [range, put] })), writes);
   assert.equal(of(encodeTxnRequest({ success: [range], failure: [put] })), others);
   assert.equal(of(encodeTxnRequest({ success: [range, inner] })), others);
+  // etcd takes a transaction within for a write, whatever is in it.
+  assert.equal(of(encodeTxnRequest({ success: [range, innerRead] })), others);
   assert.equal(of(encodeTxnRequest({ success: [range], failure: [range] })), reads);
 });
 
@@ -120,6 +132,18 @@ test("what is quick has no line, and what is no request of its method has none",
   assert.deepEqual(levels({ milliseconds: 60 }, { logsDebug: false, slowAfterMs: 50 }), ["warn request stats"]);
   assert.deepEqual(levels({ milliseconds: 0 }, { logsDebug: true, slowAfterMs: 50 }), ["debug request stats"]);
   assert.deepEqual(levels({ milliseconds: 500, request: Buffer.from([0x0a, 9, 1]) }), []);
+});
+
+test("calls that have no line take nothing of what may be logged", () => {
+  const request = encodePutRequest({ key });
+  const calls = Array.from({ length: 1000 }, (_, i) => ({
+    path: i < 999 ? "/etcdserverpb.Lease/LeaseGrant" : "/etcdserverpb.KV/Put",
+    request,
+  }));
+  assert.deepEqual(
+    linesOf(calls).map(([what]) => what),
+    ["info trace"],
+  );
 });
 
 test("a transaction that is there in part has all its ops and bytes counted", () => {

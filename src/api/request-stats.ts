@@ -1,11 +1,12 @@
 /**
- * etcd's line about a unary call, `request stats`: at level warn about those that take longer than
- * --warning-unary-request-duration, at level debug about each; and its line `trace` about KV's calls above 100 ms. Counts and contents are of KV's calls alone, as in etcd.
+ * etcd's line about a unary call, `request stats`: at level warn about those that take
+ * --warning-unary-request-duration or longer, at level debug about each; and its line `trace` about KV's calls of 100 ms
+ * or more. Counts and contents are of KV's calls alone, as in etcd.
  */
-import { durationText, type Logger } from "../base/index.js";
+import { clockText, durationText, nowMs, type Logger } from "../base/index.js";
 import { LogBudget } from "./log-budget.js";
 import type { RequestStats } from "./request-facts.js";
-import { clockText, logTrace, tracedAfterMs } from "./request-trace.js";
+import { logTrace, tracedAfterMs } from "./request-trace.js";
 import { isMalformed, requestText, txnOpBytes } from "./request-text.js";
 
 const kv = "/etcdserverpb.KV/";
@@ -42,12 +43,15 @@ export class RequestLog {
   }
 
   add(stats: RequestStats): void {
-    const { logsDebug, slowAfterMs } = this.#options;
+    const { logger, logsDebug, slowAfterMs } = this.#options;
+    const isTraced = stats.milliseconds >= tracedAfterMs && stats.path.startsWith(kv);
+    const isToldOf = logsDebug || stats.milliseconds >= slowAfterMs;
+    if (!isTraced && !isToldOf) return;
     // Who wants a line for each call gets it, whatever it costs.
     if (!logsDebug && !this.#budget.take()) return;
     if (isMalformed(stats.path, stats.request, stats.requestBytes)) return;
-    if (stats.milliseconds >= tracedAfterMs) logTrace(this.#options.logger, stats);
-    if (logsDebug || stats.milliseconds >= slowAfterMs) this.#logStats(stats);
+    if (isTraced) logTrace(logger, stats);
+    if (isToldOf) this.#logStats(stats);
   }
 
   #logStats(stats: RequestStats): void {
@@ -55,7 +59,7 @@ export class RequestLog {
     const { requestCount, requestBytes, responseCount, responseBytes } = countsOf(stats);
     const isFailedTxn = stats.path === `${kv}Txn` && responseBytes === 0;
     logger[logsDebug ? "debug" : "warn"]("request stats", {
-      "start time": clockText(performance.timeOrigin + performance.now() - stats.milliseconds),
+      "start time": clockText(nowMs() - stats.milliseconds),
       "time spent": durationText(stats.milliseconds),
       remote: stats.remote,
       "response type": stats.path,

@@ -67,7 +67,7 @@ export function txnOpBytes(request: Uint8Array, length: number, succeeded: boole
     .reduce((sum, { start, end }) => sum + end - start, 0);
 }
 
-/** Whether a transaction, as far as it is there, writes nothing in either branch; whether the branch taken puts. */
+/** Whether a transaction, as far as it is there, has ranges alone in both branches; whether the branch taken puts. */
 export function txnKinds(
   request: Uint8Array,
   length: number,
@@ -78,20 +78,10 @@ export function txnKinds(
   for (const { field, start, end } of sentFields(TxnRequestDescriptor, request, 0, length)) {
     if (field.number !== successField && field.number !== failureField) continue;
     const [op] = setFields(RequestOpDescriptor, request, start, end);
-    kinds.isReadonly &&= isReadonlyOp(request, op, 0);
+    kinds.isReadonly &&= op?.field.number === rangeField;
     kinds.hasPut ||= field.number === branch && op?.field.number === putField;
   }
   return kinds;
-}
-
-function isReadonlyOp(bytes: Uint8Array, op: Sent | undefined, depth: number): boolean {
-  if (op === undefined || op.field.number === rangeField) return true;
-  if (op.field.number !== txnField || depth >= txnDepthMax) return false;
-  return sentFields(TxnRequestDescriptor, bytes, op.start, op.end).every(
-    ({ field, start, end }) =>
-      (field.number !== successField && field.number !== failureField) ||
-      isReadonlyOp(bytes, setFields(RequestOpDescriptor, bytes, start, end)[0], depth + 1),
-  );
 }
 
 /** The known fields in the order sent, as far as they are there. */

@@ -2,7 +2,7 @@
  * etcd's line `trace` about a call of KV that took long, under its name for the operation and with its details. Of
  * etcd's steps there are none: a request is not timed on its way.
  */
-import { durationText, type Logger } from "../base/index.js";
+import { clockText, durationText, nowMs, type Logger } from "../base/index.js";
 import {
   CompactionRequestDescriptor,
   DeleteRangeRequestDescriptor,
@@ -23,10 +23,11 @@ interface Trace {
   readonly details: Details;
 }
 
+/** Logs the line about a call that ends now. */
 export function logTrace(logger: Logger, stats: RequestStats): void {
   const trace = traceOf(stats);
   if (trace === undefined) return;
-  const end = performance.timeOrigin + performance.now();
+  const end = nowMs();
   logger.info("trace", {
     trace_id: Math.floor(Math.random() * 2 ** 31),
     operation: trace.operation,
@@ -94,10 +95,4 @@ function textsOf(descriptor: MessageDescriptor, stats: RequestStats): Record<str
       field.type === "bytes" ? text(start, end) : String(number),
     ]),
   );
-}
-
-/** Milliseconds since the epoch as text that has microseconds. */
-export function clockText(milliseconds: number): string {
-  const micros = String(Math.floor((milliseconds % 1) * 1000)).padStart(3, "0");
-  return `${new Date(milliseconds).toISOString().slice(0, -1)}${micros}Z`;
 }

@@ -1,5 +1,24 @@
 /** Times and sizes as they stand in the log lines of a Go program. */
 
+/** The clock that has microseconds may drift from the one that is kept right by so much. */
+const driftMsMax = 5;
+let origin = performance.timeOrigin;
+
+/** Milliseconds since the epoch, with microseconds behind the point. */
+export function nowMs(): number {
+  const precise = origin + performance.now();
+  const wall = Date.now();
+  if (Math.abs(precise - wall) <= driftMsMax) return precise;
+  origin = wall - performance.now();
+  return wall;
+}
+
+/** Milliseconds since the epoch in UTC, with microseconds, as zap prints them. */
+export function clockText(milliseconds: number): string {
+  const micros = String(Math.floor((milliseconds % 1) * 1000)).padStart(3, "0");
+  return `${new Date(milliseconds).toISOString().slice(0, -1)}${micros}Z`;
+}
+
 /** As Go prints a duration. */
 export function durationText(milliseconds: number): string {
   const rounded = (value: number, digits: number): number => Number(value.toFixed(digits));

@@ -5,6 +5,7 @@
  */
 import { basename, dirname } from "node:path";
 import pino from "pino";
+import { clockText, nowMs } from "./log-text.js";
 import type { LogFields, Logger } from "./logger.js";
 import { sourcePlace } from "./source-lines.js";
 
@@ -49,26 +50,6 @@ function caller(): string {
     return `${basename(dirname(path))}/${basename(path)}:${line}`;
   }
   return "undefined";
-}
-
-/** The clock that has microseconds may drift from the one that is kept right by so much. */
-const driftMsMax = 5;
-let origin = performance.timeOrigin;
-
-/** Milliseconds since the epoch, with microseconds behind the point. */
-function nowMs(): number {
-  const precise = origin + performance.now();
-  const wall = Date.now();
-  if (Math.abs(precise - wall) <= driftMsMax) return precise;
-  origin = wall - performance.now();
-  return wall;
-}
-
-/** Microseconds in UTC, as zap prints them. */
-function timestamp(): string {
-  const now = nowMs();
-  const micros = Math.floor((now % 1) * 1000);
-  return `,"ts":"${new Date(now).toISOString().slice(0, -1)}${String(micros).padStart(3, "0")}Z"`;
 }
 
 /** JSON cannot hold a bigint, and of an Error shows nothing: IDs print as decimals, errors as their message. */
@@ -138,7 +119,7 @@ export function createLogger(options: LoggerOptions): RootLogger {
     {
       level: levels[options.level],
       base: null,
-      timestamp,
+      timestamp: () => `,"ts":"${clockText(nowMs())}"`,
       formatters: { level: (label) => ({ level: label }) },
     },
     { write },

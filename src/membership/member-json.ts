@@ -97,30 +97,32 @@ function goStrings(texts: readonly string[]): string {
   return texts.length === 0 ? "null" : `[${texts.map(goString).join(",")}]`;
 }
 
-function memberFields(member: Member): string {
-  const learner = member.isLearner ? ',"isLearner":true' : "";
-  const name = member.name === "" ? "" : `,"name":${goString(member.name)}`;
-  const clientURLs = member.clientURLs.length === 0 ? "" : `,"clientURLs":${goStrings(member.clientURLs)}`;
-  return `"id":${member.id},"peerURLs":${goStrings(member.peerURLs)}${learner}${name}${clientURLs}`;
+function raftAttributeFields({ peerURLs, isLearner }: Member): string[] {
+  return [`"peerURLs":${goStrings(peerURLs)}`, ...(isLearner ? ['"isLearner":true'] : [])];
 }
 
-/** RaftAttributes of a member, as etcd's v2 store keeps them. */
-export function formatRaftAttributes({ peerURLs, isLearner }: Member): string {
-  return `{"peerURLs":${goStrings(peerURLs)}${isLearner ? ',"isLearner":true' : ""}}`;
-}
-
-/** Attributes of a member, likewise. */
-export function formatAttributes({ name, clientURLs }: Member): string {
-  const fields = [
+function attributeFields({ name, clientURLs }: Member): string[] {
+  return [
     ...(name === "" ? [] : [`"name":${goString(name)}`]),
     ...(clientURLs.length === 0 ? [] : [`"clientURLs":${goStrings(clientURLs)}`]),
   ];
-  return `{${fields.join(",")}}`;
+}
+
+/** RaftAttributes of a member, as etcd's v2 store keeps them. */
+export function formatRaftAttributes(member: Member): string {
+  return `{${raftAttributeFields(member).join(",")}}`;
+}
+
+/** Attributes of a member, likewise. */
+export function formatAttributes(member: Member): string {
+  return `{${attributeFields(member).join(",")}}`;
 }
 
 /** A row of `members`, and the context of a ConfChange that adds a member (at bootstrap too) or changes its URLs. */
 export function formatMember(member: Member): Uint8Array {
-  return encoder.encode(`{${memberFields(member)}}`);
+  return encoder.encode(
+    `{${[`"id":${member.id}`, ...raftAttributeFields(member), ...attributeFields(member)].join(",")}}`,
+  );
 }
 
 /** The context of a ConfChange that promotes learner `id`. */

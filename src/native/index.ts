@@ -37,6 +37,7 @@ export { exitNow } from "./exit-now.js";
 export { endByNameOnFaults } from "./fault-end.js";
 export { Mailbox, mailboxPrefixBytes } from "./mailbox.js";
 export { releaseMemory } from "./memory.js";
+export { RecordBuffer } from "./record-buffer.js";
 export { ReplyBatchWriter, ReplyKind } from "./reply-batch.js";
 export {
   WalFlag,

@@ -110,11 +110,11 @@ export class ReplyBatchWriter {
     this.#length += length;
   }
 
-  /** Appends a record with a message that exists already. */
-  message(callId: number, kind: ReplyKind, message: Uint8Array): void {
+  /** Appends a record with a message that exists already; `askWritable` as in `finish`. */
+  message(callId: number, kind: ReplyKind, message: Uint8Array, askWritable = false): void {
     const at = this.begin(callId, kind, message.length);
     this.bytes.set(message, at);
-    this.finish(at + message.length);
+    this.finish(at + message.length, askWritable);
   }
 
   /** Takes back the parts of a message that is not whole. */

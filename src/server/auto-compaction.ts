@@ -104,7 +104,7 @@ export class AutoCompaction {
       this.#lastRevision = revision;
       this.#lastMs = nowMs;
       this.#proposed = null;
-    } else if (nowMs - beganMs >= timeoutMs) this.#failed(new ErrTimeout().message);
+    } else if (nowMs - beganMs >= timeoutMs) this.#failed(ErrTimeout.message);
   }
 
   #failed(error: string): void {

@@ -5,20 +5,16 @@
  *
  * Thread: main. Bound: `waitingBytes`; the caller stops taking calls above its limit.
  */
-import { CallBatchReader } from "../native/index.js";
+import { CallBatchReader, RecordBuffer } from "../native/index.js";
 
-const bufferBytesMin = 1 << 14;
-const bufferBytesKept = 1 << 20;
 /** Ask again when no answer came (etcd's readIndexRetryTime). */
 const retryMs = 500;
 
 /** False: no answer came in time. */
 export type ConfirmationDone = (isConfirmed: boolean) => void;
 
-/** Call-batch records in one growing buffer. */
-class RecordBuffer {
-  bytes = new Uint8Array(bufferBytesMin);
-  length = 0;
+/** Reads that share a ReadIndex. */
+class Group extends RecordBuffer {
   /** When the first of them came; 0: not known yet. */
   cameMs = 0;
   /** When their ReadIndex was asked for. */
@@ -30,24 +26,9 @@ class RecordBuffer {
     return this.length === 0 && this.confirmations.length === 0;
   }
 
-  append(source: Uint8Array, start: number, end: number): void {
-    const needed = this.length + end - start;
-    if (needed > this.bytes.length) {
-      const grown = new Uint8Array(Math.max(needed, this.bytes.length * 2));
-      grown.set(this.bytes.subarray(0, this.length));
-      this.bytes = grown;
-    }
-    const into = this.bytes;
-    let at = this.length;
-    if (end - start <= 256) for (let i = start; i < end; i++) into[at++] = source[i]!;
-    else into.set(source.subarray(start, end), at);
-    this.length = needed;
-  }
-
-  clear(): void {
-    this.length = 0;
+  override clear(): void {
+    super.clear();
     this.cameMs = 0;
-    if (this.bytes.length > bufferBytesKept) this.bytes = new Uint8Array(bufferBytesMin);
   }
 }
 
@@ -66,9 +47,9 @@ export class ReadIndexQueue {
   readonly #timeoutMs: number;
   readonly #reader = new CallBatchReader();
   /** Reads for the next ReadIndex. */
-  #gathering = new RecordBuffer();
+  #gathering = new Group();
   /** Reads whose ReadIndex is under way. */
-  #asked = new RecordBuffer();
+  #asked = new Group();
   /** Of the ReadIndex under way; counts up. */
   #context: number;
   #underWay = false;

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after, before, test } from "node:test";
 import { WebSocket } from "ws";
-import { etcdBinaries, HttpClient, LineStream, ourCommand } from "../support/index.js";
+import { etcdBinaries, HttpClient, LineStream, metricBecomes, ourCommand, readMetric } from "../support/index.js";
 import { startPair, type PairMember } from "./pair.js";
 
 const cache = await etcdBinaries();
@@ -217,29 +217,18 @@ test("requests are answered while the client still sends", { skip }, async () =>
   stream.close();
 });
 
-/** The value of a metric without labels. */
-const metric = async (port: number, name: string): Promise<number> => {
-  const client = new HttpClient(port);
-  const reply = await client.send({ method: "GET", path: "/metrics" });
-  client.close();
-  const match = new RegExp(`^${name} (\\S+)$`, "m").exec(reply.body.toString());
-  return Number(match?.[1] ?? Number.NaN);
-};
-
 test("the watches of a client that goes, go with it", { skip }, async () => {
   const { port } = pair.ours.member;
-  const before = await metric(port, "etcd_debugging_mvcc_watcher_total");
+  const before = await readMetric(port, "etcd_debugging_mvcc_watcher_total");
   const stream = new LineStream({ port, path: "/v3/watch", body: watch({ key: b64("gone") }) });
   await stream.line();
   const socket = new WebSocket(`ws://127.0.0.1:${port}/v3/watch`);
   socket.on("open", () => socket.send(watch({ key: b64("gone") })));
   await new Promise((resolve) => socket.once("message", resolve));
-  assert.equal(await metric(port, "etcd_debugging_mvcc_watcher_total"), before + 2);
+  assert.equal(await readMetric(port, "etcd_debugging_mvcc_watcher_total"), before + 2);
   stream.close();
   socket.terminate();
-  let left = before + 2;
-  for (let i = 0; i < 200 && left !== before; i++) left = await metric(port, "etcd_debugging_mvcc_watcher_total");
-  assert.equal(left, before);
+  await metricBecomes(port, "etcd_debugging_mvcc_watcher_total", before);
 });
 
 test("a reader that stops costs bounded memory, delays nobody, and gets every event in the end", { skip }, async () => {
@@ -247,7 +236,7 @@ test("a reader that stops costs bounded memory, delays nobody, and gets every ev
   const stream = new LineStream({ port, path: "/v3/watch", body: watch({ key: b64("slow") }) });
   await stream.line();
   await stream.pause(true);
-  const resident = await metric(port, "process_resident_memory_bytes");
+  const resident = await readMetric(port, "process_resident_memory_bytes");
   const value = "v".repeat(256 << 10);
   const count = 400;
   const started = performance.now();
@@ -255,7 +244,7 @@ test("a reader that stops costs bounded memory, delays nobody, and gets every ev
     await post(port, "/v3/kv/put", { key: b64("slow"), value: b64(i % 2 === 0 ? value : `${i}`) });
   }
   const tookMs = performance.now() - started;
-  const grown = (await metric(port, "process_resident_memory_bytes")) - resident;
+  const grown = (await readMetric(port, "process_resident_memory_bytes")) - resident;
   await stream.pause(false);
   let events = 0;
   let version = 0;

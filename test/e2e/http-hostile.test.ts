@@ -13,6 +13,7 @@ import {
   LineStream,
   Member,
   ourCommand,
+  readMetric,
   temporaryFolder,
 } from "../support/index.js";
 import { startPair } from "./pair.js";
@@ -141,12 +142,6 @@ const stays = (port: number, text: string): Socket => {
   return socket;
 };
 
-/** The value of a metric without labels. */
-const metric = async (client: HttpClient, name: string): Promise<number> => {
-  const reply = await client.send({ method: "GET", path: "/metrics" });
-  return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(reply.body.toString())?.[1] ?? Number.NaN);
-};
-
 test("many hostile clients at once hold up nobody, and cost bounded memory", { skip, timeout }, async () => {
   const { port } = pair.ours.member;
   const client = new HttpClient(port);
@@ -156,8 +151,8 @@ test("many hostile clients at once hold up nobody, and cost bounded memory", { s
     body: JSON.stringify({ create_request: { key: Buffer.from("h").toString("base64") } }),
   });
   await stream.line();
-  const before = await metric(client, "process_resident_memory_bytes");
-  const changes = await metric(client, "etcd_server_leader_changes_seen_total");
+  const before = await readMetric(port, "process_resident_memory_bytes");
+  const changes = await readMetric(port, "etcd_server_leader_changes_seen_total");
   const sockets = [
     // Nothing at all, and one answer each.
     ...Array.from({ length: 1000 }, () => stays(port, "")),
@@ -187,8 +182,8 @@ test("many hostile clients at once hold up nobody, and cost bounded memory", { s
     const { result } = JSON.parse((await stream.line())!) as { result: { events: unknown[] } };
     events += result.events.length;
   }
-  const grown = (await metric(client, "process_resident_memory_bytes")) - before;
-  assert.equal(await metric(client, "etcd_server_leader_changes_seen_total"), changes);
+  const grown = (await readMetric(port, "process_resident_memory_bytes")) - before;
+  assert.equal(await readMetric(port, "etcd_server_leader_changes_seen_total"), changes);
   clearInterval(dribbling);
   for (const socket of sockets) socket.destroy();
   stream.close();

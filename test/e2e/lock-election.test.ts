@@ -16,7 +16,9 @@ import {
   HttpClient,
   type JsonObject,
   LineStream,
+  metricBecomes,
   ourCommand,
+  readMetric,
   rpcTypes,
 } from "../support/index.js";
 import { startPair, type PairMember } from "./pair.js";
@@ -343,19 +345,6 @@ test("messages that do not parse are refused in etcd's words", { skip }, async (
   }
 });
 
-const metric = async (port: number, name: string): Promise<number> => {
-  const client = new HttpClient(port);
-  const text = (await client.send({ method: "GET", path: "/metrics" })).body.toString();
-  client.close();
-  const line = text.split("\n").find((one) => one.startsWith(`${name} `));
-  return line === undefined ? NaN : Number(line.slice(name.length + 1));
-};
-
-const metricBecomes = async (port: number, name: string, value: number): Promise<void> => {
-  const until = Date.now() + waitMsMax;
-  while ((await metric(port, name)) !== value) assert.ok(Date.now() < until, `${name} never was ${value}`);
-};
-
 test("many who wait on one connection hold up nobody, and leave nothing when they go", { skip }, async () => {
   const { member } = pair.ours;
   const course = new Course(grpc, pair.ours);
@@ -383,7 +372,7 @@ test("many who wait on one connection hold up nobody, and leave nothing when the
   await course.contenders(name, 1);
   // What a lock does is not counted as its client's own doing, as in etcd.
   const txns = 'grpc_server_started_total{grpc_method="Txn",grpc_service="etcdserverpb.KV",grpc_type="unary"}';
-  assert.equal(await metric(member.port, txns), 0);
+  assert.equal(await readMetric(member.port, txns), 0);
 });
 
 test("an observer that does not read misses nothing", { skip }, async () => {

@@ -24,6 +24,7 @@ export {
   type Exit,
   type MemberOptions,
 } from "./member.js";
+export { metricBecomes, readMetric } from "./metric.js";
 export { packageRoot } from "./package-root.js";
 export {
   errorCodes,

@@ -15,7 +15,14 @@ import {
   GrpcCode,
   unmarshalRequestError,
 } from "../../errors/index.js";
-import { callHeaderBytes, CallBatchReader, CallFlag, CallKind, writeCancelRecord } from "../../native/index.js";
+import {
+  callHeaderBytes,
+  CallBatchReader,
+  CallFlag,
+  CallKind,
+  RecordBuffer,
+  writeCancelRecord,
+} from "../../native/index.js";
 import {
   AlarmRequestDescriptor,
   CompactionRequestDescriptor,
@@ -42,7 +49,6 @@ import { HealthService } from "./health.js";
 import { LeaseService } from "./lease-service.js";
 import { LeaderStreams } from "./leader-streams.js";
 import { isForLearners } from "./learner-calls.js";
-import { LocalReads } from "./local-reads.js";
 import { type HandedOverPath, methodIndex, servedMethods, type ServedPath, unmarshalError } from "./methods.js";
 import { requestField } from "./request-field.js";
 import { checkAlarm } from "./validate-alarm.js";
@@ -73,7 +79,8 @@ export class Dispatcher {
   readonly #leaderStreams: LeaderStreams;
   readonly #handedOver: HandedOverCalls;
   readonly #handlers: readonly (() => void)[];
-  readonly #local = new LocalReads();
+  /** Reads of this batch that apply answers without a ReadIndex. */
+  readonly #local = new RecordBuffer();
   #scheduled = false;
 
   constructor(server: EtcdServer, source: CallSource, options: DispatcherOptions) {
@@ -156,7 +163,8 @@ export class Dispatcher {
       if (reader.kind === CallKind.Call) this.#call();
       else this.#other();
     }
-    this.#local.flush(this.#server.core);
+    if (this.#local.length > 0) this.#server.core.readSerializable(this.#local.bytes, this.#local.length);
+    this.#local.clear();
     this.#server.core.flush();
     return true;
   }
@@ -385,6 +393,7 @@ export class Dispatcher {
   }
 
   #readLocal(): void {
-    this.#local.add(this.#reader);
+    const { bytes, recordStart, recordEnd } = this.#reader;
+    this.#local.append(bytes, recordStart, recordEnd);
   }
 }

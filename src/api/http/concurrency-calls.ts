@@ -81,11 +81,6 @@ export class ConcurrencyCalls {
     this.#methods = new Map(options.served.map((path, index) => [path, index]));
   }
 
-  /** Calls that have not ended. */
-  get running(): number {
-    return this.#running.size;
-  }
-
   start(call: ConcurrencyCall): void {
     const { id } = call;
     const running: Running = { controller: new AbortController(), writable: () => {} };
@@ -124,7 +119,8 @@ export class ConcurrencyCalls {
     for await (const response of observe(client, decodeLeaderRequest(message))) {
       if (client.isGone) break;
       const taken = new Promise<void>((resolve) => (running.writable = resolve));
-      this.#message(id, encodeLeaderResponse(response));
+      this.#writer.message(id, ReplyKind.Message, encodeLeaderResponse(response), true);
+      this.#flush();
       await taken;
     }
     this.#end(id, undefined);
@@ -143,13 +139,6 @@ export class ConcurrencyCalls {
 
   #answer(callId: number, message: Uint8Array): void {
     this.#writer.message(callId, ReplyKind.MessageAndEnd, message);
-    this.#flush();
-  }
-
-  #message(callId: number, message: Uint8Array): void {
-    const at = this.#writer.begin(callId, ReplyKind.Message, message.length);
-    this.#writer.bytes.set(message, at);
-    this.#writer.finish(at + message.length, true);
     this.#flush();
   }
 

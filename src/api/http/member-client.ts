@@ -116,7 +116,7 @@ export class MemberClient implements ConcurrencyClient {
   /** A name is in a request several times, so that this may be longer than what a client can send. */
   #checked(message: Uint8Array): Uint8Array {
     if (message.length <= this.#options.messageBytesMax) return message;
-    throw new EtcdError(GrpcCode.Unknown, new ErrRequestTooLarge().message);
+    throw new EtcdError(GrpcCode.Unknown, ErrRequestTooLarge.message);
   }
 
   #call(name: keyof typeof paths, message: Uint8Array): Call {
