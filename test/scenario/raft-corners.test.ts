@@ -81,6 +81,21 @@ test("whoever leads next leaves a joint configuration that its leader has left b
   assert.deepEqual([voters, votersOutgoing], [[1n, 2n], []]);
 });
 
+test("a joint configuration's end is proposed once, however much is applied meanwhile (§4.3)", () => {
+  // The limit lets one entry be applied at a time, so each is a chance to propose the end again.
+  const cluster = three({ maxApplyingSize: 1 });
+  const first = cluster.node(1n).lastIndex + 1;
+  change(cluster, 1n, "r3", ConfChangeTransition.JointImplicit);
+  const values = ["a", "b", "c", "d", "e"];
+  for (const value of values) assert.equal(cluster.propose(1n, value), "ok");
+  cluster.settle();
+  tick(cluster, 1);
+  const { confState, lastIndex, appliedIndex } = cluster.node(1n);
+  assert.deepEqual([confState.voters, confState.votersOutgoing], [[1n, 2n], []]);
+  assert.equal(lastIndex, first + values.length + 1, "the change, what was proposed behind it, and its end");
+  assert.equal(appliedIndex, lastIndex);
+});
+
 test("a pre-vote refused by a newer term takes that term over, and leads nobody (§9.6)", () => {
   const cluster = three({ preVote: true });
   const { node } = cluster.member(3n);
