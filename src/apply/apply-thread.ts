@@ -17,6 +17,7 @@ import type { Clock } from "./clock.js";
 import { Compactor, type CompactorOptions } from "./compactor.js";
 import type { ApplyInit, FromApply, ToApply } from "./control.js";
 import { defragmentAtStart, Defragmenter } from "./defragmenter.js";
+import type { KvCounts } from "./kv-writer.js";
 import { LeaseEvents } from "./lease-events.js";
 import { ApplyMetrics } from "./metrics.js";
 import { defaultQuotaBytes } from "./quota.js";
@@ -129,7 +130,7 @@ export class ApplyThread {
     const slices = { send: reply, yield: yieldNow, fatal };
     const applier = new Applier({ ...shared, compactor, send: reply, warningApplyDurationMs, post });
     const { counts } = applier;
-    const watches = newWatches(init, surroundings, shared, wake);
+    const watches = newWatches(init, surroundings, { ...shared, counts }, wake);
     const rebuilds = new OneAtATime();
     const defragmenter = new Defragmenter({ ...shared, compactor, rebuilds, path: init.backendPath, wake });
     const installer = newInstaller(init, surroundings, { ...shared, applier, compactor, watches, rebuilds });
@@ -300,7 +301,7 @@ function newInstaller(
 function newWatches(
   init: ApplyInit,
   { reply, replyInBulk, prng, registry, after }: ApplySurroundings,
-  { store, backend, clock, localId }: SharedParts,
+  { store, backend, clock, localId, counts }: SharedParts & { readonly counts: KvCounts },
   wake: () => void,
 ): Watches {
   return new Watches({
@@ -312,6 +313,7 @@ function newWatches(
     clock,
     prng: prng ?? new SeededPrng(0),
     registry,
+    counts,
     fragmentBytesMax: (init.maxRequestBytes ?? maxRequestBytes) + grpcOverheadBytes,
     progressIntervalMs: init.watchProgressNotifyIntervalMs || progressIntervalMs,
     after: after ?? (() => {}),

@@ -203,6 +203,7 @@ export class Rig {
     });
     this.watches = new Watches({
       ...shared,
+      counts: this.applier.counts,
       header: new HeaderWriter(clusterId, memberId),
       send: (bytes, length) => this.sent.push(...parseReplies(bytes, length)),
       wake: () => {},

@@ -118,7 +118,7 @@ const watchWork = async (port: number, put: () => Promise<void>): Promise<void> 
     }
     assert.fail("the watch hears nothing");
   };
-  const create = { key: base64("k"), progress_notify: true };
+  const create = { key: base64("k"), progress_notify: true, prev_kv: true };
   stream.send(encodeMessage("etcdserverpb.WatchRequest", { create_request: create }));
   await hears(({ plain }) => plain["created"] === true);
   await put();

@@ -14,7 +14,7 @@
 import type { Prng } from "../../base/index.js";
 import type { Backend, RecordVisitor, ScanPosition } from "../../storage/backend/index.js";
 import type { MvccStore } from "../../storage/mvcc/index.js";
-import { EventBatch } from "./event-batch.js";
+import { EventBatch, type PreviousReads } from "./event-batch.js";
 import type { LongResponse } from "./long-response.js";
 import type { SendTimes } from "./metrics.js";
 import { RangeIndex } from "./range-index.js";
@@ -37,6 +37,7 @@ export interface CatchUpSurroundings {
   readonly backend: Backend;
   readonly responses: WatchResponses;
   readonly times: SendTimes;
+  readonly counts: PreviousReads;
   /** All passes'. */
   readonly long: LongResponse;
   /** These watchers have all there is up to the current revision. */
@@ -74,7 +75,7 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
   constructor(surroundings: CatchUpSurroundings, index: RangeIndex<Watcher>, from: number) {
     this.#surroundings = surroundings;
     this.index = index;
-    this.#batch = new EventBatch(surroundings.store);
+    this.#batch = new EventBatch(surroundings.store, surroundings.counts);
     this.#position = { main: from, sub: 0 };
   }
 

@@ -19,6 +19,8 @@ const kvTag = 0x12;
 const prevKvTag = 0x1a;
 const modRevisionTag = 0x18;
 const typeDelete = 1;
+/** What an event is: a put of a key that was there or may have been, a delete, a put that made its key. */
+const Kind = { put: 0, delete: 1, create: 2 } as const;
 const blockBytesMin = 1 << 14;
 const blockBytes = 1 << 20;
 /** Blocks kept for the next batch. */
@@ -28,8 +30,14 @@ const overheadMax = 64;
 /** Deliveries of one watcher without a look at its events' bytes. */
 const notAsked = -1;
 
+/** etcd reads an event's previous value for each watcher that wants it, and counts a range each time. */
+export interface PreviousReads {
+  ranges: number;
+}
+
 export class EventBatch {
   readonly #store: MvccStore;
+  readonly #reads: PreviousReads;
   readonly #kv = new KeyValueReader();
   readonly #view = emptyRecordView();
   readonly #blocks = [newBlock(blockBytesMin)];
@@ -47,8 +55,7 @@ export class EventBatch {
   readonly #prevStarts = new Column();
   readonly #prevEnds = new Column();
   readonly #revisions = new Column();
-  /** 1: a delete. */
-  readonly #deletes = new Column();
+  readonly #kinds = new Column();
   // Of each delivery.
   readonly #deliveryEvents = new Column();
   readonly #deliveryNext = new Column();
@@ -61,15 +68,16 @@ export class EventBatch {
     this.#prevStarts,
     this.#prevEnds,
     this.#revisions,
-    this.#deletes,
+    this.#kinds,
     this.#deliveryEvents,
     this.#deliveryNext,
   ];
   /** Watchers with deliveries, in the order in which they got their first. */
   readonly touched: Watcher[] = [];
 
-  constructor(store: MvccStore) {
+  constructor(store: MvccStore, reads: PreviousReads) {
     this.#store = store;
+    this.#reads = reads;
   }
 
   /** Bytes of all events. */
@@ -120,7 +128,7 @@ export class EventBatch {
     this.#prevStarts.push(notAsked);
     this.#prevEnds.push(notAsked);
     this.#revisions.push(revision);
-    this.#deletes.push(isDelete ? 1 : 0);
+    this.#kinds.push(isDelete ? Kind.delete : Kind.put);
     this.#length += at - this.#filled;
     this.#filled = at;
     return event;
@@ -136,7 +144,7 @@ export class EventBatch {
     this.#prevStarts.pop();
     this.#prevEnds.pop();
     this.#revisions.pop();
-    this.#deletes.pop();
+    this.#kinds.pop();
   }
 
   /** Latin-1 text of the event's key. */
@@ -153,7 +161,7 @@ export class EventBatch {
     return this.#ends.get(event) - this.#starts.get(event);
   }
   isDelete(event: number): boolean {
-    return this.#deletes.get(event) === 1;
+    return this.#kinds.get(event) === Kind.delete;
   }
 
   /** The watcher gets the event, after those that it has. */
@@ -183,6 +191,7 @@ export class EventBatch {
   write(delivery: number, prevKv: boolean, target: Uint8Array, at: number): number {
     const event = this.#deliveryEvents.get(delivery);
     if (!prevKv) return copyBytes(this.#blockOf(event), this.#starts.get(event), this.#ends.get(event), target, at);
+    if (this.#kinds.get(event) !== Kind.create) this.#reads.ranges++;
     const block = this.#blocks[this.#prevInBlock.get(event)]!;
     return copyBytes(block, this.#prevStarts.get(event), this.#prevEnds.get(event), target, at);
   }
@@ -204,7 +213,10 @@ export class EventBatch {
     const before = this.#revisions.get(event) - 1;
     this.#readKv(event);
     const kv = this.#kv;
-    if (!this.isDelete(event) && kv.createRevision === kv.modRevision) return;
+    if (!this.isDelete(event) && kv.createRevision === kv.modRevision) {
+      this.#kinds.set(event, Kind.create);
+      return;
+    }
     const view = this.#view;
     const source = this.#blockOf(event);
     // A compacted revision cannot be read: the event comes without.

@@ -70,6 +70,7 @@ export class WatchRig {
   readonly watches: Watches;
   readonly clients = new Map<number, Client>();
   readonly registry = new Registry();
+  readonly counts = { ranges: 0 };
   /** What `after` was asked for. */
   readonly timers: { at: number; run: () => void }[] = [];
   now = 0;
@@ -97,6 +98,7 @@ export class WatchRig {
       clock: { now: () => this.now },
       prng: new SeededPrng(3),
       registry: this.registry,
+      counts: this.counts,
       fragmentBytesMax: options.fragmentBytesMax ?? 2 << 20,
       progressIntervalMs: options.progressIntervalMs ?? 600_000,
       after: (ms, run) => void this.timers.push({ at: this.now + ms, run }),

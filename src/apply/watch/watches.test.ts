@@ -122,6 +122,24 @@ test("filters, previous values, and revisions that all of one transaction share"
   );
 });
 
+test("each previous value that a watcher wants counts as a range, as each read of etcd's does", async () => {
+  const { rig, client } = await open();
+  for (let i = 0; i < 2; i++) rig.create(1, { key: "a", prevKv: true });
+  rig.create(1, { key: "a" });
+  rig.put("a");
+  assert.equal(rig.counts.ranges, 0, "a key that was made has none");
+  rig.put("a");
+  rig.remove("a");
+  rig.settle();
+  assert.equal(rig.counts.ranges, 4);
+  // Also where the value is compacted, and for who is read up from history.
+  rig.compact(4);
+  rig.create(1, { key: "a", startRevision: 4, prevKv: true });
+  rig.settle();
+  assert.equal(rig.counts.ranges, 5);
+  assert.equal(client.responses.at(-1)!.events[0]!.prevKv, undefined);
+});
+
 test("fragments: cut between events below the bound, all but the last marked", async () => {
   const rig = await WatchRig.open({ fragmentBytesMax: 1000 });
   const client = rig.open(1);

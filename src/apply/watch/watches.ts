@@ -22,7 +22,7 @@ import type { HeaderWriter } from "../response.js";
 import { tooLargeError } from "../response-bound.js";
 import { newGroup } from "./catch-up.js";
 import { CatchUps } from "./catch-ups.js";
-import { EventBatch } from "./event-batch.js";
+import { EventBatch, type PreviousReads } from "./event-batch.js";
 import type { RangeIndex } from "./range-index.js";
 import { refusalOf, rangeOf } from "./create-request.js";
 import { LongResponse, usualLongLimits, type LongLimits } from "./long-response.js";
@@ -57,6 +57,7 @@ export interface WatchesOptions {
   readonly clock: Clock;
   readonly prng: Prng;
   readonly registry: Registry;
+  readonly counts: PreviousReads;
   /** --max-request-bytes and gRPC's overhead. */
   readonly fragmentBytesMax: number;
   readonly progressIntervalMs: number;
@@ -86,18 +87,18 @@ export class Watches implements WatcherVisitor {
   #turn = { deliveries: 0, bytes: 0 };
 
   constructor(options: WatchesOptions) {
-    const { store, backend, prng } = options;
+    const { store, backend, prng, counts } = options;
     this.#options = options;
     this.#toldRevision = store.currentRevision;
     this.#responses = new WatchResponses(this.#writer, options.header, options.fragmentBytesMax);
     this.#times = new SendTimes(options.registry, options.clock, this.#responses);
     this.#synced = newGroup(prng);
-    this.#batch = new EventBatch(store);
+    this.#batch = new EventBatch(store, counts);
     const compacted = (watcher: Watcher): void => this.#refuseCompacted(watcher);
     const long = new LongResponse(this.#responses, options.longLimits ?? usualLongLimits, (stream, size) =>
       this.#end(stream, tooLargeError(size)),
     );
-    const behind = { store, backend, prng, responses: this.#responses, times: this.#times, long, compacted };
+    const behind = { store, backend, prng, counts, responses: this.#responses, times: this.#times, long, compacted };
     this.#catchUps = new CatchUps({ ...behind, joined: (group) => this.#join(group) });
     this.#progress = new WatchProgress({
       intervalMs: options.progressIntervalMs,
