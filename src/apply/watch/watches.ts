@@ -10,26 +10,23 @@
  * A watcher that cannot be sent an event (its stream has not taken what it was sent, or the turn has sent enough)
  * leaves the synced ones with nothing but the revision that it wants next. Thread: apply.
  */
-import type { Prng } from "../../base/index.js";
 import { ErrTooManyRequests, unmarshalMessageError } from "../../errors/index.js";
-import type { Registry } from "../../metrics/index.js";
 import { CallKind, ReplyBatchWriter, type CallBatchReader } from "../../native/index.js";
 import { decodeWatchRequest, validate, WatchRequestDescriptor, type WatchCreateRequest } from "../../proto/index.js";
-import { emptyRecordView, type Backend } from "../../storage/backend/index.js";
-import type { MvccStore, TxnChanges } from "../../storage/mvcc/index.js";
-import type { Clock } from "../clock.js";
-import type { HeaderWriter } from "../response.js";
+import { emptyRecordView } from "../../storage/backend/index.js";
+import type { TxnChanges } from "../../storage/mvcc/index.js";
 import { tooLargeError } from "../response-bound.js";
 import { newGroup } from "./catch-up.js";
 import { CatchUps } from "./catch-ups.js";
-import { EventBatch, type PreviousReads } from "./event-batch.js";
+import { EventBatch } from "./event-batch.js";
 import type { RangeIndex } from "./range-index.js";
 import { refusalOf, rangeOf } from "./create-request.js";
-import { LongResponse, usualLongLimits, type LongLimits } from "./long-response.js";
+import { LongResponse, usualLongLimits } from "./long-response.js";
 import { attachWatchMetrics, SendTimes } from "./metrics.js";
 import { WatchProgress } from "./watch-progress.js";
 import { WatchResponses } from "./watch-responses.js";
 import { forgetBatch, Watcher, watchIdOf, WatcherState, WatchStream, type WatcherVisitor } from "./watcher.js";
+import type { WatchesOptions } from "./watches-options.js";
 
 /** The watch ID of answers that are about no watcher. */
 const noWatchId = -1;
@@ -45,26 +42,6 @@ const changeMax = { deliveries: 20_000, bytes: 16 << 20 };
 const flushBytes = 1 << 20;
 
 const { Indexed, Compacted, Gone } = WatcherState;
-
-export interface WatchesOptions {
-  readonly store: MvccStore;
-  readonly backend: Backend;
-  /** This object's alone: its term is set by `raftTerm`. */
-  readonly header: HeaderWriter;
-  readonly send: (bytes: Uint8Array, length: number) => void;
-  /** A turn is wanted. */
-  readonly wake: () => void;
-  readonly clock: Clock;
-  readonly prng: Prng;
-  readonly registry: Registry;
-  readonly counts: PreviousReads;
-  /** --max-request-bytes and gRPC's overhead. */
-  readonly fragmentBytesMax: number;
-  readonly progressIntervalMs: number;
-  readonly after: (ms: number, run: () => void) => void;
-  /** When responses are made in slices, and how much of them at a time; for tests. */
-  readonly longLimits?: LongLimits | undefined;
-}
 
 export class Watches implements WatcherVisitor {
   readonly #options: WatchesOptions;
