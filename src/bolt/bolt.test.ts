@@ -80,6 +80,12 @@ test("pages are nine tenths full", () => {
   assert.ok(filled > 0.85 && filled < 0.92, `${filled} of the file is content`);
 });
 
+test("two values of a little more than a page share three pages", () => {
+  const entries = Array.from({ length: 1000 }, (_, i) => [Buffer.from(String(i + 1000)), Buffer.alloc(4096)] as const);
+  const pages = fileOf([["key", entries]]).length / pageBytes;
+  assert.ok(pages >= 1500 && pages < 1520, `${pages} pages`);
+});
+
 describe("damage is found", () => {
   const database = databaseIn({ entries: 3000, keyBytesMax: 20, valueBytesMax: 300 });
   const whole = fileOf(database, { freeList: true, txid: 5n });

@@ -12,15 +12,17 @@ import { elementBytes, pageBytes, pageHeaderBytes, pagesFor } from "./format.js"
 const fillBytes = Math.floor(pageBytes * 0.9);
 /** Children that a full branch page must have, the one that it hands on included. */
 const fullChildrenMin = 3;
+/** As in bbolt's own splitting: two values a little longer than a page share three pages, where each by itself has two. */
+const fullEntriesMin = 2;
 
 /** Whether a leaf page with `count` elements in `bytes` is to be closed before one of `added` bytes comes. */
 export function isLeafFull(count: number, bytes: number, added: number): boolean {
-  return count > 0 && bytes + added > fillBytes;
+  return count >= fullEntriesMin && bytes + added > fillBytes;
 }
 
-/** Likewise of a branch page. */
-export function isBranchFull(count: number, bytes: number, added: number): boolean {
-  return count >= fullChildrenMin && bytes + added > fillBytes;
+/** Likewise of a branch page, which holds one child more than it keeps. */
+export function isBranchFull(count: number, bytes: number): boolean {
+  return count >= fullChildrenMin && bytes > fillBytes;
 }
 
 /** A branch page being filled. */
@@ -78,7 +80,7 @@ export class TreeSizer {
   #addChild(level: number, keyLength: number): void {
     const branch = (this.#branches[level] ??= { count: 0, bytes: pageHeaderBytes, firstKey: keyLength, lastKey: 0 });
     const added = elementBytes + keyLength;
-    if (isBranchFull(branch.count, branch.bytes, added)) {
+    if (isBranchFull(branch.count, branch.bytes)) {
       const last = elementBytes + branch.lastKey;
       this.#page(branch.bytes - last);
       this.#addChild(level + 1, branch.firstKey);

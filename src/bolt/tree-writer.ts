@@ -45,7 +45,7 @@ export class TreeWriter {
 
   #addChild(level: number, child: number, key: Uint8Array): void {
     const branch = (this.#branches[level] ??= new PageBuilder(PageFlag.Branch));
-    if (isBranchFull(branch.count, branch.bytes, elementBytes + key.length)) {
+    if (isBranchFull(branch.count, branch.bytes)) {
       const last = branch.takeLast();
       this.#closeBranch(level);
       branch.add(last.child, last.key);
