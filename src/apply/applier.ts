@@ -32,6 +32,9 @@ import { PutFields } from "./requests.js";
 import { headerBytesMax, type HeaderWriter } from "./response.js";
 import { writeSlice } from "./slice.js";
 
+/** From this cluster version on every member stores what checkpoints leave of leases. */
+const storingVersion = { major: 3, minor: 6, patch: 0 } as const;
+
 /** A committed entry cannot be applied by this server; the member must stop. */
 export class ApplyError extends Error {
   override readonly name = "ApplyError";
@@ -51,6 +54,8 @@ export interface ApplierOptions {
   readonly header: HeaderWriter;
   readonly localId: bigint;
   readonly quotaBackendBytes: number;
+  /** What is left of a lease by a checkpoint outlasts a restart even in a cluster of a version that has no such rule. */
+  readonly leaseCheckpointPersist?: boolean | undefined;
   readonly warningApplyDurationMs: number;
   /** How long an answer may be, if not as gRPC allows. */
   readonly responseBytesMax?: number | undefined;
@@ -108,7 +113,7 @@ export class Applier {
     this.#kv = new KvWriter(options.store, options.leases, options.replies);
     this.#slice = options.writeSlice ?? writeSlice;
     this.#long = new LongWrites(options, this.#kv.counts);
-    this.#lease = new LeaseWriter(options.store, options.leases, this.#kv.counts);
+    this.#lease = new LeaseWriter(options.store, options.leases, this.#kv.counts, () => this.#storesCheckpoints);
     this.#leaseAnswers = new LeaseAnswers(options);
     this.#appliedIndex = options.backend.consistentIndex;
     this.#appliedTerm = options.backend.term;
@@ -117,6 +122,11 @@ export class Applier {
 
   get appliedIndex(): number {
     return this.#appliedIndex;
+  }
+  /** As in etcd: members of 3.5 need to be told to, and all of a cluster must do alike. */
+  get #storesCheckpoints(): boolean {
+    const { leaseCheckpointPersist, membership } = this.#options;
+    return leaseCheckpointPersist === true || membership.isAtLeast(storingVersion);
   }
   get appliedTerm(): number {
     return this.#appliedTerm;

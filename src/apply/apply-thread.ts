@@ -128,7 +128,15 @@ export class ApplyThread {
     this.#compactor = compactor;
     const yieldNow = (): Promise<void> => new Promise((resolve) => schedule(resolve));
     const slices = { send: reply, yield: yieldNow, fatal };
-    const applier = new Applier({ ...shared, compactor, send: reply, warningApplyDurationMs, post });
+    const { leaseCheckpointPersist } = init;
+    const applier = new Applier({
+      ...shared,
+      compactor,
+      send: reply,
+      warningApplyDurationMs,
+      leaseCheckpointPersist,
+      post,
+    });
     const { counts } = applier;
     const watches = newWatches(init, surroundings, { ...shared, counts }, wake);
     const rebuilds = new OneAtATime();

@@ -30,6 +30,8 @@ export interface ApplyInit {
   maxLearners: number;
   /** The shortest TTL of a lease, in seconds; without it etcd's at default settings. */
   leaseTtlMin?: number;
+  /** feature gate LeaseCheckpointPersist */
+  leaseCheckpointPersist?: boolean;
   /** warning-apply-duration: log applies that take longer. */
   warningApplyDurationMs: number;
   /** compaction-batch-limit, compaction-sleep-interval; 0 or nothing: etcd's defaults. */

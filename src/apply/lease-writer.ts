@@ -25,8 +25,11 @@ export class LeaseWriter {
   #deleted = 0;
   /** For etcd_debugging_lease_revoked_total. */
   revokedCount = 0;
+  readonly #storesCheckpoints: () => boolean;
 
-  constructor(store: MvccStore, leases: LeaseTable, counts: KvCounts) {
+  /** `storesCheckpoints`: whether a checkpoint is to outlast a restart. */
+  constructor(store: MvccStore, leases: LeaseTable, counts: KvCounts, storesCheckpoints: () => boolean) {
+    this.#storesCheckpoints = storesCheckpoints;
     this.#store = store;
     this.#leases = leases;
     this.#counts = counts;
@@ -98,12 +101,13 @@ export class LeaseWriter {
 
   /** LeaseCheckpointRequest: repeated 1 LeaseCheckpoint {1 ID, 2 remaining_TTL}. */
   checkpoint(bytes: Uint8Array, start: number, end: number): void {
+    const isStored = this.#storesCheckpoints();
     const each = new FieldCursor();
     each.reset(bytes, start, end);
-    while (each.next()) if (each.tag === 0x0a) this.#checkpointOne(bytes, each.start, each.end);
+    while (each.next()) if (each.tag === 0x0a) this.#checkpointOne(bytes, each.start, each.end, isStored);
   }
 
-  #checkpointOne(bytes: Uint8Array, start: number, end: number): void {
+  #checkpointOne(bytes: Uint8Array, start: number, end: number, isStored: boolean): void {
     const cursor = this.#cursor;
     this.#low = this.#high = this.#ttl = 0;
     cursor.reset(bytes, start, end);
@@ -111,7 +115,7 @@ export class LeaseWriter {
       if (cursor.tag === 0x08) this.#readId();
       else if (cursor.tag === 0x10) this.#ttl = cursor.int64;
     }
-    this.#leases.checkpoint(this.#low, this.#high, this.#ttl);
+    this.#leases.checkpoint(this.#low, this.#high, this.#ttl, isStored);
   }
 
   #readId(): void {

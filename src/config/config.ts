@@ -3,6 +3,7 @@
  * after defaults that depend on others have been filled in and the whole has been checked.
  */
 import { autoCompactionRule } from "./auto-compaction.js";
+import { hasFeature, unbuiltGates } from "./feature-gates.js";
 import { printDuration, type EtcdUrl, type Option } from "./kinds.js";
 import { options, type OptionName } from "./options.js";
 
@@ -54,6 +55,7 @@ function check(config: Config, given: OptionValues): void {
   checkTicks(config);
   checkWords(config);
   checkAgainstTls(config);
+  checkFeatures(config);
   for (const [name, value] of given) checkBuilt(name, value);
 }
 
@@ -128,6 +130,14 @@ function checkAgainstTls(config: Config): void {
   if (unsupported !== undefined) {
     throw new ConfigError(`cannot listen on ${unsupported.text}: only http:// listeners are there so far`);
   }
+}
+
+function checkFeatures(config: Config): void {
+  const [unbuilt] = unbuiltGates(config.featureGates);
+  if (unbuilt !== undefined)
+    throw new ConfigError(`--feature-gates: ${unbuilt} is not supported by this version: leave it out`);
+  if (hasFeature(config, "LeaseCheckpointPersist") && !hasFeature(config, "LeaseCheckpoint"))
+    throw new ConfigError("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint");
 }
 
 /** An option that asks for what is not there must not look as if it worked. */

@@ -1,6 +1,6 @@
 /**
  * --feature-gates: etcd's gates by name. A gate may be named with the value that holds anyway; asking for another
- * is refused while what it switches is not built.
+ * is refused where what it switches is not built.
  */
 import { OptionValueError, parseBoolean, text, type Option } from "./kinds.js";
 
@@ -21,6 +21,10 @@ const gateDefaults: Readonly<Record<string, boolean>> = {
 
 /** Gates that are no longer on trial; all others are ALPHA. */
 const betaGates: ReadonlySet<string> = new Set(["AllBeta", "FastLeaseKeepAlive", "TxnModeWriteWithSharedBuffer"]);
+
+/** What these switch is built: they may differ from their default. */
+const builtGates = ["LeaseCheckpoint", "LeaseCheckpointPersist"] as const;
+export type BuiltGate = (typeof builtGates)[number];
 
 /** One gate as metrics tell of it. */
 export interface FeatureGate {
@@ -43,6 +47,24 @@ export function featureGateStates(value: string): FeatureGate[] {
     isOn: changed.get(name) ?? byDefault,
   }));
 }
+
+/** Whether the configuration has a feature on. */
+export function hasFeature({ featureGates: value }: { readonly featureGates: string }, gate: BuiltGate): boolean {
+  return featureGateStates(value).some(({ name, isOn }) => name === gate && isOn);
+}
+
+/** The gates switched away from their default although what they switch is not built. */
+export function unbuiltGates(value: string): string[] {
+  const isBuilt = (name: string): boolean => (builtGates as readonly string[]).includes(name);
+  return featureGateStates(value).flatMap(({ name, isOn }) =>
+    isOn === gateDefaults[name] || isBuilt(name) ? [] : [`${name}=${isOn}`],
+  );
+}
+
+/** A line of the help for each gate, as etcd prints them. */
+export const gateLines: readonly string[] = featureGateStates("")
+  .map(({ name, stage, isOn }) => `${name}=true|false (${stage} - default=${isOn})`)
+  .toSorted();
 
 function readGate(pair: string): readonly [string, boolean] {
   const at = pair.indexOf("=");
@@ -72,6 +94,6 @@ function parseGates(value: string): string {
 
 /** The option; its value names the gates that are not at their default. */
 export function featureGates(about: Parameters<typeof text>[0]): Option<string> {
-  const made = text(about);
+  const made = text({ ...about, lines: gateLines });
   return { ...made, parse: parseGates, fromYaml: (value) => parseGates(made.fromYaml(value)) };
 }

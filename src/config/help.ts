@@ -42,7 +42,8 @@ function describe(name: string, option: Option<unknown>): string {
   const shown = option.print(option.default);
   const head = option.isBoolean && shown === "false" ? `  --${name}` : `  --${name} '${shown}'`;
   const agree = option.scope === "cluster" ? " All members must agree on it." : "";
-  return `${head}\n    ${option.help}${agree}${standing(option)}`;
+  const lines = (option.lines ?? []).map((line) => `\n    ${line}`).join("");
+  return `${head}\n    ${option.help}${agree}${standing(option)}${lines}`;
 }
 
 /** The whole help: usage, then every option by section with its default. */

@@ -24,6 +24,8 @@ interface About<T> {
   readonly section: Section;
   readonly default: T;
   readonly help: string;
+  /** Further lines of the help, one for each word that the value may hold. */
+  readonly lines?: readonly string[];
   /** Whether all members of a cluster must agree. */
   readonly scope?: "member" | "cluster";
   /** Set to anything but its default, the server refuses to start: what it asks for is not built yet. */

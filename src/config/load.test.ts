@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { ConfigError, type Config } from "./config.js";
+import { hasFeature } from "./feature-gates.js";
 import { UsageError } from "./flag-syntax.js";
 import { loadConfig, LoadError, type ConfigWarning } from "./load.js";
 
@@ -185,7 +186,7 @@ describe("refusals, with etcd's text and exit status", () => {
   }
 
   test("what is not built yet is refused, not ignored", () => {
-    for (const flag of ["--cert-file=a", "--auto-tls", "--enable-pprof", "--feature-gates=LeaseCheckpoint=true"])
+    for (const flag of ["--cert-file=a", "--auto-tls", "--enable-pprof", "--feature-gates=PriorityRequest=true", "--feature-gates=FastLeaseKeepAlive=0"])
       assert.match(failure([flag]).join(" "), /^1 .*is not supported by this version/, flag);
     assert.match(
       failure(["--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1"]).join(" "),
@@ -195,6 +196,22 @@ describe("refusals, with etcd's text and exit status", () => {
 
   test("what is not built yet may be named with the value it has anyway", () => {
     config("--cert-file=", "--auto-tls=false", "--feature-gates=LeaseCheckpoint=false,FastLeaseKeepAlive=true");
+  });
+
+  test("a feature that is built may be switched on, by flag, variable and file; it may need another", () => {
+    const gates = "LeaseCheckpoint=true,LeaseCheckpointPersist=true";
+    assert.equal(config(`--feature-gates=${gates}`).featureGates, gates);
+    assert.equal(load([], { ETCD_FEATURE_GATES: gates }).config.featureGates, gates);
+    assert.equal(hasFeature(config("--feature-gates=LeaseCheckpoint=true"), "LeaseCheckpoint"), true);
+    assert.equal(hasFeature(config("--feature-gates=LeaseCheckpoint=true"), "LeaseCheckpointPersist"), false);
+    assert.equal(hasFeature(config(), "LeaseCheckpoint"), false);
+    assert.deepEqual(failure(["--feature-gates=LeaseCheckpointPersist=true"]), [
+      1,
+      "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
+    ]);
+    const warned = (value: string): string[] => load([`--feature-gates=${value}`]).warnings.map(({ message }) => message);
+    assert.equal(warned("LeaseCheckpoint=true").length, 1);
+    assert.deepEqual(warned(gates), []);
   });
 
   test("old flags are taken and left aside", () => {
@@ -310,6 +327,12 @@ describe("configuration file", () => {
     ]) {
       assert.ok(refusal(`${text}\n`).startsWith(`${text.split(":")[0]} in `), text);
     }
+  });
+
+  test("features", () => {
+    const gates = "LeaseCheckpoint=true,LeaseCheckpointPersist=true";
+    assert.equal(fromFile(`feature-gates: "${gates}"\n`).featureGates, gates);
+    assert.match(refusal("feature-gates: LeaseCheckpointPersist=true\n"), /requires enabling feature gate/);
   });
 
   test("it is YAML 1.1", () => {

@@ -4,6 +4,7 @@
  */
 import { ConfigError, makeConfig, type Config } from "./config.js";
 import { readConfigFile } from "./config-file.js";
+import { hasFeature } from "./feature-gates.js";
 import { readCommandLine, UsageError, type CommandLine, type FlagKind } from "./flag-syntax.js";
 import { OptionValueError, parseBoolean, type Option } from "./kinds.js";
 import { ignoredFlags, options, type OptionName } from "./options.js";
@@ -49,9 +50,20 @@ export function loadConfig(args: readonly string[], env: Readonly<Record<string,
   if (line.rest[0] !== undefined) throw new ConfigError(`${JSON.stringify(line.rest[0])} is not a valid flag`);
   if (special.version) return { kind: "version" };
   const file = special.configFile ?? env[variableOf("config-file")];
-  if (file !== undefined && file !== "") return { kind: "config", config: makeConfig(readConfigFile(file)), warnings };
+  if (file !== undefined && file !== "") return loaded(makeConfig(readConfigFile(file)), warnings);
   readEnvironment(env, given, warnings);
-  return { kind: "config", config: makeConfig(given), warnings };
+  return loaded(makeConfig(given), warnings);
+}
+
+function loaded(config: Config, warnings: ConfigWarning[]): Loaded {
+  if (hasFeature(config, "LeaseCheckpoint") && !hasFeature(config, "LeaseCheckpointPersist")) {
+    warnings.push({
+      message:
+        "Detected that checkpointing is enabled without persistence. Consider enabling feature gate LeaseCheckpointPersist",
+      fields: {},
+    });
+  }
+  return { kind: "config", config, warnings };
 }
 
 interface SpecialFlags {

@@ -197,9 +197,8 @@ export const options = {
   }),
   "feature-gates": featureGates({
     section: "member",
-    notYet: true,
     default: "",
-    help: "Features to switch, as Name=true,Other=false.",
+    help: "Features to switch, as Name=true,Other=false; so far LeaseCheckpoint and LeaseCheckpointPersist.",
   }),
 
   // Clustering

@@ -6,7 +6,11 @@ import { LeaseClock, Renewal } from "./index.js";
 
 class Time {
   now = 1_000;
-  readonly clock = new LeaseClock(() => this.now);
+  readonly clock: LeaseClock;
+
+  constructor(checkpointIntervalMs = Infinity) {
+    this.clock = new LeaseClock(() => this.now, checkpointIntervalMs);
+  }
 
   expired(max = Infinity): number[] {
     const ids: number[] = [];
@@ -152,6 +156,141 @@ test("fewer than a thousand end together", () => {
   time.clock.promote(0);
   time.now += 10_001;
   assert.equal(time.expired().length, 999);
+});
+
+/** The checkpoints that are due, as they are proposed. */
+const checkpoints = (clock: LeaseClock, countMax = 1000): [number, number][] => {
+  const due: [number, number][] = [];
+  clock.takeCheckpoints(countMax, (low, _high, remainingTtl) => void due.push([low, remainingTtl]));
+  return due;
+};
+
+test("a lease longer than the interval has a checkpoint each interval, as long as more than that is left", () => {
+  const time = new Time(300_000);
+  time.clock.granted(1, 0, 1000, 0);
+  time.clock.promote(0);
+  time.clock.granted(2, 0, 300, 0);
+  time.clock.granted(3, 0, 301, 0);
+  time.now += 299_999;
+  assert.deepEqual(checkpoints(time.clock), []);
+  time.now += 2;
+  assert.deepEqual(checkpoints(time.clock), [
+    [1, 700],
+    [3, 1],
+  ]);
+  assert.equal(time.clock.checkpointsUnderWay, 2);
+  assert.deepEqual(checkpoints(time.clock), []);
+  time.clock.checkpointed(1, 0, 700);
+  time.clock.checkpointed(3, 0, 1);
+  assert.equal(time.clock.checkpointsUnderWay, 0);
+  time.now += 300_001;
+  assert.deepEqual(checkpoints(time.clock), [[1, 400]]);
+  time.clock.checkpointed(1, 0, 400);
+  time.now += 300_001;
+  assert.deepEqual(checkpoints(time.clock), [[1, 100]]);
+  time.clock.checkpointed(1, 0, 100);
+  time.now += 300_001;
+  assert.deepEqual(checkpoints(time.clock), [], "it has ended");
+  assert.deepEqual(time.expired(), [2, 3, 1]);
+});
+
+test("a checkpoint that was proposed and lost is proposed again; one of the whole time waits an interval", () => {
+  const time = new Time(2000);
+  time.clock.promote(0);
+  time.clock.granted(1, 0, 100, 0);
+  time.now += 2001;
+  assert.deepEqual(checkpoints(time.clock), [[1, 98]]);
+  time.now += 2001;
+  assert.deepEqual(checkpoints(time.clock), [[1, 96]]);
+  time.clock.granted(2, 0, 100, 0);
+  time.now += 2001;
+  assert.equal(time.clock.renew(2, 0), Renewal.Renewed);
+  assert.deepEqual(checkpoints(time.clock), [[1, 94]]);
+  time.now += 2001;
+  assert.deepEqual(checkpoints(time.clock), [
+    [2, 98],
+    [1, 92],
+  ]);
+});
+
+test("checkpoints are looked at so many at a time, and none is named without leadership or without the feature", () => {
+  const [time, off] = [new Time(10_000), new Time()];
+  for (const { clock } of [time, off]) {
+    for (let i = 1; i <= 2500; i++) clock.granted(i, 0, 100, 0);
+    clock.promote(0);
+  }
+  time.now += 10_001;
+  off.now += 10_000_000;
+  assert.deepEqual(
+    [1, 2, 3, 4].map(() => checkpoints(time.clock).length),
+    [1000, 1000, 500, 0],
+  );
+  time.now += 10_001;
+  time.clock.demote();
+  assert.deepEqual(checkpoints(time.clock), []);
+  assert.equal(time.clock.checkpointsUnderWay, 0);
+  assert.deepEqual(checkpoints(off.clock), []);
+});
+
+test("a renewal after a checkpoint, or while one is under way, waits for the log to hold the whole time again", () => {
+  const time = new Time(2000);
+  time.clock.promote(0);
+  time.clock.granted(1, 0, 100, 0);
+  time.now += 2001;
+  checkpoints(time.clock);
+  assert.equal(time.clock.renew(1, 0), Renewal.Checkpointed, "it may be in the log");
+  assert.equal(time.clock.beginClear(1, 0), true);
+  assert.equal(time.clock.beginClear(1, 0), false, "it is asked for");
+  time.clock.checkpointed(1, 0, 98);
+  assert.equal(time.clock.renew(1, 0), Renewal.Checkpointed);
+  assert.equal(time.clock.beginClear(1, 0), false);
+  time.now += 3000;
+  const late: number[] = [];
+  time.clock.takeLateClears(10, (low) => void late.push(low));
+  time.clock.takeLateClears(10, (low) => void late.push(low));
+  assert.deepEqual(late, [1], "it may have been lost, once in three seconds");
+  time.clock.checkpointed(1, 0, 0);
+  assert.equal(time.clock.renew(1, 0), Renewal.Renewed);
+  assert.equal(time.remaining(1, 0), 100_000);
+  time.now += 3000;
+  time.clock.takeLateClears(10, () => assert.fail());
+});
+
+test("a new leader gives what a checkpoint has left, one that it hears of later, too", () => {
+  const time = new Time();
+  time.clock.granted(1, 0, 100, 30);
+  time.clock.granted(2, 0, 100, 30);
+  time.clock.granted(3, 0, 100, 0);
+  time.clock.promote(1000);
+  assert.equal(time.remaining(1, 0), 31_000);
+  time.now += 500;
+  time.clock.checkpointed(2, 0, 0, true);
+  assert.equal(time.remaining(2, 0), 100_500, "a former leader has renewed it");
+  time.clock.checkpointed(3, 0, 20, true);
+  assert.equal(time.remaining(3, 0), 20_500);
+  // Without the feature, too: a renewal is for the whole time, and so is what the log holds.
+  assert.equal(time.clock.renew(1, 0), Renewal.Checkpointed);
+  assert.equal(time.clock.beginClear(1, 0), true);
+  time.clock.checkpointed(1, 0, 0);
+  assert.equal(time.clock.renew(1, 0), Renewal.Renewed);
+  assert.equal(time.remaining(1, 0), 100_500, "and its client may renew it at the former leader yet");
+});
+
+test("an end that is asked for stays so, whatever checkpoints come; a lease's slot is free of the last one's", () => {
+  const time = new Time(2000);
+  time.clock.promote(0);
+  time.clock.granted(1, 0, 3, 0);
+  time.now += 2001;
+  assert.deepEqual(checkpoints(time.clock), [[1, 1]]);
+  time.now += 1000;
+  assert.deepEqual(time.expired(), [1]);
+  time.clock.checkpointed(1, 0, 1);
+  time.clock.checkpointed(1, 0, 0);
+  assert.deepEqual(time.expired(), []);
+  assert.equal(time.clock.renew(1, 0), Renewal.Ending);
+  time.clock.revoked(1, 0);
+  time.clock.granted(2, 0, 100, 0);
+  assert.equal(time.clock.renew(2, 0), Renewal.Renewed);
 });
 
 test("random grants, renewals and revokes end as in a plain list", () => {

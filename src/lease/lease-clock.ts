@@ -8,6 +8,7 @@
  *
  * Thread: main. Invariant: each lease has one slot; `#expiry` is Infinity as long as this member does not lead.
  */
+import { CheckpointSchedule } from "./checkpoint-schedule.js";
 import { ExpiryHeap } from "./expiry-heap.js";
 import { grown, IdTable } from "./id-table.js";
 import type { LeaseObserver } from "./lease-table.js";
@@ -27,6 +28,8 @@ export const Renewal = {
   Renewed: 1,
   /** Its revoke is in the log, or this member does not lead. */
   Ending: 2,
+  /** The log holds less than its whole time, or may soon: a checkpoint of 0 is to go through it first. */
+  Checkpointed: 3,
 } as const;
 export type Renewal = (typeof Renewal)[keyof typeof Renewal];
 
@@ -37,6 +40,7 @@ export class LeaseClock implements LeaseObserver {
   readonly #ends = new ExpiryHeap();
   /** Those whose revoke has been asked for, by the time to ask again. */
   readonly #retries = new ExpiryHeap();
+  readonly #checkpoints: CheckpointSchedule;
   // By slot; TTLs in seconds.
   #ttl = new Float64Array(0);
   #remainingTtl = new Float64Array(0);
@@ -48,9 +52,10 @@ export class LeaseClock implements LeaseObserver {
   /** Renewals so far (etcd_debugging_lease_renewed_total). */
   renewedCount = 0;
 
-  /** `nowMs`: milliseconds that never go back. */
-  constructor(nowMs: () => number) {
+  /** `nowMs`: milliseconds that never go back. `checkpointIntervalMs`: Infinity when checkpoints are off. */
+  constructor(nowMs: () => number, checkpointIntervalMs = Infinity) {
     this.#nowMs = nowMs;
+    this.#checkpoints = new CheckpointSchedule(checkpointIntervalMs);
   }
 
   get count(): number {
@@ -59,6 +64,10 @@ export class LeaseClock implements LeaseObserver {
   /** Leases whose revoke has been asked for and has not come back. */
   get endingCount(): number {
     return this.#retries.count;
+  }
+  /** Checkpoints that were named and have not come back. */
+  get checkpointsUnderWay(): number {
+    return this.#checkpoints.underWayCount;
   }
 
   /**
@@ -75,6 +84,7 @@ export class LeaseClock implements LeaseObserver {
     if (!this.#leads) return;
     const now = this.#stamp();
     this.#refresh(slot, now, isFormer ? Math.max(0, this.#formerUntilMs - now) : 0);
+    this.#checkpoints.schedule(slot, this.#fullMs(slot), now);
   }
 
   /** True: its end had been asked for here. */
@@ -84,14 +94,25 @@ export class LeaseClock implements LeaseObserver {
     const wasEnding = this.#retries.has(slot);
     this.#retries.remove(slot);
     this.#ends.remove(slot);
+    this.#checkpoints.remove(slot);
     this.#ids.remove(slot);
     return wasEnding;
   }
 
-  /** Counts at the next change of leader, and at the next renewal. */
-  checkpointed(low: number, high: number, remainingTtl: number): void {
+  /** Counts at the next change of leader. `isFormer`: a former leader has written it, so that it counts at this one. */
+  checkpointed(low: number, high: number, remainingTtl: number, isFormer = false): void {
     const slot = this.#ids.find(low, high);
-    if (slot !== -1) this.#remainingTtl[slot] = remainingTtl;
+    if (slot === -1) return;
+    const missingMs = 1000 * this.#ttl[slot]! - this.#fullMs(slot);
+    this.#remainingTtl[slot] = remainingTtl;
+    this.#checkpoints.applied(slot, remainingTtl);
+    if (!this.#leads) return;
+    if (this.#ends.has(slot)) {
+      if (isFormer) this.#refresh(slot, this.#formerUntilMs, 0);
+      // Its client has asked for a renewal, which follows.
+      else if (remainingTtl <= 0) this.#refresh(slot, this.#expiry[slot]! + missingMs - this.#fullMs(slot), 0);
+    }
+    this.#checkpoints.schedule(slot, this.#fullMs(slot), this.#nowMs());
   }
 
   /** This member leads now. `extendMs`: added to each lease's time. */
@@ -100,7 +121,11 @@ export class LeaseClock implements LeaseObserver {
     const now = this.#stamp();
     this.#formerUntilMs = now + extendMs;
     const ids = this.#ids;
-    for (let slot = 0; slot < ids.end; slot++) if (ids.isTaken(slot)) this.#refresh(slot, now, extendMs);
+    for (let slot = 0; slot < ids.end; slot++) {
+      if (!ids.isTaken(slot)) continue;
+      this.#refresh(slot, now, extendMs);
+      this.#checkpoints.schedule(slot, this.#fullMs(slot), now);
+    }
     if (this.count >= spreadFrom) this.#spread(now, extendMs);
   }
 
@@ -109,6 +134,7 @@ export class LeaseClock implements LeaseObserver {
     this.#leads = false;
     this.#ends.clear();
     this.#retries.clear();
+    this.#checkpoints.clear();
     this.#expiry.fill(Infinity);
   }
 
@@ -120,6 +146,7 @@ export class LeaseClock implements LeaseObserver {
     const slot = this.#ids.find(low, high);
     if (slot === -1) return Renewal.Unknown;
     if (!this.#leads || this.#retries.has(slot)) return Renewal.Ending;
+    if (this.#remainingTtl[slot]! > 0 || this.#checkpoints.isUnderWay(slot)) return Renewal.Checkpointed;
     const now = this.#stamp();
     const givenAt = Math.min(this.#expiry[slot]! - this.#fullMs(slot), this.#formerUntilMs);
     this.#refresh(slot, now, Math.max(0, givenAt - now));
@@ -150,6 +177,40 @@ export class LeaseClock implements LeaseObserver {
       this.#ends.remove(slot);
       this.#retries.set(slot, now + retryMs);
       end(ids.low[slot]!, ids.high[slot]!);
+    }
+  }
+
+  /**
+   * Looks at leases whose checkpoint is due, at most `countMax`, and names them and the seconds that each has left,
+   * rounded up; those that have their whole time, or none, are passed over.
+   */
+  takeCheckpoints(countMax: number, each: (low: number, high: number, remainingTtl: number) => void): void {
+    const now = this.#nowMs();
+    const ids = this.#ids;
+    for (let i = 0; i < countMax; i++) {
+      const slot = this.#checkpoints.takeDue(now);
+      if (slot === -1) return;
+      const remainingTtl = Math.ceil((this.#expiry[slot]! - now) / 1000);
+      if (remainingTtl <= 0 || remainingTtl >= this.#ttl[slot]!) continue;
+      this.#checkpoints.proposed(slot);
+      each(ids.low[slot]!, ids.high[slot]!, remainingTtl);
+    }
+  }
+
+  /** The log is to hold the whole time of a lease again. True: a checkpoint of 0 is to be proposed now. */
+  beginClear(low: number, high: number): boolean {
+    const slot = this.#ids.find(low, high);
+    return slot !== -1 && this.#checkpoints.beginClear(slot, this.#nowMs());
+  }
+
+  /** Names leases whose checkpoint of 0 was proposed and has not come back for long, at most `countMax`. */
+  takeLateClears(countMax: number, each: (low: number, high: number) => void): void {
+    const now = this.#nowMs();
+    const ids = this.#ids;
+    for (let i = 0; i < countMax; i++) {
+      const slot = this.#checkpoints.takeLateClear(now);
+      if (slot === -1) return;
+      each(ids.low[slot]!, ids.high[slot]!);
     }
   }
 

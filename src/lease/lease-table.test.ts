@@ -138,9 +138,9 @@ test("a lease's record is etcd's, and is gone with the lease", () => {
     return value && decodeLease(value);
   };
   assert.deepEqual(stored(), { ID: 0x112233448899aabbn, TTL: 60, RemainingTTL: 0 });
-  table.checkpoint(0x8899aabb, 0x11223344, 9);
+  table.checkpoint(0x8899aabb, 0x11223344, 9, true);
   assert.deepEqual(stored(), { ID: 0x112233448899aabbn, TTL: 60, RemainingTTL: 9 });
-  table.checkpoint(1, 1, 9);
+  table.checkpoint(1, 1, 9, true);
   assert.equal(backend.entries(Bucket.Lease).length, 1);
   table.remove(0x8899aabb, 0x11223344);
   assert.equal(stored(), undefined);
@@ -151,7 +151,7 @@ test("leases come back from the backend; a TTL below today's minimum is raised; 
   const before = new LeaseTable(backend, 1);
   before.grant(5, 0, 1);
   before.grant(0xffff_ffff, 0xffff_ffff, 70);
-  before.checkpoint(0xffff_ffff, 0xffff_ffff, 33);
+  before.checkpoint(0xffff_ffff, 0xffff_ffff, 33, true);
   const after = new LeaseTable(backend, ttlMin);
   const told: unknown[] = [];
   after.tellAll({
@@ -165,6 +165,34 @@ test("leases come back from the backend; a TTL below today's minimum is raised; 
   ]);
 });
 
+test("a checkpoint that is not stored counts until a restart, and is no part of the bucket", () => {
+  const backend = new MemoryBackend();
+  const table = new LeaseTable(backend, ttlMin);
+  const told = (of: LeaseTable): number[] => {
+    const remaining: number[] = [];
+    of.tellAll({
+      granted: (_low, _high, _ttl, left) => void remaining.push(left),
+      revoked: () => assert.fail(),
+      checkpointed: () => assert.fail(),
+    });
+    return remaining;
+  };
+  table.grant(1, 0, 600);
+  table.checkpoint(1, 0, 400, true);
+  table.checkpoint(1, 0, 100, false);
+  assert.deepEqual(told(table), [100]);
+  assert.deepEqual(told(new LeaseTable(backend, ttlMin)), [400]);
+  const bytes = Buffer.concat([...table.bucketBytes()].map((piece) => copyOf(piece)));
+  assert.ok(bytes.equals(Buffer.concat(backend.entries(Bucket.Lease).flatMap(({ key, value }) => [key, value]))));
+  // The ID comes again: nothing of the former lease is left.
+  table.remove(1, 0);
+  table.grant(1, 0, 600);
+  assert.deepEqual(told(table), [0]);
+  table.checkpoint(1, 0, 100, false);
+  table.checkpoint(1, 0, 0, true);
+  assert.deepEqual(told(table), [0]);
+});
+
 test("the observer hears of each change", () => {
   const table = new LeaseTable(new MemoryBackend(), ttlMin);
   const told: unknown[] = [];
@@ -175,7 +203,7 @@ test("the observer hears of each change", () => {
   };
   table.grant(1, 2, 30);
   table.grant(1, 2, 30);
-  table.checkpoint(1, 2, 7);
+  table.checkpoint(1, 2, 7, true);
   table.remove(1, 2);
   assert.deepEqual(told, [
     ["granted", 1, 2, 30, 0],
@@ -195,7 +223,7 @@ test("the bucket's bytes are those of the backend, as of the call, in pieces", (
   const backend = new MemoryBackend();
   const table = new LeaseTable(backend, 2);
   for (let i = 0; i < 25_000; i++) table.grant((i * 0x9e3779b1) >>> 0, i % 3 === 0 ? 0x8000_0000 + i : i, 60);
-  table.checkpoint(0x9e3779b1, 1, 7);
+  table.checkpoint(0x9e3779b1, 1, 7, true);
   // A start with another minimum changes what a lease gets, and nothing that is stored.
   const again = new LeaseTable(backend, 100);
   assert.equal(again.ttlOf(0x9e3779b1, 1), 100);

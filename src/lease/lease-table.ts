@@ -37,6 +37,8 @@ export class LeaseTable {
   /** As the backend has it. */
   #ttl = new Float64Array(0);
   #remainingTtl = new Float64Array(0);
+  /** By slot: what a checkpoint has left that the backend was not told of. */
+  #unstored = new Map<number, number>();
   observer: LeaseObserver | undefined = undefined;
 
   /** Reads the leases of the backend. `ttlMin`: seconds, see `minimumTtl`. */
@@ -58,6 +60,7 @@ export class LeaseTable {
     this.#keys = other.#keys;
     this.#ttl = other.#ttl;
     this.#remainingTtl = other.#remainingTtl;
+    this.#unstored = other.#unstored;
     if (observer !== undefined) this.tellAll(observer);
   }
 
@@ -128,18 +131,25 @@ export class LeaseTable {
   remove(low: number, high: number): void {
     const slot = this.#slotOf(low, high);
     this.#keys.closed(slot);
+    this.#unstored.delete(slot);
     this.#ids.remove(slot);
     this.#backend.delete(Bucket.Lease, recordKey(low, high));
     this.observer?.revoked(low, high);
   }
 
-  /** Remembers the time that is left of a lease, for the next leader; an unknown lease is passed over. */
-  checkpoint(low: number, high: number, remainingTtl: number): void {
+  /**
+   * Remembers the time that is left of a lease, for the next leader; an unknown lease is passed over.
+   * `isStored`: beyond a restart.
+   */
+  checkpoint(low: number, high: number, remainingTtl: number, isStored: boolean): void {
     const slot = this.#ids.find(low, high);
     if (slot === -1) return;
-    this.#remainingTtl[slot] = remainingTtl;
-    this.#ttl[slot] = this.#ttlAt(slot);
-    this.#store(low, high, this.#ttl[slot], remainingTtl);
+    if (isStored) {
+      this.#unstored.delete(slot);
+      this.#remainingTtl[slot] = remainingTtl;
+      this.#ttl[slot] = this.#ttlAt(slot);
+      this.#store(low, high, this.#ttl[slot], remainingTtl);
+    } else this.#unstored.set(slot, remainingTtl);
     this.observer?.checkpointed(low, high, remainingTtl);
   }
 
@@ -159,7 +169,8 @@ export class LeaseTable {
     const ids = this.#ids;
     for (let slot = 0; slot < ids.end; slot++) {
       if (!ids.isTaken(slot)) continue;
-      observer.granted(ids.low[slot]!, ids.high[slot]!, this.#ttlAt(slot), this.#remainingTtl[slot]!);
+      const remainingTtl = this.#unstored.get(slot) ?? this.#remainingTtl[slot]!;
+      observer.granted(ids.low[slot]!, ids.high[slot]!, this.#ttlAt(slot), remainingTtl);
     }
   }
 

@@ -99,6 +99,10 @@ export class MembershipStore implements Membership {
     const version = this.#clusterVersion;
     return version === null ? null : `${version.major}.${version.minor}.${version.patch}`;
   }
+  /** The cluster has a version, of that minor version or a later one. */
+  isAtLeast(version: Version): boolean {
+    return this.#clusterVersion !== null && compareMajorMinor(this.#clusterVersion, version) >= 0;
+  }
 
   /** The schema's version as stored; "" before it is. */
   get storageVersion(): string {

@@ -33,6 +33,8 @@ export interface ServerSurroundings {
   readonly fatal: FatalHandler;
   /** The way to other members; without it there are none. */
   readonly transport?: PeerTransport;
+  /** As in `MemberSurroundings`. */
+  readonly leaseCheckpointMs?: number;
   /** More calls may be taken again, after `blocked` was true. */
   readonly unblocked: () => void;
   /** Leader, alarms or cluster version have changed. */
@@ -190,7 +192,7 @@ function makeCore(
   snapshots: SnapshotClient,
   replies: Replies,
 ): MemberCore {
-  const { config, logger, fatal, unblocked, stateChanged, removed } = surroundings;
+  const { config, logger, fatal, unblocked, stateChanged, removed, leaseCheckpointMs } = surroundings;
   const transport = surroundings.transport ?? new NoPeers(logger);
   const { identity, wal, apply, log, ready } = storage;
   const startMs = Date.now();
@@ -207,6 +209,7 @@ function makeCore(
       sendSnapshot: (message) => sendSnapshot(message, { openFile: () => snapshots.openFile(), transport, logger }),
       prng: new SeededPrng(Number(identity.memberId & 0xffff_ffffn) * 2 ** 20 + (startMs % 2 ** 20)),
       nowMs: () => performance.now(),
+      ...(leaseCheckpointMs === undefined ? {} : { leaseCheckpointMs }),
       startMs,
       wallMs: () => Date.now(),
       fatal,

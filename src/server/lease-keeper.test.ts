@@ -6,6 +6,7 @@ import { LeaseOp } from "../apply/index.js";
 import { ErrTimeout, type EtcdError } from "../errors/index.js";
 import type { Member } from "../membership/index.js";
 import { callHeaderBytes, CallBatchReader } from "../native/index.js";
+import { decodeLeaseCheckpointRequest } from "../proto/index.js";
 import type { BarrierDone } from "./barriers.js";
 import { LeaderCalls } from "./leader-calls.js";
 import { noPeers, type LeaderAnswer, type LeaseStatus, type Peers } from "./peers.js";
@@ -27,6 +28,8 @@ class Rig {
   last = 7;
   applied = 7;
   readonly proposed: Uint8Array[] = [];
+  /** Leases of checkpoints, each with what is left of it. */
+  readonly checkpoints: [number, number][] = [];
   readonly calls: Call[] = [];
   /** Those that wait for a ReadIndex. */
   readonly confirmedCalls: Call[] = [];
@@ -57,6 +60,7 @@ class Rig {
     nowMs: () => this.now,
     heartbeatMs: 100,
     electionMs: 1000,
+    checkpointIntervalMs: 300_000,
     leaderCalls: this.leaderCalls,
     peers: this.peers,
     knowAll: (done) => this.barriers.push(done),
@@ -73,8 +77,10 @@ class Rig {
       this.untold = null;
     },
     propose: (field, message) => {
-      assert.equal(field, 9);
-      this.proposed.push(copyOf(message));
+      if (field === 9) return void this.proposed.push(copyOf(message));
+      assert.equal(field, 11);
+      for (const { ID, remainingTTL } of decodeLeaseCheckpointRequest(message).checkpoints)
+        this.checkpoints.push([Number(ID), remainingTTL]);
     },
     flush: () => {},
     fail: (callId: number, error: EtcdError) => void this.failed.push({ callId, text: error.message }),
@@ -82,18 +88,26 @@ class Rig {
   });
 
   constructor() {
-    this.keeper.leadershipChanged(true);
+    this.lead();
     this.keeper.tick();
   }
 
+  /** This member leads from now on, and has heard of what former leaders have written. */
+  lead(): void {
+    this.keeper.leadershipChanged(true);
+    assert.equal(this.keeper.keepAlive(1, 0, 0), false);
+    this.barriers.pop()!(null);
+  }
+
   /** A LEASES message of one event. */
-  event(id: number, ttl: number): void {
+  event(id: number, ttl: number, remainingTtl = 0): void {
     const view = new DataView(new ArrayBuffer(16 + 24));
     view.setUint32(0, 4, true);
     view.setUint32(4, 1, true);
     view.setFloat64(8, this.applied, true);
     view.setUint32(16, id, true);
     view.setFloat64(24, ttl, true);
+    view.setFloat64(32, remainingTtl, true);
     this.keeper.events(view, 0);
   }
 
@@ -192,7 +206,7 @@ test("a lease of a former leader's that is applied after a promotion gets the ti
   rig.keeper.leadershipChanged(false);
   // The log holds a grant of the former leader's, not known to be committed yet.
   rig.last = 9;
-  rig.keeper.leadershipChanged(true);
+  rig.lead();
   rig.event(1, 2);
   rig.pass(2900);
   assert.equal(isEnded(), false, "the former leader, cut off, may renew it for an election timeout yet");
@@ -201,7 +215,7 @@ test("a lease of a former leader's that is applied after a promotion gets the ti
   rig.proposed.length = 0;
   rig.event(1, 0);
   rig.keeper.leadershipChanged(false);
-  rig.keeper.leadershipChanged(true);
+  rig.lead();
   rig.applied = 9;
   rig.event(2, 2);
   rig.pass(2100);
@@ -290,7 +304,7 @@ test("without leadership nothing ends, and questions wait for a leader, but not 
   rig.pass(3000);
   assert.deepEqual(rig.failed, [{ callId: 6, text: "etcdserver: no leader" }]);
   rig.leads = true;
-  rig.keeper.leadershipChanged(true);
+  rig.lead();
   rig.leaderCalls.tick();
   rig.keeper.flush();
   assert.deepEqual(
@@ -388,4 +402,68 @@ test("a leader that is cut off renews for half an election timeout after its las
   rig.confirmations[3]!(true);
   rig.leads = true;
   assert.equal(renews(), false);
+});
+
+/** A LEASES event's TTL that says: a checkpoint. */
+const checkpoint = -1;
+
+test("the leader tells the log of what long leases have left, and a renewal gives the whole time back first", () => {
+  const rig = new Rig();
+  rig.event(7, 1000);
+  rig.event(8, 300);
+  rig.pass(300_100);
+  assert.deepEqual(rig.checkpoints, [[7, 700]]);
+  rig.keeper.onEnded = () => void answers.push(rig.keeper.keepAlive(5, 7, 0));
+  const answers: boolean[] = [];
+  assert.equal(rig.keeper.keepAlive(5, 7, 0), false, "the checkpoint may be in the log");
+  rig.event(7, checkpoint, 700);
+  assert.deepEqual(answers, []);
+  assert.equal(rig.keeper.keepAlive(6, 7, 0), false);
+  assert.deepEqual(rig.checkpoints.splice(0), [
+    [7, 700],
+    [7, 0],
+  ]);
+  rig.event(7, checkpoint, 0);
+  assert.deepEqual(answers, [true]);
+  assert.deepEqual(rig.calls.at(-1), { callId: 5, minAppliedIndex: 0, op: LeaseOp.KeepAlive, id: 7, number: 0 });
+  assert.equal(rig.keeper.renewedCount, 1);
+  rig.pass(300_100);
+  assert.deepEqual(rig.checkpoints, [[7, 700]]);
+});
+
+test("a checkpoint of 0 that was lost is proposed again; a member that leads no longer proposes none", () => {
+  const rig = new Rig();
+  rig.event(7, 1000, 500);
+  assert.equal(rig.keeper.keepAlive(5, 7, 0), false);
+  rig.pass(2000);
+  assert.equal(rig.keeper.keepAlive(5, 7, 0), false);
+  assert.deepEqual(rig.checkpoints, [[7, 0]]);
+  rig.pass(1000);
+  assert.deepEqual(rig.checkpoints.splice(0), [
+    [7, 0],
+    [7, 0],
+  ]);
+  rig.leads = false;
+  rig.keeper.leadershipChanged(false);
+  rig.pass(400_000);
+  assert.deepEqual(rig.checkpoints, []);
+});
+
+test("a new leader renews nothing before it knows of the last checkpoint of a former one", () => {
+  const rig = new Rig();
+  rig.event(7, 1000);
+  rig.keeper.leadershipChanged(false);
+  rig.last = 20;
+  rig.keeper.leadershipChanged(true);
+  const answers: boolean[] = [];
+  rig.keeper.onEnded = () => void answers.push(rig.keeper.keepAlive(5, 7, 0));
+  assert.equal(rig.keeper.keepAlive(5, 7, 0), false);
+  rig.applied = 10;
+  rig.event(7, checkpoint, 400);
+  rig.barriers.pop()!(null);
+  assert.deepEqual(answers, [false]);
+  assert.deepEqual(rig.checkpoints, [[7, 0]]);
+  rig.applied = 21;
+  rig.event(7, checkpoint, 0);
+  assert.deepEqual(answers, [false, true]);
 });

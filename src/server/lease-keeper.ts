@@ -14,6 +14,7 @@ import { encodeLeaseKeepAliveResponse, encodeLeaseTimeToLiveResponse } from "../
 import type { BarrierDone } from "./barriers.js";
 import { DoubtedLeases } from "./doubted-leases.js";
 import type { LeaderCall, LeaderCalls } from "./leader-calls.js";
+import { LeaseCheckpoints } from "./lease-checkpoints.js";
 import type { LeaseStatus, Peers } from "./peers.js";
 import type { ConfirmationDone } from "./read-index.js";
 
@@ -36,6 +37,8 @@ export interface LeaseKeeperActions {
   readonly nowMs: () => number;
   readonly heartbeatMs: number;
   readonly electionMs: number;
+  /** Between two checkpoints of a lease; Infinity: none are written. */
+  readonly checkpointIntervalMs: number;
   readonly leaderCalls: LeaderCalls;
   readonly peers: Peers;
   /** Until this member knows what was committed anywhere before. */
@@ -61,6 +64,7 @@ export interface LeaseKeeperActions {
 export class LeaseKeeper {
   readonly #actions: LeaseKeeperActions;
   readonly #clock: LeaseClock;
+  readonly #checkpoints: LeaseCheckpoints;
   readonly #calls = new LeaseCallWriter();
   #callsIndex = 0;
   /** One call that waits for a ReadIndex. */
@@ -78,13 +82,19 @@ export class LeaseKeeper {
   #isConfirming = false;
   /** A renewal waits for the question's answer. */
   #isAwaited = false;
+  /** Apply has what former leaders have written of leases: what it tells from now on is of this leadership. */
+  #isSettled = false;
+  #isSettling = false;
+  /** Counts the changes of leadership. */
+  #leadership = 0;
   #expiredCount = 0;
   /** A lease has ended or is certain not to be there, or this member leads no longer: who waits may go on. */
   onEnded: (() => void) | undefined = undefined;
 
   constructor(actions: LeaseKeeperActions) {
     this.#actions = actions;
-    this.#clock = new LeaseClock(actions.nowMs);
+    this.#clock = new LeaseClock(actions.nowMs, actions.checkpointIntervalMs);
+    this.#checkpoints = new LeaseCheckpoints(this.#clock, actions);
     this.#doubted = new DoubtedLeases(
       (done) => actions.knowAll(done),
       () => this.#tellEnded(),
@@ -112,6 +122,7 @@ export class LeaseKeeper {
   /** Takes the LEASES message that begins at `start`. */
   events(view: DataView, start: number): void {
     let ended = false;
+    let cleared = false;
     const isFormer = appliedBefore(view, start) < this.#formerIndex;
     readLeaseEvents(view, start, {
       granted: (low, high, ttl, remainingTtl) => this.#clock.granted(low, high, ttl, remainingTtl, isFormer),
@@ -120,15 +131,19 @@ export class LeaseKeeper {
         this.#expiredCount++;
         ended = true;
       },
-      checkpointed: (low, high, remainingTtl) => this.#clock.checkpointed(low, high, remainingTtl),
+      checkpointed: (low, high, remainingTtl) => {
+        this.#clock.checkpointed(low, high, remainingTtl, isFormer);
+        cleared ||= remainingTtl <= 0;
+      },
     });
-    if (!ended) return;
-    this.#revokeExpired();
-    this.#tellEnded();
+    if (ended) this.#revokeExpired();
+    if (ended || cleared) this.#tellEnded();
   }
 
   /** This member leads, or leads no longer. */
   leadershipChanged(leads: boolean): void {
+    this.#leadership++;
+    this.#isSettled = this.#isSettling = false;
     if (leads) {
       this.#formerIndex = this.#actions.lastIndex();
       this.#clock.promote(this.#actions.electionMs);
@@ -141,13 +156,15 @@ export class LeaseKeeper {
     const now = this.#actions.nowMs();
     const isLate = now - this.#lastTickMs > lateTicks * this.#actions.heartbeatMs;
     this.#lastTickMs = now;
-    if (!isLate) this.#revokeExpired();
+    if (isLate) return;
+    this.#revokeExpired();
+    if (this.#actions.isLeader()) this.#checkpoints.tick();
   }
 
   /**
    * Answers one request of a keepalive stream, after having renewed the lease. False: nothing was done, as the lease
-   * is about to end, or is not known and not certain to be gone, or this member may lead no longer; the request is to
-   * come again after `onEnded`. Only for a member that leads.
+   * is about to end, or is not known and not certain to be gone, or the log has less than its whole time, or this member
+   * may lead no longer; the request is to come again after `onEnded`. Only for a member that leads.
    */
   keepAlive(callId: number, low: number, high: number): boolean {
     if (!this.#surelyLeads()) return false;
@@ -157,6 +174,10 @@ export class LeaseKeeper {
       renewal = this.#clock.renew(low, high);
     }
     if (renewal === Renewal.Ending) return false;
+    if (renewal === Renewal.Checkpointed) {
+      this.#checkpoints.clear(low, high);
+      return false;
+    }
     if (renewal === Renewal.Unknown && !this.#doubted.isGone(idOf(low, high))) return false;
     this.#add(0, callId, LeaseOp.KeepAlive, 0, low, high, 0);
     return true;
@@ -258,10 +279,27 @@ export class LeaseKeeper {
   #surelyLeads(): boolean {
     const { nowMs, electionMs, isLeader } = this.#actions;
     if (!isLeader()) return false;
+    if (!this.#isSettled) {
+      this.#settle();
+      return false;
+    }
     const validMs = confirmedFor * electionMs;
     if (nowMs() - this.#confirmedMs > freshFor * validMs) this.#confirmLeadership();
     this.#isAwaited = nowMs() - this.#confirmedMs > validMs;
     return !this.#isAwaited;
+  }
+
+  /** A former leader may have written a checkpoint that this one has yet to hear of, and that would count after a renewal. */
+  #settle(): void {
+    if (this.#isSettling) return;
+    this.#isSettling = true;
+    const leadership = this.#leadership;
+    this.#actions.knowAll((error) => {
+      if (leadership !== this.#leadership) return;
+      this.#isSettling = false;
+      this.#isSettled = error === null;
+      this.#tellEnded();
+    });
   }
 
   #confirmLeadership(): void {

@@ -1,7 +1,7 @@
 /**
  * The parts of a member's core that are made of its surroundings and of what the core lets them do.
  */
-import { autoCompactionRule } from "../config/index.js";
+import { autoCompactionRule, hasFeature } from "../config/index.js";
 import type { EtcdError } from "../errors/index.js";
 import type { RawNode } from "../raft/index.js";
 import type { ApplyReady } from "./apply-client.js";
@@ -12,6 +12,9 @@ import type { MemberSurroundings } from "./member-surroundings.js";
 import { Publisher } from "./publisher.js";
 import type { ConfirmationDone } from "./read-index.js";
 import type { RequestIdGenerator } from "./request-id.js";
+
+/** Between two checkpoints of a lease. */
+const checkpointMs = 5 * 60 * 1000;
 
 /** What a part may do in the core. */
 export interface CoreDoings {
@@ -45,7 +48,7 @@ export function makeCluster(surroundings: MemberSurroundings, doings: CoreDoings
 }
 
 export function makeLeases(
-  { config, apply, nowMs, peers, replies }: MemberSurroundings,
+  { config, apply, nowMs, peers, replies, leaseCheckpointMs }: MemberSurroundings,
   { node, isLeader, commitIndex, gather, flush, readLinearizable, confirmLeadership, handOver }: CoreDoings,
   { leaderCalls, barriers }: ClusterSide,
   restored: Uint8Array,
@@ -54,6 +57,7 @@ export function makeLeases(
     nowMs,
     heartbeatMs: config.heartbeatInterval,
     electionMs: config.electionTimeout,
+    checkpointIntervalMs: hasFeature(config, "LeaseCheckpoint") ? (leaseCheckpointMs ?? checkpointMs) : Infinity,
     leaderCalls,
     peers,
     knowAll: (done) => barriers.linearizable(done),

@@ -53,6 +53,8 @@ export interface MemberSurroundings {
   readonly prng: Prng;
   /** etcd's when not given; a simulation's are small, so that they are reached. */
   readonly limits?: RaftLimits;
+  /** Between two checkpoints of a lease; etcd's five minutes when not given. */
+  readonly leaseCheckpointMs?: number;
   /** Milliseconds that never go back. */
   readonly nowMs: () => number;
   /** Wall clock at the start, in ms since 1970: the middle part of request IDs. */

@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import type { InstallMark } from "../apply/index.js";
+import { hasFeature } from "../config/index.js";
 import { minimumTtl } from "../lease/index.js";
 import { memberIdText } from "../membership/index.js";
 import { snapshotPath } from "../storage/snap/index.js";
@@ -188,6 +189,7 @@ function startApply(
       bootstrapDefragBytes: config.bootstrapDefragThresholdMegabytes * 2 ** 20,
       maxLearners: config.maxLearners,
       leaseTtlMin: minimumTtl(config),
+      leaseCheckpointPersist: hasFeature(config, "LeaseCheckpointPersist"),
       warningApplyDurationMs: config.warningApplyDuration,
       compactionBatchLimit: config.compactionBatchLimit,
       compactionSleepMs: config.compactionSleepInterval,
