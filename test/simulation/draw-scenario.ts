@@ -4,7 +4,15 @@ import { installPoints, writePoints } from "./log-door.js";
 import { fairWeather, type Weather } from "./network.js";
 import { drawPattern } from "./draw-patterns.js";
 import { drawLeasesAndWatches } from "./draw-watches.js";
-import { leader, operationKinds, type Fault, type Operation, type OperationKind, type Scenario } from "./scenario.js";
+import {
+  leader,
+  operationKinds,
+  type Fault,
+  type LeaseLife,
+  type Operation,
+  type OperationKind,
+  type Scenario,
+} from "./scenario.js";
 
 /** How long a run's faults go on, and how much its clients do. */
 export interface Length {
@@ -332,5 +340,14 @@ export function drawScenario(seed: number, length: Length = shortRun): Scenario 
   const scenario: Scenario = isLong ? drawn : { ...drawn, ...drawPattern(drawn) };
   const later = drawLeasesAndWatches(seed, isLong, scenario);
   const leases = [...(scenario.leases ?? []), ...(later.leases ?? [])];
-  return { ...scenario, ...later, leases, faults: [...scenario.faults, ...cutShort(scenario, later)] };
+  const faults = [...scenario.faults, ...cutShort(scenario, later)];
+  return { ...scenario, ...later, ...withCheckpoints(seed, leases), faults };
+}
+
+/** In some seeds leaders write checkpoints, and leases last longer. */
+function withCheckpoints(seed: number, leases: readonly LeaseLife[]): Pick<Scenario, "leases" | "leaseCheckpointMs"> {
+  const chance = new Chance(seed, 106);
+  if (leases.length === 0 || !chance.oneIn(2)) return { leases };
+  const lasting = leases.map((life) => ({ ...life, ttl: life.ttl + chance.pick([0, 2, 4]) }));
+  return { leases: lasting, leaseCheckpointMs: chance.pick([300, 700, 1500]) };
 }

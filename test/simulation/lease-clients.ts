@@ -24,6 +24,7 @@ const field = { put: 4, compaction: 7, revoke: 9 } as const;
 /** gRPC codes by which apply says that a lease is not there, or there already; that a revision is out of range. */
 const applyRefusals: ReadonlySet<number> = new Set([5, 9, 11]);
 const timeoutMs = 3000;
+const askEveryMs = 700;
 
 const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "latin1"));
 
@@ -140,6 +141,18 @@ class Life {
     this.#untilMs = timeline.now + keepAliveForMs;
     if (keepAliveForMs > 0) timeline.after(keepAliveMs, () => this.#keepAlive());
     if (revokeAfterMs !== null) timeline.after(revokeAfterMs, () => this.#revoke());
+    if (this.#world.scenario.leaseCheckpointMs !== undefined) this.#askOften();
+  }
+
+  /** As long as the lease is there, how much is left of it. */
+  #askOften(): void {
+    const { timeline, checker } = this.#world;
+    timeline.after(askEveryMs, () => {
+      if (this.#world.healed || !checker.oracle.leases.has(this.#id)) return;
+      const at = memberFor(this.#world, leader);
+      if (at !== null) this.#timeToLive(at);
+      this.#askOften();
+    });
   }
 
   get #isOver(): boolean {
@@ -179,6 +192,8 @@ class Life {
     const at = memberFor(this.#world, netChance.oneIn(2) ? this.#life.member : leader);
     if (at === null) return next();
     const asked = leaseChecks.clocks();
+    const askedMs = timeline.now;
+    const term = leadsIn(at);
     leaseChecks.touched(this.#id);
     let isOver = false;
     const end = (): void => {
@@ -195,7 +210,8 @@ class Life {
       {
         message: (bytes) => {
           if (isOver) return;
-          if (decodeLeaseKeepAliveResponse(bytes).TTL > 0) leaseChecks.renewedAt(this.#id, asked);
+          const by = term !== null && term === leadsIn(at) ? { name: at.name, term, askedMs } : null;
+          if (decodeLeaseKeepAliveResponse(bytes).TTL > 0) leaseChecks.renewedAt(this.#id, asked, by);
           else this.#mustBeGone(at);
           end();
         },
@@ -214,6 +230,8 @@ class Life {
   }
 
   #timeToLive(at: SimulatedMember): void {
+    const ledIn = leadsIn(at);
+    const leftMax = this.#world.leaseChecks.leftMax(this.#id, at);
     const message = encodeLeaseTimeToLiveRequest({ ID: this.#id, keys: true });
     callUnary(this.#world, at, { kind: "timeToLive", field: 0, message, timeoutMs }, ({ reply }) => {
       if (reply?.code !== 0) return;
@@ -224,8 +242,16 @@ class Life {
       const strange = keys.some((key) => !wanted.includes(Buffer.from(key).toString("latin1")));
       if (grantedTTL !== Math.max(2, this.#life.ttl) || strange)
         this.#world.fail("time to live", `${at.name}: lease ${this.#id} of ${grantedTTL} s with ${keys.length} keys`);
+      if (ledIn !== null && leadsIn(at) === ledIn && TTL > leftMax)
+        this.#world.fail("a checkpoint counts", `${at.name}: ${TTL} s left of lease ${this.#id}, not ${leftMax}`);
     });
   }
+}
+
+/** The term in which the member leads; null: it does not. */
+function leadsIn({ process }: SimulatedMember): number | null {
+  const core = process?.core;
+  return core?.isLeader === true ? core.term : null;
 }
 
 function describeGrant(reply: Reply): string {

@@ -31,6 +31,39 @@ const leases: readonly Mutation[] = [
     edits: [edit("server/lease-keeper", "const confirmedFor = 0.5;", "const confirmedFor = 4;")],
   },
   {
+    name: "a renewal leaves a checkpoint as it is",
+    rule: "a lease that is renewed has its whole time at the next leader, too",
+    edits: [
+      edit("lease/lease-clock", "if (this.#remainingTtl[slot] > 0 || this.#checkpoints.isUnderWay(slot))", "if (false)"),
+    ],
+  },
+  {
+    name: "a renewal passes over a checkpoint that is under way",
+    rule: "what is written of a lease before its renewal counts no more after it",
+    edits: [edit("lease/lease-clock", " || this.#checkpoints.isUnderWay(slot)", "")],
+  },
+  {
+    name: "a new leader passes over checkpoints",
+    rule: "a lease has what the last checkpoint has left of it",
+    edits: [
+      edit(
+        "lease/lease-clock",
+        "(this.#remainingTtl[slot] > 0 ? this.#remainingTtl[slot] : this.#ttl[slot])",
+        "this.#ttl[slot]",
+      ),
+    ],
+  },
+  {
+    name: "a checkpoint rounds down",
+    rule: "a checkpoint leaves a lease no less than it has",
+    edits: [edit("lease/lease-clock", "Math.ceil((this.#expiry[slot] - now) / 1000)", "Math.floor((this.#expiry[slot] - now) / 1000)")],
+  },
+  {
+    name: "a new leader renews before it knows of former checkpoints",
+    rule: "a leader has applied what former ones have written before it promises",
+    edits: [edit("server/lease-keeper", "if (!this.#isSettled) {", "if (false) {")],
+  },
+  {
     name: "a lease that is not known is taken for gone",
     rule: "a new leader may not know yet what was granted",
     edits: [

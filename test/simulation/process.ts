@@ -337,6 +337,7 @@ export class MemberProcess {
         logger: silentLogger,
         prng: world.raftChance.prng,
         limits: world.scenario.limits,
+        leaseCheckpointMs: world.scenario.leaseCheckpointMs ?? 0,
         nowMs: this.#nowMs,
         startMs: member.clock.wallMs(world.timeline.now),
         fatal: (message) => world.fail("a member can go on", `${member.name}: ${message}`),

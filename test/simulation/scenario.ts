@@ -189,4 +189,6 @@ export interface Scenario {
   readonly autoCompaction?: readonly ["periodic" | "revision", string];
   /** --watch-progress-notify-interval, in ms. */
   readonly watchProgressMs?: number;
+  /** Leaders write checkpoints of leases, so long after one another; absent: none. */
+  readonly leaseCheckpointMs?: number;
 }

@@ -104,12 +104,13 @@ class Shrinking {
     await this.#try({ ...this.#best, watchProgressMs: 0 });
     await this.#without("autoCompaction");
     await this.#without("strict");
+    await this.#without("leaseCheckpointMs");
     for (let members = 1; members < best.members; members++) if (await this.#try({ ...this.#best, members })) break;
     await this.#try({ ...this.#best, operations: this.#best.operations.map((each) => ({ ...each, client: 0 })) });
     for (const change of plainer) await this.#plainer(change);
   }
 
-  async #without(name: "autoCompaction" | "strict"): Promise<void> {
+  async #without(name: "autoCompaction" | "strict" | "leaseCheckpointMs"): Promise<void> {
     const { [name]: _left, ...rest } = this.#best;
     if (this.#best[name] !== undefined) await this.#try(rest);
   }

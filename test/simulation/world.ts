@@ -178,6 +178,7 @@ export class World {
       ...this.leaseClients.counts,
       renewed: this.leaseChecks.renewed,
       expired: this.leaseChecks.expired,
+      checkpoints: this.leaseChecks.checkpoints,
       ...this.watchClients.counts,
     };
     return { failure: this.#failure, simulatedMs: timeline.now, events: timeline.count, counts };
@@ -378,6 +379,7 @@ function configOf(scenario: Scenario): Config {
     ["snapshot-catchup-entries", scenario.catchupEntries],
     ["auto-compaction-mode", scenario.autoCompaction?.[0] ?? "periodic"],
     ["auto-compaction-retention", scenario.autoCompaction?.[1] ?? "0"],
+    ["feature-gates", scenario.leaseCheckpointMs === undefined ? "" : "LeaseCheckpoint=true"],
   ];
   return makeConfig(new Map(given));
 }
