@@ -137,7 +137,9 @@ function checkFeatures(config: Config): void {
   if (unbuilt !== undefined)
     throw new ConfigError(`--feature-gates: ${unbuilt} is not supported by this version: leave it out`);
   if (hasFeature(config, "LeaseCheckpointPersist") && !hasFeature(config, "LeaseCheckpoint"))
-    throw new ConfigError("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint");
+    throw new ConfigError(
+      "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
+    );
 }
 
 /** An option that asks for what is not there must not look as if it worked. */

@@ -186,7 +186,13 @@ describe("refusals, with etcd's text and exit status", () => {
   }
 
   test("what is not built yet is refused, not ignored", () => {
-    for (const flag of ["--cert-file=a", "--auto-tls", "--enable-pprof", "--feature-gates=PriorityRequest=true", "--feature-gates=FastLeaseKeepAlive=0"])
+    for (const flag of [
+      "--cert-file=a",
+      "--auto-tls",
+      "--enable-pprof",
+      "--feature-gates=PriorityRequest=true",
+      "--feature-gates=FastLeaseKeepAlive=0",
+    ])
       assert.match(failure([flag]).join(" "), /^1 .*is not supported by this version/, flag);
     assert.match(
       failure(["--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1"]).join(" "),
@@ -209,7 +215,8 @@ describe("refusals, with etcd's text and exit status", () => {
       1,
       "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
     ]);
-    const warned = (value: string): string[] => load([`--feature-gates=${value}`]).warnings.map(({ message }) => message);
+    const warned = (value: string): string[] =>
+      load([`--feature-gates=${value}`]).warnings.map(({ message }) => message);
     assert.equal(warned("LeaseCheckpoint=true").length, 1);
     assert.deepEqual(warned(gates), []);
   });

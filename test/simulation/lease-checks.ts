@@ -211,7 +211,9 @@ export class LeaseChecks {
   /** What `lease` must have left at least by `member`'s clock. */
   #leftMs({ whole, checkpoints }: Known, member: SimulatedMember): number {
     const now = member.clock.monotonicMs(this.#world.timeline.now);
-    return Math.min(...[whole, ...checkpoints].map(({ ms, begun }) => ms - (now - (begun.get(member.name) ?? -Infinity))));
+    return Math.min(
+      ...[whole, ...checkpoints].map(({ ms, begun }) => ms - (now - (begun.get(member.name) ?? -Infinity))),
+    );
   }
 
   #whyTooLittle({ id, ms }: Checkpoint, member: SimulatedMember): { kind: string; detail: string } | null {

@@ -34,7 +34,11 @@ const leases: readonly Mutation[] = [
     name: "a renewal leaves a checkpoint as it is",
     rule: "a lease that is renewed has its whole time at the next leader, too",
     edits: [
-      edit("lease/lease-clock", "if (this.#remainingTtl[slot] > 0 || this.#checkpoints.isUnderWay(slot))", "if (false)"),
+      edit(
+        "lease/lease-clock",
+        "if (this.#remainingTtl[slot] > 0 || this.#checkpoints.isUnderWay(slot))",
+        "if (false)",
+      ),
     ],
   },
   {
@@ -56,7 +60,13 @@ const leases: readonly Mutation[] = [
   {
     name: "a checkpoint rounds down",
     rule: "a checkpoint leaves a lease no less than it has",
-    edits: [edit("lease/lease-clock", "Math.ceil((this.#expiry[slot] - now) / 1000)", "Math.floor((this.#expiry[slot] - now) / 1000)")],
+    edits: [
+      edit(
+        "lease/lease-clock",
+        "Math.ceil((this.#expiry[slot] - now) / 1000)",
+        "Math.floor((this.#expiry[slot] - now) / 1000)",
+      ),
+    ],
   },
   {
     name: "a new leader renews before it knows of former checkpoints",
