@@ -106,6 +106,22 @@ test("a leader drops what others pass on to it when its apply stands still, and 
   assert.equal(rig.failed.get(1000), undefined);
 });
 
+test("who hears no leader stands after --election-timeout, up to twice that, in ticks of --heartbeat-interval (§5.2)", () => {
+  for (const [flags, ticksMin] of [
+    [[], 10],
+    [["--heartbeat-interval=50", "--election-timeout=1500"], 30],
+  ] as const) {
+    const rig = new Rig(3, flags);
+    let ticks = 0;
+    while (!rig.sent.some(({ type }) => type === MessageType.PreVote)) {
+      assert.ok(ticks < 2 * ticksMin, `${ticks} ticks`);
+      rig.core.tick();
+      ticks++;
+    }
+    assert.ok(ticks >= ticksMin, `${ticks} ticks`);
+  }
+});
+
 test("without a leader, proposals and reads are held within a bound, and given up by etcd's limit of a request", () => {
   const rig = new Rig(3);
   const large = new Uint8Array(1 << 20);
