@@ -6,7 +6,8 @@
  *
  * A step reads one slice of records, or sends what was gathered. What is gathered is sent at the end of a revision
  * only: to a watcher with enough for a response, and to all when the batch is full. A watcher whose stream takes no
- * more is given up to `hooks.held`, with the first revision that it has not been sent; nothing is kept for it.
+ * more is given up to `held`, with the first revision that it has not been sent; nothing is kept for it. So is one whose
+ * response was the last that its stream took: else it alone would go on, and the stream's others would starve.
  *
  * Invariants: a watcher has been offered every record from its `minRevision` up to `#main`, that not included;
  * records of an open transaction, which lie above the current revision, are not seen.
@@ -45,6 +46,8 @@ export interface CatchUpSurroundings {
   readonly prng: Prng;
   /** The watcher has left the pass: its stream takes nothing now. */
   readonly held: (watcher: Watcher) => void;
+  /** The watcher had its turn: others go before it now. */
+  readonly sent: (watcher: Watcher) => void;
   /** The watcher has left the pass: what it wants is compacted. */
   readonly compacted: (watcher: Watcher) => void;
 }
@@ -95,7 +98,7 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     if (!atEnd && this.#cutMain === 0) return false;
     if (atEnd || this.#batchIsFull || this.#full.some((watcher) => this.#surroundings.long.isFor(watcher))) {
       this.#sendingAt = 0;
-      this.#batch.touched.sort((a, b) => a.waitsSince - b.waitsSince);
+      this.#batch.touched.sort(byTurn);
       if (atEnd) this.#releaseOthers();
       return this.#send(bytesMax) && this.#isDone;
     }
@@ -125,6 +128,7 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     if (this.#full.length === 0) return;
     const { times } = this.#surroundings;
     times.begin();
+    this.#full.sort(byTurn);
     for (const watcher of this.#full) this.#sendTo(watcher);
     times.eventsSent();
     this.#full.length = 0;
@@ -239,7 +243,19 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
       this.#giveUp(watcher);
       return 0;
     }
-    return responses.events(watcher, this.#batch, store.currentRevision);
+    const written = responses.events(watcher, this.#batch, store.currentRevision);
+    this.#hadTurn(watcher);
+    return written;
+  }
+
+  /** The watcher was sent all that was gathered for it. */
+  #hadTurn(watcher: Watcher): void {
+    const { responses, sent, held } = this.#surroundings;
+    sent(watcher);
+    if (this.#isDone || watcher.index !== this.index || responses.maySend(watcher.stream)) return;
+    watcher.minRevision = this.#position.main;
+    this.index.delete(watcher);
+    held(watcher);
   }
 
   #isLong(watcher: Watcher): boolean {
@@ -261,6 +277,7 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     }
     if (!long.step()) return false;
     this.#endLong(false);
+    this.#hadTurn(watcher);
     return true;
   }
 
@@ -293,6 +310,11 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     this.#position.main = compactRevision;
     this.#position.sub = 0;
   }
+}
+
+/** Who had no turn for longest goes first. */
+function byTurn(a: Watcher, b: Watcher): number {
+  return a.waitsSince - b.waitsSince;
 }
 
 /** A new, empty group. */

@@ -25,8 +25,9 @@ export class CatchUps {
   readonly #passes: Pass[] = [];
   #sequence = 0;
 
-  constructor(behind: Omit<CatchUpSurroundings, "held">) {
-    this.#surroundings = { ...behind, held: (watcher) => this.hold(watcher) };
+  constructor(behind: Omit<CatchUpSurroundings, "held" | "sent">) {
+    const sent = (watcher: Watcher): void => void (watcher.waitsSince = ++this.#sequence);
+    this.#surroundings = { ...behind, held: (watcher) => this.#keep(watcher), sent };
   }
 
   get hasWork(): boolean {
@@ -43,12 +44,10 @@ export class CatchUps {
     this.#queue(watcher);
   }
 
-  /** The watcher waits until its stream takes what it was sent, and is read up then. */
+  /** The watcher waits from now on until its stream takes what it was sent, and is read up then. */
   hold(watcher: Watcher): void {
-    watcher.state = WatcherState.Held;
-    watcher.index = null;
     watcher.waitsSince = ++this.#sequence;
-    watcher.stream.held.push(watcher);
+    this.#keep(watcher);
   }
 
   /** The stream has taken what it was sent. */
@@ -72,6 +71,13 @@ export class CatchUps {
     this.#step(far);
     const at = this.#passes.indexOf(far);
     if (at !== -1) this.#passes.push(...this.#passes.splice(at, 1));
+  }
+
+  /** Likewise, and it does not lose its turn to those who have waited less. */
+  #keep(watcher: Watcher): void {
+    watcher.state = WatcherState.Held;
+    watcher.index = null;
+    watcher.stream.held.push(watcher);
   }
 
   #queue(watcher: Watcher): void {

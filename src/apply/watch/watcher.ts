@@ -51,7 +51,7 @@ export class Watcher implements Ranged<Watcher> {
   index: RangeIndex<Watcher> | null = null;
   /** Nothing below this revision is to be sent to it. */
   minRevision: number;
-  /** Since when it waits, as a number that grows: who waits longest goes first. */
+  /** When it fell behind, or was last sent some of history, as a number that grows: the smallest goes first. */
   waitsSince = 0;
   /** It had no event since the last tick of its stream's progress timer. */
   progressDue = true;

@@ -140,6 +140,20 @@ test("each previous value that a watcher wants counts as a range, as each read o
   assert.equal(client.responses.at(-1)!.events[0]!.prevKv, undefined);
 });
 
+test("records of a transaction under way are told of when it has ended, not before, also by who is read up", async () => {
+  const { rig, client } = await open();
+  rig.put("a");
+  rig.create(1, { key: "a", end: "b", startRevision: 2 });
+  rig.txn(() => {
+    rig.putOne("a", "1");
+    rig.settle();
+    assert.deepEqual(eventsOf(client.take().slice(1)), ["a@2"]);
+    rig.putOne("a1", "2");
+  });
+  rig.settle();
+  assert.deepEqual(eventsOf(client.take()), ["a@3", "a1@3"]);
+});
+
 test("fragments: cut between events below the bound, all but the last marked", async () => {
   const rig = await WatchRig.open({ fragmentBytesMax: 1000 });
   const client = rig.open(1);
