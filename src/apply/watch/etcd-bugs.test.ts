@@ -207,6 +207,24 @@ test("etcd#17529: of watches of one stream whose reader is slow none gets far ah
   assert.ok(least > most / 3, `one was told up to revision ${most}, another up to ${least}`);
 });
 
+test("etcd#17529: who had no turn for longest goes first", async () => {
+  const { rig, client } = await open();
+  client.slow = true;
+  const watches = 5;
+  for (let i = 0; i < watches; i++) rig.create(1, { key: "a" });
+  for (let i = 0; i < 2000; i++) rig.put("a", "x".repeat(2000));
+  const order: bigint[] = [];
+  for (let reads = 0; reads < 4 * watches; reads++) {
+    for (let turns = 0; turns < 50; turns++) rig.turn();
+    const told = client.take().filter(({ events }) => events.length > 1);
+    order.push(...told.map(({ watchId }) => watchId));
+    rig.read(1);
+  }
+  assert.ok(order.length >= 3 * watches, String(order));
+  for (let i = watches; i < order.length; i++) assert.equal(order[i], order[i - watches], String(order));
+  assert.equal(new Set(order.slice(0, watches)).size, watches);
+});
+
 /** Notes the last revision that each watch was told; none may be left out. */
 function takeInOrder(client: Client, seen: Map<bigint, number>): void {
   for (const response of client.take()) {

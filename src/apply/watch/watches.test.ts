@@ -122,6 +122,40 @@ test("filters, previous values, and revisions that all of one transaction share"
   );
 });
 
+test("filters hold for changes as they are made and for history", async () => {
+  const { rig, client } = await open();
+  const filters = [[0], [1], [0, 1], []];
+  for (const each of filters) rig.create(1, { key: "a", filters: each });
+  rig.put("a");
+  rig.remove("a");
+  rig.put("a");
+  for (const each of filters) rig.create(1, { key: "a", filters: each, startRevision: 2 });
+  rig.settle();
+  const responses = client.take();
+  const told = (id: number): string[] => eventsOf(responses.filter(({ watchId }) => watchId === BigInt(id)));
+  for (const first of [0, filters.length]) {
+    assert.deepEqual(
+      filters.map((_, i) => told(first + i)),
+      [["-a@3"], ["a@2", "a@4"], [], ["a@2", "-a@3", "a@4"]],
+    );
+  }
+});
+
+test("a watch that is canceled while its stream takes nothing gets nothing when it does", async () => {
+  const { rig, client } = await open();
+  client.slow = true;
+  for (let i = 0; i < 2; i++) rig.create(1, { key: "a" });
+  for (let i = 0; i < 100; i++) rig.put("a", "x".repeat(10_000));
+  assert.equal(rig.watches.slowWatchers, 2);
+  rig.cancel(1, 1n);
+  rig.watches.flush();
+  assert.ok(client.take().at(-1)!.canceled);
+  client.slow = false;
+  rig.settle();
+  const told = client.take();
+  assert.ok(told.length > 0 && told.every(({ watchId }) => watchId === 0n));
+});
+
 test("each previous value that a watcher wants counts as a range, as each read of etcd's does", async () => {
   const { rig, client } = await open();
   for (let i = 0; i < 2; i++) rig.create(1, { key: "a", prevKv: true });
