@@ -4,7 +4,7 @@
  */
 export { autoCompactionRule, type AutoCompactionRule } from "./auto-compaction.js";
 export { ConfigError, makeConfig, printConfig, type Config } from "./config.js";
-export { featureGateStates, hasFeature, type BuiltGate, type FeatureGate } from "./feature-gates.js";
+export { featureGateStates, gateLines, hasFeature, type BuiltGate, type FeatureGate } from "./feature-gates.js";
 export { helpText, usageText } from "./help.js";
 export { parseUrls, printDuration, type EtcdUrl } from "./kinds.js";
 export { UsageError } from "./flag-syntax.js";

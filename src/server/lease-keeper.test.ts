@@ -467,3 +467,31 @@ test("a new leader renews nothing before it knows of the last checkpoint of a fo
   rig.event(7, checkpoint, 0);
   assert.deepEqual(answers, [false, true]);
 });
+
+test("a new leader says how much of a lease is left once it knows what former ones have written", () => {
+  const rig = new Rig();
+  rig.event(7, 1000, 400);
+  rig.keeper.leadershipChanged(false);
+  rig.last = 20;
+  rig.keeper.leadershipChanged(true);
+  rig.keeper.timeToLive(5, 7, 0, false);
+  assert.equal(rig.calls.length, 0);
+  rig.applied = 10;
+  rig.event(7, checkpoint, 0);
+  rig.barriers.pop()!(null);
+  rig.keeper.flush();
+  assert.deepEqual([rig.calls[0]!.callId, Math.round(rig.calls[0]!.number)], [5, 1_001_000]);
+  // Where it does not hear of it, the call fails; where another member leads by then, that one is asked.
+  rig.keeper.leadershipChanged(true);
+  rig.keeper.timeToLive(6, 7, 0, false);
+  rig.barriers.pop()!(new ErrTimeout());
+  assert.deepEqual(rig.failed, [{ callId: 6, text: "etcdserver: request timed out" }]);
+  rig.keeper.timeToLive(7, 7, 0, false);
+  rig.leads = false;
+  rig.leader = other;
+  rig.keeper.leadershipChanged(false);
+  assert.deepEqual(
+    rig.questions.map(({ id }) => id),
+    [7n],
+  );
+});

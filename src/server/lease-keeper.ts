@@ -61,6 +61,13 @@ export interface LeaseKeeperActions {
   handOver(minAppliedIndex: number, records: Uint8Array, length: number): void;
 }
 
+interface TimeToLiveCall {
+  readonly callId: number;
+  readonly low: number;
+  readonly high: number;
+  readonly withKeys: boolean;
+}
+
 export class LeaseKeeper {
   readonly #actions: LeaseKeeperActions;
   readonly #clock: LeaseClock;
@@ -85,6 +92,8 @@ export class LeaseKeeper {
   /** Apply has what former leaders have written of leases: what it tells from now on is of this leadership. */
   #isSettled = false;
   #isSettling = false;
+  /** Questions for a lease's time that wait for it; one for each open call at most. */
+  #unsettled: TimeToLiveCall[] = [];
   /** Counts the changes of leadership. */
   #leadership = 0;
   #expiredCount = 0;
@@ -148,6 +157,9 @@ export class LeaseKeeper {
       this.#formerIndex = this.#actions.lastIndex();
       this.#clock.promote(this.#actions.electionMs);
     } else this.#clock.demote();
+    // Wherever their leader is now.
+    for (const { callId, low, high, withKeys } of this.#unsettled.splice(0))
+      this.timeToLive(callId, low, high, withKeys);
     this.#tellEnded();
   }
 
@@ -244,6 +256,11 @@ export class LeaseKeeper {
 
   /** As `timeToLive`, for a member that leads. */
   timeToLiveHere(callId: number, low: number, high: number, withKeys: boolean): void {
+    if (!this.#isSettled) {
+      this.#unsettled.push({ callId, low, high, withKeys });
+      this.#settle();
+      return;
+    }
     this.#actions.pollApply();
     const remaining = this.#clock.remainingMs(low, high);
     const operand = withKeys ? 1 : 0;
@@ -298,6 +315,10 @@ export class LeaseKeeper {
       if (leadership !== this.#leadership) return;
       this.#isSettling = false;
       this.#isSettled = error === null;
+      for (const { callId, low, high, withKeys } of this.#unsettled.splice(0)) {
+        if (error === null) this.timeToLiveHere(callId, low, high, withKeys);
+        else this.#actions.fail(callId, error);
+      }
       this.#tellEnded();
     });
   }
