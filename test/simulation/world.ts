@@ -268,7 +268,18 @@ export class World {
     this.members.forEach((member, i) => this.#writeAt(i, 0, () => missing.delete(member)));
     // A member may be removed yet by a change that was under way.
     const isMissing = (member: SimulatedMember): boolean => missing.has(member) && this.#takesPart(member);
-    await this.#expect("liveness: a new write succeeds", writeMs, () => !this.members.some(isMissing));
+    const withinMs = writeMs + this.#backlog() * goodManner.flushMs;
+    await this.#expect("liveness: a new write succeeds", withinMs, () => !this.members.some(isMissing));
+  }
+
+  /**
+   * Entries that some member has to apply yet. Where the limit on what is being applied takes one at a time, each waits
+   * for apply's word that the one before it is done, which comes with every flush.
+   */
+  #backlog(): number {
+    const { committedIndex } = this.checker;
+    const behind = (member: SimulatedMember): number => committedIndex - (member.process?.appliedIndex ?? 0);
+    return Math.max(0, ...this.members.filter((member) => this.#takesPart(member)).map(behind));
   }
 
   #writeAt(member: number, attempt: number, done: () => void): void {
