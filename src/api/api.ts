@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import type { Logger } from "../base/index.js";
+import { AlarmBoard, type Logger } from "../base/index.js";
 import type { Config, EtcdUrl } from "../config/index.js";
 import { addProcessMetrics, ProcessMetrics, registry } from "../metrics/index.js";
 import { serverVersionText } from "../membership/index.js";
@@ -40,6 +40,8 @@ export interface Api {
   serve(server: EtcdServer): Promise<void>;
   /** The server takes calls again. */
   wake(): void;
+  /** Memory of the `AlarmBoard` that /health reads: for apply to write. */
+  readonly alarmBoard: SharedArrayBuffer;
   /** Leader, alarms or cluster version have changed. */
   stateChanged(): void;
   /** Sends clients away and closes all listeners. */
@@ -60,6 +62,7 @@ class ClientApi implements Api {
   readonly #socketPath: string;
   readonly #ownSocketDir: string | null;
   readonly #gateway = new Mailbox(gatewayMailboxBytes);
+  readonly alarmBoard = new AlarmBoard().memory;
   #processMetrics: ProcessMetrics | null = null;
   #dispatcher: Dispatcher | null = null;
   #server: EtcdServer | null = null;
@@ -195,6 +198,7 @@ class ClientApi implements Api {
       messageBytesMax: this.#messageBytesMax,
       requestTimeoutMs: 5000 + 2 * config.electionTimeout,
       state: unknownState,
+      alarmBoard: this.alarmBoard,
     };
   }
 

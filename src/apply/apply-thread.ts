@@ -2,7 +2,7 @@
  * The apply thread from start to end: opens the backend and the store, tells main that it is ready, runs turns,
  * and closes when main says so. `apply.worker.ts` gives it its surroundings.
  */
-import { SeededPrng, type Logger, type Prng } from "../base/index.js";
+import { AlarmBoard, SeededPrng, type Logger, type Prng } from "../base/index.js";
 import { LeaseTable } from "../lease/index.js";
 import { MembershipStore } from "../membership/index.js";
 import type { Registry } from "../metrics/index.js";
@@ -260,7 +260,7 @@ function sharedParts(init: ApplyInit, { clock, logger }: ApplySurroundings, open
   return {
     ...opened,
     membership: new MembershipStore({ backend, localId, clusterId, learnersMax, logger: membershipLogger }),
-    alarms: new AlarmStore(backend),
+    alarms: new AlarmStore(backend, init.alarmBoard && new AlarmBoard(init.alarmBoard)),
     replies: new ReplyBatchWriter(),
     header: new HeaderWriter(clusterId, localId),
     localId,

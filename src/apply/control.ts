@@ -37,6 +37,8 @@ export interface ApplyInit {
   /** compaction-batch-limit, compaction-sleep-interval; 0 or nothing: etcd's defaults. */
   compactionBatchLimit?: number;
   compactionSleepMs?: number;
+  /** Memory of the `AlarmBoard` that the member's health is read from. */
+  alarmBoard?: SharedArrayBuffer | undefined;
   /** max-request-bytes: about the size of a RangeStream's messages. */
   maxRequestBytes?: number;
   /** watch-progress-notify-interval; 10 minutes when it is not given. */

@@ -8,6 +8,7 @@ export {
   addonPlatforms,
   packageRoot,
 } from "./addon-file.js";
+export { AlarmBoard } from "./alarm-board.js";
 export { assert, AssertionError, unreachable } from "./assert.js";
 export { ByteSlab } from "./byte-slab.js";
 export { copyOf } from "./copy-of.js";

@@ -115,6 +115,7 @@ class Member {
       logger: this.#logger,
       dataDirHeld: () => api.startHttp(fatal),
       fatal,
+      alarmBoard: api.alarmBoard,
       unblocked: () => api.wake(),
       stateChanged: () => api.stateChanged(),
       removed: () => void this.#removed(),

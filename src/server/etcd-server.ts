@@ -33,6 +33,8 @@ export interface ServerSurroundings {
   readonly fatal: FatalHandler;
   /** The way to other members; without it there are none. */
   readonly transport?: PeerTransport;
+  /** Memory of an `AlarmBoard`, if somebody reads one. */
+  readonly alarmBoard?: SharedArrayBuffer;
   /** As in `MemberSurroundings`. */
   readonly leaseCheckpointMs?: number;
   /** More calls may be taken again, after `blocked` was true. */

@@ -169,7 +169,7 @@ function installable({ paths }: HeldDataDir, { mark }: ReplayedLog): InstallMark
 }
 
 function startApply(
-  { config, methods, logger, fatal }: ServerSurroundings,
+  { config, methods, logger, fatal, alarmBoard }: ServerSurroundings,
   hooks: StorageHooks,
   { paths }: HeldDataDir,
   { memberId, clusterId }: MemberIdentity,
@@ -188,6 +188,7 @@ function startApply(
       ...(mark === undefined ? {} : { mark }),
       bootstrapDefragBytes: config.bootstrapDefragThresholdMegabytes * 2 ** 20,
       maxLearners: config.maxLearners,
+      alarmBoard,
       leaseTtlMin: minimumTtl(config),
       leaseCheckpointPersist: hasFeature(config, "LeaseCheckpointPersist"),
       warningApplyDurationMs: config.warningApplyDuration,

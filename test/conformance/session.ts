@@ -3,7 +3,6 @@
  * names and URLs to the outside, so that even the IDs which are derived from them must agree.
  */
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import {
   Member,
   optionsAlike,
@@ -13,14 +12,8 @@ import {
   type MemberOptions,
 } from "../support/index.js";
 import { compareOutcomes, type Difference } from "./compare.js";
-import type { Operation, Outcome, RequestOperation } from "./operation.js";
+import type { Operation, Outcome } from "./operation.js";
 import { Target } from "./runner.js";
-
-/** Our HTTP side hears of an alarm, raised or lifted, a moment after that was answered: it is then asked again. */
-const alarmMsMax = 5000;
-const askAgainMs = 20;
-const showsAlarms = (operation: RequestOperation): boolean =>
-  operation.kind === "http" && /^\/(health|livez|readyz)/.test(operation.path);
 
 /** One operation that was answered differently. */
 export interface Mismatch {
@@ -91,13 +84,7 @@ export class Pair {
       return { etcd: null, differences: [] };
     }
     const [etcd, other] = await Promise.all([this.#etcd.target.run(operation), this.#other.target.run(operation)]);
-    let differences = compareOutcomes(operation, etcd, other);
-    for (const endMs = performance.now() + alarmMsMax; differences.length > 0 && showsAlarms(operation);) {
-      if (performance.now() > endMs) break;
-      await delay(askAgainMs);
-      differences = compareOutcomes(operation, etcd, await this.#other.target.run(operation));
-    }
-    return { etcd, differences };
+    return { etcd, differences: compareOutcomes(operation, etcd, other) };
   }
 
   /** The last lines that the compared server logged, for reports. */

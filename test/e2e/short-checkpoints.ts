@@ -24,6 +24,7 @@ const server = await EtcdServer.start({
   logger,
   dataDirHeld: () => api.startHttp(fatal),
   fatal,
+  alarmBoard: api.alarmBoard,
   unblocked: () => api.wake(),
   stateChanged: () => api.stateChanged(),
   removed: () => {},

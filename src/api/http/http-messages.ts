@@ -28,6 +28,8 @@ export interface HttpWorkerData {
   /** etcd's server-side limit of a request: 5 s + 2 × election timeout. */
   readonly requestTimeoutMs: number;
   readonly state: ServerState;
+  /** Memory of the `AlarmBoard` that apply writes. */
+  readonly alarmBoard: SharedArrayBuffer;
 }
 
 /** A call of Lock or Election that the HTTP thread is to serve; its message has been validated. */

@@ -2,8 +2,7 @@
  * All that the HTTP worker runs: server, router, gateway, health and metrics, and its wires to main. Tests drive it
  * without a thread, with a fake main behind `submit` and `send`.
  */
-import type { Logger } from "../../base/index.js";
-import { assert } from "../../base/index.js";
+import { AlarmBoard, assert, type Logger } from "../../base/index.js";
 import { CallClient, type Submit } from "./call-client.js";
 import { ConcurrencyCalls } from "./concurrency-calls.js";
 import type { Handler } from "./exchange.js";
@@ -45,12 +44,14 @@ export class HttpService {
   readonly #counter: GatewayCounter;
   readonly #metrics = new Map<number, (texts: readonly string[]) => void>();
   #metricsId = 0;
+  readonly #board: AlarmBoard;
   #state: ServerState;
 
   constructor(data: HttpWorkerData, { submit, send, reply }: HttpServiceWires) {
     this.#data = data;
     this.#send = send;
     this.#state = data.state;
+    this.#board = new AlarmBoard(data.alarmBoard);
     this.#counter = new GatewayCounter(data.served.length);
     this.client = new CallClient(submit, { callsMax, counter: this.#counter });
     const logger = portLogger(send, data.logsDebug);
@@ -120,7 +121,7 @@ export class HttpService {
     const { served, requestTimeoutMs } = this.#data;
     const rangeMethod = served.indexOf("/etcdserverpb.KV/Range");
     assert(rangeMethod >= 0, "http: KV.Range is not served");
-    const checked = { client, logger, state: () => this.#state, rangeMethod };
+    const checked = { client, logger, state: () => this.#healthState(), rangeMethod };
     const health = new HealthHandler({ ...checked, requestTimeoutMs });
     const metrics = new MetricsHandler(() => this.#otherTexts());
     return new Map<string, Handler>([
@@ -128,6 +129,12 @@ export class HttpService {
       ["/metrics", (request) => metrics.handle(request)],
       ...healthCheckHandlers(checked),
     ]);
+  }
+
+  /** With the alarms of this very moment, not of when main last told. */
+  #healthState(): ServerState {
+    const others = this.#state.alarms.filter((alarm) => !AlarmBoard.holds(alarm));
+    return { ...this.#state, alarms: [...this.#board.read(), ...others] };
   }
 
   #router(handlers: ReadonlyMap<string, Handler>, logger: Logger): Router {

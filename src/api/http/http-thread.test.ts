@@ -28,6 +28,7 @@ function start(change: Partial<HttpWorkerData>, onFailure: (error: Error) => voi
     messageBytesMax: 2 << 20,
     requestTimeoutMs: 7000,
     state: unknownState,
+    alarmBoard: new AlarmBoard().memory,
     ...change,
   };
   const metricsTexts = (): Promise<string[]> => Promise.resolve([]);
