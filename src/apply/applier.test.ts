@@ -98,6 +98,7 @@ test("alarms refuse what they should, and survive a restart", async () => {
   rig.request({ put: { key: a } });
   const activate = { alarm: { action: AlarmAction.ACTIVATE, memberID: 5n, alarm: AlarmType.NOSPACE } };
   assert.deepEqual(decodeAlarmResponse(rig.request(activate).message).alarms, [{ memberID: 5n, alarm: 1 }]);
+  assert.deepEqual(rig.alarmBoard.read(), [1]);
   assert.deepEqual(rig.events.pop(), { type: "alarms", index: 2, alarms: [{ memberId: 5n, alarm: 1 }] });
   const full = "etcdserver: mvcc: database space exceeded";
   assert.equal(rig.request({ put: { key: a } }).text, full);
@@ -107,12 +108,14 @@ test("alarms refuse what they should, and survive a restart", async () => {
   assert.deepEqual(rig.events, [], "no further alarm is asked for while one is active");
 
   const again = await Rig.open({ backend: backend.crashed() });
+  assert.deepEqual(again.alarmBoard.read(), [1]);
   assert.equal(again.request({ put: { key: a } }).text, full);
   const status = again.read("/etcdserverpb.Maintenance/Status", new Uint8Array(0));
   assert.deepEqual(decodeStatusResponse(status.message).errors, ["memberID:5 alarm:NOSPACE"]);
   const disarm = { ...activate.alarm, action: AlarmAction.DEACTIVATE };
   assert.deepEqual(decodeAlarmResponse(again.request({ alarm: { ...disarm, memberID: 6n } }).message).alarms, []);
   assert.equal(decodeAlarmResponse(again.request({ alarm: disarm }).message).alarms.length, 1);
+  assert.deepEqual(again.alarmBoard.read(), []);
   assert.equal(again.request({ put: { key: a } }).text, "");
   again.request({ alarm: { action: AlarmAction.ACTIVATE, memberID: 1n, alarm: AlarmType.CORRUPT } });
   const corrupt = "etcdserver: corrupt cluster";

@@ -2,7 +2,7 @@
  * Drives the applier and the reads without a thread, on the memory backend: requests in as messages, answers out
  * decoded. Only tests import it.
  */
-import { copyOf, EntryBatch, EntryType, SeededPrng, silentLogger, type Logger } from "../base/index.js";
+import { AlarmBoard, copyOf, EntryBatch, EntryType, SeededPrng, silentLogger, type Logger } from "../base/index.js";
 import { LeaseTable } from "../lease/index.js";
 import { MembershipStore } from "../membership/index.js";
 import { Registry } from "../metrics/index.js";
@@ -121,6 +121,8 @@ export class Rig {
   readonly store: MvccStore;
   readonly membership: MembershipStore;
   readonly alarms: AlarmStore;
+  /** What the alarms are written to for others to read. */
+  readonly alarmBoard = new AlarmBoard();
   readonly leases: LeaseTable;
   readonly leaseEvents = new LeaseEvents();
   readonly applier: Applier;
@@ -164,7 +166,7 @@ export class Rig {
       learnersMax: options.learnersMax ?? 1,
       logger: silentLogger,
     });
-    this.alarms = new AlarmStore(backend);
+    this.alarms = new AlarmStore(backend, this.alarmBoard);
     const header = new HeaderWriter(clusterId, memberId);
     const metrics = new ApplyMetrics(this.registry);
     let time = 0;

@@ -79,6 +79,7 @@ test("everything that a member has in memory is the snapshot's, and entries go o
   assert.equal(follower.store.currentRevision, leader.store.currentRevision);
   assert.equal(follower.store.compactRevision, 200);
   assert.deepEqual(follower.alarms.all, [{ memberId, alarm: AlarmType.NOSPACE }]);
+  assert.deepEqual(follower.alarmBoard.read(), [AlarmType.NOSPACE]);
   assert.deepEqual([follower.leases.has(5, 0), follower.leases.has(7, 0)], [false, true]);
   assert.deepEqual(
     follower.leases.keysOf(7, 0).map((key) => Buffer.from(key).toString()),

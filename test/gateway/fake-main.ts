@@ -3,7 +3,7 @@
  * answered by a real etcd. So the HTTP side is compared with etcd's without a store of ours.
  */
 import { HttpThread, type ServerState } from "../../src/api/http/index.js";
-import { copyOf, silentLogger } from "../../src/base/index.js";
+import { AlarmBoard, copyOf, silentLogger } from "../../src/base/index.js";
 import {
   CallBatchReader,
   CallKind,
@@ -34,8 +34,18 @@ export const servedPaths = [
 /** etcd's receive limit: --max-request-bytes and 512 KiB. */
 export const messageBytesMax = 1_572_864 + 524_288;
 
+interface Parts {
+  readonly edge: Edge;
+  readonly http: HttpThread;
+  readonly grpc: GrpcClient;
+  readonly mailbox: Mailbox;
+  readonly alarmBoard: AlarmBoard;
+}
+
 export class FakeMain {
   readonly http: HttpThread;
+  /** What apply writes in a member. */
+  readonly alarmBoard: AlarmBoard;
   readonly port: number;
   /** A port for HTTP alone, and one for metrics and health checks alone. */
   readonly httpPort: number;
@@ -48,6 +58,7 @@ export class FakeMain {
     const { socketPath, etcdPort, state } = options;
     const grpc = new GrpcClient(etcdPort);
     const mailbox = new Mailbox(16 << 20);
+    const alarmBoard = new AlarmBoard();
     setGatewayMailbox(mailbox.handle);
     const drainBuffer = new Uint8Array(messageBytesMax + drainOverheadBytes);
     const edge = startEdge(
@@ -83,6 +94,7 @@ export class FakeMain {
         messageBytesMax,
         requestTimeoutMs: 7000,
         state,
+        alarmBoard: alarmBoard.memory,
       },
       metricsTexts: async () => ["# HELP fake_metric From main.\n# TYPE fake_metric gauge\nfake_metric 1\n"],
       onCallEnded: () => {},
@@ -91,14 +103,15 @@ export class FakeMain {
         throw error;
       },
     });
-    return new FakeMain(edge, http, grpc, mailbox);
+    return new FakeMain({ edge, http, grpc, mailbox, alarmBoard });
   }
 
-  private constructor(edge: Edge, http: HttpThread, grpc: GrpcClient, mailbox: Mailbox) {
+  private constructor({ edge, http, grpc, mailbox, alarmBoard }: Parts) {
     this.#edge = edge;
     this.http = http;
     this.#grpc = grpc;
     this.#mailbox = mailbox;
+    this.alarmBoard = alarmBoard;
     const [port = 0, httpPort = 0, metricsPort = 0] = edge.addresses.map((address) =>
       Number(address.split(":").at(-1)),
     );

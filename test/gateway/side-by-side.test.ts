@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { join } from "node:path";
+import type { ServerState } from "../../src/api/http/index.js";
 import {
   base64,
   etcdBinaries,
@@ -21,7 +22,13 @@ import { FakeMain } from "./fake-main.js";
 
 const cache = await etcdBinaries();
 const needsEtcd = { skip: cache.kind === "ready" ? false : cache.reason };
-const state = { hasLeader: true, isLearner: false, alarms: [], clusterVersion: "3.7.0", storageVersion: "3.7.0" };
+const state: ServerState = {
+  hasLeader: true,
+  isLearner: false,
+  alarms: [],
+  clusterVersion: "3.7.0",
+  storageVersion: "3.7.0",
+};
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let etcd: Member;
@@ -340,9 +347,15 @@ test("HTTP/1.0 is answered as by etcd, and the connection closed", needsEtcd, as
   assert.deepEqual(await raw(main.metricsPort, probe), await raw(probePort, probe));
 });
 
+/** What main tells the worker, and what apply has written before. */
+function tell(told: ServerState, alarms: readonly number[]): void {
+  main.alarmBoard.write(alarms);
+  main.http.setState(told);
+}
+
 test("a check that fails is named", needsEtcd, async (t) => {
-  t.after(() => main.http.setState(state));
-  main.http.setState({ ...state, alarms: [2], isLearner: true });
+  t.after(() => tell(state, []));
+  tell({ ...state, isLearner: true }, [2]);
   const failing =
     "[-]data_corruption failed: alarm activated: CORRUPT\n[+]serializable_read ok\n[+]linearizable_read ok\n" +
     "[-]non_learner failed: not supported for learner\n\n";
@@ -356,7 +369,7 @@ test("a check that fails is named", needsEtcd, async (t) => {
 });
 
 test("health and version follow what main tells", needsEtcd, async (t) => {
-  t.after(() => main.http.setState(state));
+  t.after(() => tell(state, []));
   // The state and the requests take different ways to the worker, so the first answers may still show the old one.
   const shows = async (path: string, wanted: [number, string]): Promise<void> => {
     let seen: [number, string] = [0, ""];
@@ -366,13 +379,16 @@ test("health and version follow what main tells", needsEtcd, async (t) => {
     }
     assert.deepEqual(seen, wanted);
   };
-  main.http.setState({ ...state, alarms: [1], hasLeader: false });
+  tell({ ...state, hasLeader: false }, [1]);
   await shows("/health", [503, '{"health":"false","reason":"ALARM NOSPACE"}\n']);
   await shows("/health?exclude=NOSPACE", [503, '{"health":"false","reason":"RAFT NO LEADER"}\n']);
   await shows("/health?exclude=NOSPACE&serializable=true", [200, '{"health":"true","reason":""}']);
-  main.http.setState({ ...state, alarms: [1, 2] });
-  await shows("/health?exclude=NOSPACE", [503, '{"health":"false","reason":"ALARM CORRUPT"}\n']);
-  main.http.setState({ ...state, clusterVersion: undefined, storageVersion: undefined });
+  tell(state, [1, 2]);
+  const { status, body } = await clients.ours.send(plain("GET", "/health?exclude=NOSPACE"));
+  assert.deepEqual([status, body.toString()], [503, '{"health":"false","reason":"ALARM CORRUPT"}\n'], "at once");
+  tell({ ...state, alarms: [31] }, []);
+  await shows("/health", [503, '{"health":"false","reason":"ALARM UNKNOWN"}\n']);
+  tell({ ...state, clusterVersion: undefined, storageVersion: undefined }, []);
   await shows("/version", [200, '{"etcdserver":"3.7.1","etcdcluster":"not_decided","storage":"unknown"}']);
 });
 

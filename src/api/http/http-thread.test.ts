@@ -4,7 +4,7 @@ import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { silentLogger } from "../../base/index.js";
+import { AlarmBoard, silentLogger } from "../../base/index.js";
 import { Mailbox } from "../../native/index.js";
 import type { HttpWorkerData } from "./http-messages.js";
 import { HttpThread } from "./http-thread.js";
