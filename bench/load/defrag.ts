@@ -6,14 +6,12 @@
  *
  * Prints one JSON line: per turn and server p50, p99 and maximum without and with it, how long it took, and the sizes.
  */
-import { setTimeout as delay } from "node:timers/promises";
 import { readStatus } from "../../test/support/index.js";
 import { callOf, Disturbance } from "./disturbance.js";
 import type { Server } from "./server.js";
 
-/** Defragments once the warm-up is over; resolves to the time that it took. */
+/** Resolves to the time that it took. */
 async function defragment(server: Server): Promise<number> {
-  await delay(1500);
   const began = performance.now();
   await callOf(server, "Maintenance", "Defragment", {});
   return performance.now() - began;
@@ -31,8 +29,6 @@ await disturbance.run(async (subject) => {
   await callOf(server, "KV", "Compact", { revision: String(revision), physical: true });
   const before = await sizes(server);
   const undisturbed = await disturbance.puts(subject, 10_000);
-  const defragmenting = defragment(server);
-  const disturbed = await disturbance.puts(subject, 20_000);
-  const defragMs = Math.round(await defragmenting);
-  return { revision, undisturbed, disturbed, defragMs, before, after: await sizes(server) };
+  const [disturbed, defragMs] = await disturbance.putsWhile(subject, () => defragment(server));
+  return { revision, undisturbed, disturbed, defragMs: Math.round(defragMs), before, after: await sizes(server) };
 });

@@ -1,7 +1,8 @@
 /** Puts in open loop beside something that disturbs them: what the scenarios of that kind have in common. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import {
   encodeMessage,
@@ -16,6 +17,10 @@ import { Server, type Contestant } from "./server.js";
 import { percentileMs } from "./statistics.js";
 
 const guardMs = 600_000;
+/** No disturbance is measured for longer. */
+export const disturbanceMsMax = 120_000;
+/** From the begin of the puts to that of the disturbance: their warm-up, and a little more. */
+const leadMs = 1500;
 
 export interface Figures {
   readonly p50Ms: number;
@@ -47,6 +52,24 @@ export async function callOf(
   if (reply.status !== 0) throw new Error(reply.message);
 }
 
+/** Measures puts for as long as a disturbance lasts: they go on while a file is there. Both results. */
+export async function beside<P, D>(
+  whileFile: string,
+  disturb: () => Promise<D>,
+  puts: (whileFile: string) => Promise<P>,
+): Promise<[P, D]> {
+  writeFileSync(whileFile, "");
+  const disturbed = async (): Promise<D> => {
+    await delay(leadMs);
+    try {
+      return await disturb();
+    } finally {
+      rmSync(whileFile, { force: true });
+    }
+  };
+  return await Promise.all([puts(whileFile), disturbed()]);
+}
+
 /** Command-line options of all these scenarios, beside their own. */
 export const commonOptions = {
   revisions: { type: "string", default: "1500000" },
@@ -75,11 +98,21 @@ export class Disturbance {
     }
   }
 
-  async puts({ server, folder }: Subject, measureMs: number): Promise<Figures> {
-    const settings = this.#settings(folder, measureMs, Number(this.values.rate));
+  async puts({ server, folder }: Subject, measureMs: number, whileFile?: string): Promise<Figures> {
+    const settings = {
+      ...this.#settings(folder, measureMs, Number(this.values.rate)),
+      ...(whileFile === undefined ? {} : { whileFile }),
+    };
     const { latency, foreignCpu } = await runLoad(this.values.load, server, settings);
     const at = (percentile: number): number => Number(percentileMs(latency!, percentile).toFixed(3));
     return { p50Ms: at(50), p99Ms: at(99), maxMs: at(100), foreignCpu };
+  }
+
+  /** The same while `disturb` lasts, and what came of that. */
+  async putsWhile<T>(subject: Subject, disturb: () => Promise<T>): Promise<[Figures, T]> {
+    return await beside(join(subject.folder, "disturbed"), disturb, (whileFile) =>
+      this.puts(subject, disturbanceMsMax, whileFile),
+    );
   }
 
   /** Runs a scenario on each server in turn, and prints one JSON line with all results. */

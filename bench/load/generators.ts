@@ -52,6 +52,8 @@ export interface LoadSettings {
   readonly seed: number;
   /** For files of this run. */
   readonly folder: string;
+  /** The measured time ends when this file is gone, and after `measureMs` at the latest. */
+  readonly whileFile?: string;
 }
 
 interface LoadOutput {
@@ -73,10 +75,11 @@ export async function runLoad(program: string, server: Server, settings: LoadSet
   const latencies = join(folder, "latencies");
   const args = { address: server.address, pid: server.pid, call, connections, streams, rate, keys, seed, latencies };
   const times = { "warmup-ms": warmupMs, "measure-ms": measureMs, "value-bytes": settings.valueBytes };
-  const list = Object.entries({ ...args, ...times }).map(([name, value]) => `${name}=${value}`);
+  const bound = settings.whileFile === undefined ? {} : { while: settings.whileFile };
+  const list = Object.entries({ ...args, ...times, ...bound }).map(([name, value]) => `${name}=${value}`);
   const idle = new IdleCheck(server);
   const printed = JSON.parse(await output(program, list, warmupMs + measureMs + graceMs)) as LoadOutput;
-  const ownShare = (warmupMs + measureMs) / measureMs;
+  const ownShare = (warmupMs / 1000 + printed.seconds) / printed.seconds;
   const foreignCpu = idle.foreignShare(printed.ownCpuSeconds * ownShare);
   const histogram = newHistogram();
   recordFile(histogram, latencies);

@@ -1,13 +1,10 @@
 /** A compaction of a large history, and a snapshot of a large database, beside puts. */
-import { setTimeout as delay } from "node:timers/promises";
 import { callOf } from "../disturbance.js";
 import { putFigures, putGoal, times, type Arena, type Trial } from "./trial.js";
 
 const valueBytes = 256;
 /** A snapshot ends with its SHA-256, which is not announced. */
 const hashBytes = 32;
-/** The warm-up of the puts, and a little more. */
-const leadMs = 1500;
 
 /** Puts as fast as they go until the revision is reached; returns it. */
 async function fill(arena: Arena, revisions: number, keys: number, bytes: number): Promise<number> {
@@ -34,12 +31,11 @@ const compaction: Trial = {
     const revision = await fill(arena, arena.scaled(1_000_000), keys, valueBytes);
     const calmP99 = await arena.putsP99(arena.scaled(8000), { keys });
     const compact = async (): Promise<number> => {
-      await delay(leadMs);
       const began = performance.now();
       await callOf(arena.server, "KV", "Compact", { revision: String(revision), physical: true });
       return performance.now() - began;
     };
-    const [ms, putP99] = await Promise.all([compact(), arena.putsP99(arena.scaled(12_000), { keys })]);
+    const [putP99, ms] = await arena.putsP99While(compact, { keys });
     return { calmP99, putP99, ms };
   },
   goals: (ours, etcd) => [putGoal(ours, etcd)],
@@ -59,13 +55,9 @@ const snapshot: Trial = {
     const count = arena.scaled(230_000);
     await fill(arena, count, count * 1000, 4096);
     const calmP99 = await arena.putsP99(arena.scaled(8000));
-    const read = async () => {
-      await delay(leadMs);
-      return await arena.load<{ bytes: number; announced: number; ms: number; cpuSeconds: number }>({
-        call: "snapshot",
-      });
-    };
-    const [got, putP99] = await Promise.all([read(), arena.putsP99(arena.scaled(12_000))]);
+    const [putP99, got] = await arena.putsP99While(() =>
+      arena.load<{ bytes: number; announced: number; ms: number; cpuSeconds: number }>({ call: "snapshot" }),
+    );
     if (got.bytes === 0 || got.announced !== got.bytes - hashBytes)
       throw new Error(`${got.bytes} bytes of ${got.announced}`);
     return { calmP99, putP99, bytes: got.bytes / 1e6, ms: got.ms, cpu: got.cpuSeconds };

@@ -4,6 +4,7 @@
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { beside, disturbanceMsMax } from "../disturbance.js";
 import { runLoad, type LoadResult, type LoadSettings } from "../generators.js";
 import { residentMiB } from "../machine.js";
 import { output } from "../programs.js";
@@ -126,6 +127,13 @@ export class Arena {
     if (failed > 0 && this.isEtcd) return Number.NaN;
     if (failed > 0) throw new Error(`${this.server.contestant.name}: ${failed} puts failed`);
     return percentileMs(latency!, 99);
+  }
+
+  /** The same while a disturbance lasts, which begins after the warm-up; and what came of that. */
+  async putsP99While<T>(disturb: () => Promise<T>, settings: Partial<LoadSettings> = {}): Promise<[number, T]> {
+    return await beside(this.file("disturbed"), disturb, (whileFile) =>
+      this.putsP99(disturbanceMsMax, { ...settings, whileFile }),
+    );
   }
 
   remove(name: string): void {

@@ -4,10 +4,11 @@
 //!
 //! `load address=127.0.0.1:2379 call=put|range|serializable|grant|put-lease [connections=100] [streams=10]
 //! [warmup-ms=1000] [measure-ms=4000] [rate=0] [keys=500000] [value-bytes=256] [seed=1] [pid=0] [total=0] [ttl=60]
-//! [latencies=FILE] [answered=FILE]`
+//! [latencies=FILE] [answered=FILE] [while=FILE]`
 //!
 //! rate=0 is the closed loop: every connection keeps `streams` requests in flight. A range asks for key 0. A grant is
 //! of the n-th lease, a put-lease of the n-th key with it. `total` ends the run after so many requests, all measured.
+//! With `while` the measured time ends as soon as that file is gone, after `measure-ms` at the latest.
 //! `pid` is the server: its CPU time is taken at the begin and the end of the measured time.
 //! Prints one JSON line; `latencies` gets those of the measured time, u32 each, little-endian, in 100 ns; `answered`
 //! (with `total`) when request n was answered, u64 each, little-endian, in µs since the epoch.
@@ -31,6 +32,7 @@ mod wire;
 use run::{Outcome, Settings};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 fn main() {
@@ -62,6 +64,7 @@ fn unary(arguments: &Arguments, address: SocketAddr) {
         seed: arguments.number("seed", 1),
         pid: arguments.number("pid", 0) as u32,
         total: arguments.number("total", 0),
+        while_file: arguments.0.get("while").map(PathBuf::from),
     };
     let outcome = run::run(&settings);
     if let Some(path) = arguments.0.get("latencies") {

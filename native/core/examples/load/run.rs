@@ -7,6 +7,7 @@ use crate::request::{Call, Requests};
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ const POLL: Duration = Duration::from_millis(5);
 /// Requests in flight on one connection in the open loop; further ones wait, their time runs.
 const OPEN_STREAMS_MAX: usize = 500;
 const GRPC_OK: u8 = 0;
+/// Between two looks for a file.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// See main.rs.
 pub struct Settings {
@@ -34,6 +37,8 @@ pub struct Settings {
     pub pid: u32,
     /// Ends after so many requests, and measures from the first to the last; 0: no such end.
     pub total: u64,
+    /// The measured time ends when this file is gone, if not before.
+    pub while_file: Option<PathBuf>,
 }
 
 /// What has come of it.
@@ -77,6 +82,8 @@ struct Run<'a> {
     sent: u64,
     ended: Vec<End>,
     window: Window,
+    /// When to look for `while_file` again.
+    next_look: u64,
     stopped: bool,
     completed: u64,
     succeeded_total: u64,
@@ -147,6 +154,7 @@ impl<'a> Run<'a> {
             sent: 0,
             ended: Vec::new(),
             window,
+            next_look: 0,
             stopped: false,
             completed: 0,
             succeeded_total: 0,
@@ -259,13 +267,25 @@ impl<'a> Run<'a> {
         if self.window.begin != u64::MAX && !self.stopped {
             let end = self.window.begin + self.settings.measure.as_nanos() as u64;
             let all = self.is_exhausted() && self.in_flight() == 0;
-            if all || (now >= end && self.settings.total == 0) {
+            if all || ((now >= end || self.is_cut(now)) && self.settings.total == 0) {
                 self.stopped = true;
                 self.window.end = self.now();
                 self.window.after = process::sample(self.settings.pid);
                 self.window.own_after = process::cpu_ticks("self");
             }
         }
+    }
+
+    /// Whether the file is gone that the measured time lasts as long as.
+    fn is_cut(&mut self, now: u64) -> bool {
+        let Some(path) = &self.settings.while_file else {
+            return false;
+        };
+        if now < self.next_look {
+            return false;
+        }
+        self.next_look = now + LOOK.as_nanos() as u64;
+        !path.exists()
     }
 
     /// The open loop: request i is due at i / rate, and goes over the next connection that has room.
