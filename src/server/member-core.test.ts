@@ -155,6 +155,31 @@ test("what is held goes to the leader that comes, and its entries answer who wai
   assert.deepEqual(rig.handed.at(-1)!.callIds, [7]);
 });
 
+test("a read that came before there was a leader is asked of it as soon as there is one", () => {
+  const rig = new Rig(3);
+  const read = new LeaseCallWriter();
+  read.add(8, LeaseOp.Head, 0, 0, 0, 0);
+  rig.core.readLinearizable(read.bytes, 0, read.length);
+  rig.core.flush();
+  rig.receive({ type: MessageType.Heartbeat, commit: 0 });
+  assert.deepEqual(
+    rig.sent.filter(({ type }) => type === MessageType.ReadIndex).map(({ to }) => to),
+    [2n],
+  );
+});
+
+test("--strict-reconfig-check: a member is not added to a cluster that is not healthy, unless that is turned off", () => {
+  for (const [flags, refusal] of [
+    [[], "etcdserver: unhealthy cluster"],
+    [["--strict-reconfig-check=false"], undefined],
+  ] as const) {
+    const rig = new Rig(3, flags);
+    let text: string | undefined;
+    rig.core.cluster.reconfiguration.add(["http://d:1"], false, ({ error }) => (text = error?.message));
+    assert.equal(text, refusal);
+  }
+});
+
 test("entries that a new leader replaces do not count as under way for ever", async () => {
   const rig = new Rig(3);
   const data = new Uint8Array(8 << 20);
@@ -181,6 +206,23 @@ test("a follower whose disk hangs gathers nothing, whatever its leader says", ()
   assert.equal(responses(), 0, "nothing is acknowledged");
   rig.sync();
   assert.equal(responses(), 1);
+});
+
+test("a follower whose disk stands still does not stand for election, and does once it goes on", () => {
+  const rig = new Rig(3);
+  rig.isDiskQuick = false;
+  const entries = [EntryBatch.single({ term: 2, index: 4, type: EntryType.Normal, data: new Uint8Array(1) })];
+  rig.receive({ type: MessageType.App, index: 3, logTerm: 1, entries, commit: 3 });
+  rig.now += 2001;
+  const pass = (): void => {
+    for (let i = 0; i < 40; i++) rig.core.tick();
+  };
+  const stands = (): boolean => rig.sent.some(({ type }) => type === MessageType.PreVote);
+  pass();
+  assert.equal(stands(), false);
+  rig.sync();
+  pass();
+  assert.equal(stands(), true);
 });
 
 test("a member whose log has lost what it acknowledged ends, with etcd's words", () => {

@@ -119,3 +119,18 @@ test("512 appends to one member wait for its answers at most", async () => {
   rig.receive({ type: MessageType.AppResp, index: appends[0]!.entries.at(-1)!.lastIndex });
   assert.equal(rig.takeAppends().length, 1);
 });
+
+test("a member that the transport cannot reach is probed, one append at a time, until it answers (§5.3)", async () => {
+  const rig = new Rig();
+  await rig.leads();
+  const appendsOfThree = (): number => {
+    for (let i = 0; i < 3; i++) {
+      rig.propose(10);
+      rig.core.flush();
+    }
+    return rig.takeAppends().filter(({ entries }) => entries.length > 0).length;
+  };
+  assert.equal(appendsOfThree(), 3);
+  rig.core.unreachable(2n);
+  assert.equal(appendsOfThree(), 1);
+});

@@ -62,6 +62,7 @@ export class FaultInjector {
         break;
       case "clockRate":
         this.#member(fault.member).clock.changeRate(this.#world.timeline.now, fault.rate);
+        this.#world.happened.note("clock rate changed");
         break;
       case "addMember":
       case "removeMember":
@@ -84,7 +85,7 @@ export class FaultInjector {
       { kind: "slowDisk" | "hungDisk" | "failedSync" | "slowApply" | "bitFlip" | "dbFlip" | "misdirect" }
     >,
   ): void {
-    const { timeline, diskChance } = this.#world;
+    const { timeline, diskChance, happened } = this.#world;
     const member = this.#member(fault.member);
     switch (fault.kind) {
       case "slowDisk":
@@ -101,11 +102,12 @@ export class FaultInjector {
         break;
       case "slowApply":
         member.applyTurnMs = fault.turnMs;
+        happened.note("apply slow");
         this.#after(fault.forMs, () => (member.applyTurnMs = 0.05));
         break;
       case "bitFlip":
         member.restartAfter(fault.downMs);
-        if (member.bootstrapped) member.disk.flipBit(diskChance);
+        if (member.bootstrapped && member.disk.flipBit(diskChance)) happened.note("log bit flipped");
         break;
       case "dbFlip":
         member.restartAfter(fault.downMs);
@@ -120,8 +122,16 @@ export class FaultInjector {
 
   #pause({ member, forMs, threads }: Extract<Fault, { kind: "pause" }>): void {
     const { process } = this.#member(member);
-    if (threads !== "apply") process?.main.pause(forMs);
-    if (threads !== "main") process?.applier.pause(forMs);
+    if (process === null) return;
+    const { happened } = this.#world;
+    if (threads !== "apply") {
+      process.main.pause(forMs);
+      happened.note("main paused");
+    }
+    if (threads !== "main") {
+      process.applier.pause(forMs);
+      happened.note("apply paused");
+    }
   }
 
   #cut({ links, forMs }: Extract<Fault, { kind: "cut" }>): void {
@@ -136,5 +146,8 @@ export class FaultInjector {
     const { clock } = this.#member(member);
     clock.jump(this.#world.timeline.now, forwardMs);
     clock.wallOffsetMs += wallMs;
+    const { happened } = this.#world;
+    if (forwardMs > 0) happened.note("clock jumped");
+    if (wallMs < 0) happened.note("wall clock set back");
   }
 }

@@ -33,6 +33,7 @@ class Rig {
       point: nothing,
       synced: nothing,
       released: nothing,
+      happened: nothing,
     });
   }
 

@@ -12,7 +12,8 @@ import { WalCorruptError } from "../../src/storage/wal/index.js";
 import type { Chance } from "./chance.js";
 import { LogState, readRecords, type LogRecord } from "./log-records.js";
 
-const sectorBytes = 512;
+/** Far smaller than a real one, so that batches of the small entries here have several, and a crash can tear them. */
+const sectorBytes = 64;
 const headBytes = 32;
 const magic = 0x5774_4531;
 const segmentName = "0000000000000001-00000001.seg";
@@ -80,8 +81,8 @@ export class LogDisk {
   /** Sectors before this one were synced. */
   #syncedEnd = 0;
 
-  /** Writes one batch of whole records; it is not durable yet. */
-  write(records: Uint8Array, chance: Chance): void {
+  /** Writes one batch of whole records; it is not durable yet. Tells where it will land. */
+  write(records: Uint8Array, chance: Chance): "in its place" | "misdirected" {
     if (this.#written !== null) throw new Error("log twin: a batch while another is in flight");
     const bytes = sealed(records, this.#next);
     const read = readRecords(records, records.length);
@@ -91,6 +92,7 @@ export class LogDisk {
     const maxIndex = Math.max(0, ...read.map((record) => (record.kind === "entries" ? record.entries.lastIndex : 0)));
     this.#batches.push({ sector: this.#next.sector, sectors, maxIndex });
     this.#next = { sector: this.#next.sector + sectors, number: this.#next.number + 1, crc: bodyCrcOf(bytes) };
+    return this.#written.misdirected ? "misdirected" : "in its place";
   }
 
   #misdirected(chance: Chance): number | null {
@@ -134,11 +136,11 @@ export class LogDisk {
     return index < this.installedIndex || this.terms[index] === term;
   }
 
-  /** Power is lost: of what was written and not synced, any sectors survive. */
-  crash(chance: Chance): void {
+  /** Power is lost: of what was written and not synced, any sectors survive. Tells what has become of it. */
+  crash(chance: Chance): "nothing" | "lost" | "torn" | "whole" {
     const written = this.#written;
     this.#written = null;
-    if (written === null) return;
+    if (written === null) return "nothing";
     const sectors = written.bytes.length / sectorBytes;
     const how = chance.below(4);
     let kept = 0;
@@ -149,6 +151,7 @@ export class LogDisk {
     }
     // All of it got there: a reader will find it, so it counts from now on.
     if (kept === sectors) this.#count(written.records);
+    return kept === 0 ? "lost" : kept === sectors ? "whole" : "torn";
   }
 
   /** One bit of what is durable turns over. False: there is nothing yet. */

@@ -12,6 +12,8 @@ import type { Thread, Timeline } from "./timeline.js";
 
 const batchBytesMax = 4 << 20;
 const failedFlag = 1;
+/** A sync that takes so long is slow. */
+const slowMs = 5;
 
 /** How a disk behaves at present. */
 export interface DiskManner {
@@ -33,6 +35,9 @@ export const writePoints = ["beforeWrite", "beforeSync", "afterSync", "beforeFlu
 export const installPoints = ["snapshotStored", "beforeBuild", "afterBuild", "beforeReplace", "afterReplace"] as const;
 export type FaultPoint = (typeof writePoints)[number] | (typeof installPoints)[number];
 
+/** What a fault of the disk has done. */
+export type DiskHappening = "disk hung" | "sync slow" | "sync failed" | "write misdirected" | "torn write cut";
+
 export interface LogDoorSurroundings {
   readonly disk: LogDisk;
   readonly manner: DiskManner;
@@ -45,6 +50,7 @@ export interface LogDoorSurroundings {
   /** Something has become durable. */
   readonly synced: () => void;
   readonly released: (index: number) => void;
+  readonly happened: (what: DiskHappening) => void;
 }
 
 type Recovered = NonNullable<ReturnType<WalDoor["takeRecovered"]>>;
@@ -95,13 +101,13 @@ class LogDoor implements WalDoor {
 
   /** Half of the times when the log rests, at once: there a crash comes before or after, not within. */
   appendHere(records: Uint8Array, length: number, token: number): boolean {
-    const { disk, manner, timeline, chance, synced } = this.#surroundings;
+    const { disk, manner, timeline, chance, synced, happened } = this.#surroundings;
     const rests = !this.#busy && !this.#closed && !this.#failed && !manner.failNext && timeline.now >= manner.hungUntil;
     if (!rests || chance.oneIn(2)) {
       this.append(records, length, token);
       return false;
     }
-    disk.write(copyOf(records, 0, length), chance);
+    if (disk.write(copyOf(records, 0, length), chance) === "misdirected") happened("write misdirected");
     disk.sync();
     synced();
     this.#durableToken = token;
@@ -128,26 +134,29 @@ class LogDoor implements WalDoor {
 
   /** After about `meanMs`, and not while the disk hangs. */
   #later(meanMs: number, run: () => void): void {
-    const { timeline, writer, chance, manner } = this.#surroundings;
+    const { timeline, writer, chance, manner, happened } = this.#surroundings;
     writer.run(chance.around(meanMs), () => {
-      if (timeline.now < manner.hungUntil) writer.run(manner.hungUntil - timeline.now, run);
-      else run();
+      if (timeline.now >= manner.hungUntil) return run();
+      happened("disk hung");
+      writer.run(manner.hungUntil - timeline.now, run);
     });
   }
 
   #write(records: Uint8Array, token: number): void {
-    const { disk, chance, manner, point, writer } = this.#surroundings;
+    const { disk, chance, manner, point, writer, happened } = this.#surroundings;
     point("beforeWrite");
     if (!writer.alive) return;
-    disk.write(records, chance);
+    if (disk.write(records, chance) === "misdirected") happened("write misdirected");
+    if (manner.syncMs >= slowMs) happened("sync slow");
     point("beforeSync");
     this.#later(manner.syncMs, () => this.#sync(records.length, token));
   }
 
   #sync(length: number, token: number): void {
-    const { disk, manner, point, writer, synced } = this.#surroundings;
+    const { disk, manner, point, writer, synced, happened } = this.#surroundings;
     if (manner.failNext) {
       manner.failNext = false;
+      happened("sync failed");
       this.#failed = true;
       this.#wake();
       return;
@@ -215,7 +224,7 @@ function recoveredOf(metadata: Uint8Array, state: LogState): Recovered {
 
 /** Makes and opens logs on the surroundings' disk. */
 export function logDoors(surroundings: LogDoorSurroundings): WalDoors {
-  const { disk, owner, chance } = surroundings;
+  const { disk, owner, chance, happened } = surroundings;
   const soon = (): Promise<void> => new Promise((resolve) => owner.run(chance.around(1), resolve));
   return {
     async create(_options, metadata, onWake) {
@@ -225,7 +234,8 @@ export function logDoors(surroundings: LogDoorSurroundings): WalDoors {
     },
     async open(_options, onWake) {
       await soon();
-      const { metadata, state } = disk.recover();
+      const { metadata, state, cut } = disk.recover();
+      if (cut) happened("torn write cut");
       const entries = new Uint8Array(Buffer.concat(state.entries.map(({ bytes }) => bytes)));
       const chunks = entries.length === 0 ? [] : [entries];
       return new LogDoor(surroundings, onWake, { recovered: recoveredOf(metadata, state), chunks });

@@ -105,7 +105,7 @@ export class SimulatedMember implements CheckedMember {
       if (this.process !== process) return;
       process.kill();
       this.process = null;
-      this.disk.crash(this.world.diskChance);
+      this.#endDisk();
       this.#endStore();
       this.removed = true;
     });
@@ -126,7 +126,9 @@ export class SimulatedMember implements CheckedMember {
 
   /** A bit of its database turns over while it is down. */
   flipBitOfStore(place: number): void {
-    this.storeDamage = this.backend.flipBit(place) ?? this.storeDamage;
+    const damage = this.backend.flipBit(place);
+    if (damage !== null) this.world.happened.note("database bit flipped");
+    this.storeDamage = damage ?? this.storeDamage;
   }
 
   #newBackend(): MemoryBackend {
@@ -147,10 +149,16 @@ export class SimulatedMember implements CheckedMember {
     this.#stopping = false;
     this.process.kill();
     this.process = null;
-    this.disk.crash(this.world.diskChance);
+    this.#endDisk();
     this.world.trace?.note(this, "crash");
     this.#endStore();
     this.world.crashes++;
+    this.world.happened.note("crash");
+  }
+
+  #endDisk(): void {
+    const fate = this.disk.crash(this.world.diskChance);
+    if (fate === "lost" || fate === "torn") this.world.happened.note(`unsynced write ${fate}`);
   }
 
   /** What a start will find; where it begins is read here already. */
@@ -159,7 +167,7 @@ export class SimulatedMember implements CheckedMember {
       this.backend = this.backend.crashed();
     } catch (error) {
       if (!(error instanceof StoreDamagedError) || this.storeDamage === null) throw error;
-      this.#refused();
+      this.#refused("database");
     }
   }
 
@@ -199,6 +207,7 @@ export class SimulatedMember implements CheckedMember {
     const { armed } = this;
     if (armed === null || armed.point !== point || --armed.count > 0) return;
     this.armed = null;
+    this.world.happened.noteCrash(point);
     this.restartAfter(armed.downMs);
   }
 
@@ -228,19 +237,20 @@ export class SimulatedMember implements CheckedMember {
     const isDamage =
       (error instanceof WalCorruptError && this.disk.damaged) ||
       (error instanceof StoreDamagedError && this.storeDamage !== null);
-    if (isDamage) this.refuse(process);
+    if (isDamage) this.refuse(process, error instanceof WalCorruptError ? "log" : "database");
     else this.world.failed(error, this.name);
   }
 
   /** Its disk is damaged: it ends, and does not come back. */
-  refuse(process: MemberProcess): void {
+  refuse(process: MemberProcess, half: "log" | "database" = "database"): void {
     process.kill();
     this.process = null;
-    this.#refused();
+    this.#refused(half);
   }
 
-  #refused(): void {
+  #refused(half: "log" | "database"): void {
     this.refused = true;
+    this.world.happened.note(`damaged ${half} refused`);
     this.world.trace?.note(this, "refuse");
     this.world.refusals++;
   }

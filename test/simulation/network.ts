@@ -63,15 +63,20 @@ export class Network {
     this.sent++;
     const to = this.#world.memberOf(message.to);
     if (to === undefined) return;
-    const { netChance, timeline } = this.#world;
+    const { netChance, happened } = this.#world;
     const link = `${from.name}>${to.name}`;
-    if ((this.#cuts.get(link) ?? 0) > timeline.now || netChance.oneIn(this.weather.lossOneIn)) {
+    const isCut = this.#isCut(from, to);
+    if (isCut || netChance.oneIn(this.weather.lossOneIn)) {
+      if (isCut) this.#noteCut(from, to);
+      else happened.note("message lost");
       this.#lose(from, to, message);
       return;
     }
     this.#carry(from, to, message, link);
     const repeats = message.type !== MessageType.Prop && netChance.oneIn(this.weather.duplicateOneIn);
-    if (repeats) this.#carry(from, to, message, link);
+    if (!repeats) return;
+    happened.note("message repeated");
+    this.#carry(from, to, message, link);
   }
 
   /** Carries something that is no message of Raft, unless it is lost. */
@@ -91,6 +96,15 @@ export class Network {
 
   #isCut(from: SimulatedMember, to: SimulatedMember): boolean {
     return (this.#cuts.get(`${from.name}>${to.name}`) ?? 0) > this.#world.timeline.now;
+  }
+
+  #noteCut(from: SimulatedMember, to: SimulatedMember): void {
+    const { happened, members } = this.#world;
+    happened.note("message cut off");
+    if (!this.#isCut(to, from)) return happened.note("message cut off in one direction");
+    const reaches = (a: SimulatedMember, b: SimulatedMember): boolean => !this.#isCut(a, b) && !this.#isCut(b, a);
+    if (members.some((each) => each !== from && each !== to && each.up && reaches(each, from) && reaches(each, to)))
+      happened.note("message cut off from a member that a third one reaches");
   }
 
   /** Sends a message with a snapshot's file; `ended` hears whether the other has both, maybe more than once. */
@@ -126,10 +140,12 @@ export class Network {
   }
 
   #carry(from: SimulatedMember, to: SimulatedMember, message: Message, link: string): void {
-    const { timeline, netChance, trace } = this.#world;
+    const { timeline, netChance, trace, config, happened } = this.#world;
     const sentAt = timeline.now;
     let at = sentAt + netChance.around(this.weather.delayMs);
     if (this.weather.ordered) at = Math.max(at, this.#arrivals.get(link) ?? 0);
+    if (at < (this.#arrivals.get(link) ?? 0)) happened.note("message overtaken");
+    if (at - sentAt > config.heartbeatInterval) happened.note("message late");
     this.#arrivals.set(link, at);
     const arrive = (times: number): void => {
       const { process } = to;

@@ -52,7 +52,9 @@ export class Operator {
   /** Does what a fault of the scenario says, at the member that it names. */
   change(change: Change, at: SimulatedMember): void {
     if (change.kind === "rejoin") {
-      this.#world.members.find(({ removed }) => removed)?.rejoin();
+      const member = this.#world.members.find(({ removed }) => removed);
+      if (member !== undefined) this.#world.happened.note(change.kind);
+      member?.rejoin();
       return;
     }
     const { process } = at;
@@ -129,6 +131,7 @@ export class Operator {
       return;
     }
     this.done++;
+    this.#world.happened.note(change.kind);
     const found = members.find(({ id }) => id === target);
     const isRight =
       change.kind === "removeMember"

@@ -183,6 +183,7 @@ export class MemberProcess {
       owner: this.main,
       point: (point) => this.member.faultPoint(point),
       synced: () => {},
+      happened: (what) => world.happened.note(what),
       released: (index) => world.checker.released(this.member, index, this.member.backend.flushedIndex),
     });
   }

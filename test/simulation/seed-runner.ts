@@ -28,6 +28,8 @@ export interface SeedSummary {
   cpuMs: number;
   events: number;
   readonly counts: Record<string, number>;
+  /** What the faults have done, by kind. */
+  readonly happened: Record<string, number>;
   readonly failures: SeedFailure[];
 }
 
@@ -39,7 +41,15 @@ const chunkSize = 10;
 
 class Run {
   readonly #run: SeedRun;
-  readonly #summary: SeedSummary = { done: 0, simulatedMs: 0, cpuMs: 0, events: 0, counts: {}, failures: [] };
+  readonly #summary: SeedSummary = {
+    done: 0,
+    simulatedMs: 0,
+    cpuMs: 0,
+    events: 0,
+    counts: {},
+    happened: {},
+    failures: [],
+  };
   readonly #finished: (summary: SeedSummary) => void;
   readonly #workers = new Set<ChildProcess>();
   #next: number;
@@ -104,13 +114,14 @@ class Run {
     this.#summary.done += seeds.length;
   }
 
-  #take({ seed, failure, simulatedMs, cpuMs, events, counts }: SeedResult): void {
+  #take({ seed, failure, simulatedMs, cpuMs, events, counts, happened }: SeedResult): void {
     const summary = this.#summary;
     summary.done++;
     summary.simulatedMs += simulatedMs;
     summary.cpuMs += cpuMs;
     summary.events += events;
-    for (const [name, value] of Object.entries(counts)) summary.counts[name] = (summary.counts[name] ?? 0) + value;
+    addTo(summary.counts, counts);
+    addTo(summary.happened, happened);
     if (failure !== null) summary.failures.push({ seed, ...failure });
     this.#run.onResult?.(summary);
     if (failure !== null && this.#run.untilFailure === true) this.#end();
@@ -120,6 +131,10 @@ class Run {
     this.#over = true;
     for (const worker of this.#workers) worker.kill();
   }
+}
+
+function addTo(sums: Record<string, number>, counts: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(counts)) sums[name] = (sums[name] ?? 0) + value;
 }
 
 /** Resolves when all seeds are done. */

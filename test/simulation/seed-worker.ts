@@ -18,14 +18,18 @@ export interface SeedResult {
   readonly cpuMs: number;
   readonly events: number;
   readonly counts: Readonly<Record<string, number>>;
+  /** What the faults have done, by kind. */
+  readonly happened: Readonly<Record<string, number>>;
 }
 
 async function runSeed(seed: number, isLong: boolean): Promise<SeedResult> {
   const began = process.cpuUsage();
-  const { failure, simulatedMs, events, counts } = await runScenario(drawScenario(seed, isLong ? longRun : shortRun));
+  const { failure, simulatedMs, events, counts, happened } = await runScenario(
+    drawScenario(seed, isLong ? longRun : shortRun),
+  );
   const { user, system } = process.cpuUsage(began);
   const told = failure === null ? null : { kind: failure.kind, message: failure.message };
-  return { seed, failure: told, simulatedMs, cpuMs: (user + system) / 1000, events, counts };
+  return { seed, failure: told, simulatedMs, cpuMs: (user + system) / 1000, events, counts, happened };
 }
 
 async function runTask({ firstSeed, count, isLong }: SeedTask): Promise<void> {

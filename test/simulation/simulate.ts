@@ -47,13 +47,17 @@ function commit(): string {
   }
 }
 
-function summaryLines({ done, simulatedMs, cpuMs, events, counts, failures }: SeedSummary): string[] {
+function summaryLines({ done, simulatedMs, cpuMs, events, counts, happened, failures }: SeedSummary): string[] {
   const hours = (simulatedMs / 3_600_000).toFixed(2);
   const perSeed = (cpuMs / Math.max(1, done)).toFixed(0);
-  const counted = Object.entries(counts).map(([name, value]) => `${value} ${name}`);
+  const counted = (each: Readonly<Record<string, number>>): string =>
+    Object.entries(each)
+      .map(([name, value]) => `${value} ${name}`)
+      .join(", ");
   return [
     `${done} seeds, ${hours} simulated hours, ${perSeed} ms CPU a seed, ${events} events`,
-    counted.join(", "),
+    counted(counts),
+    `faults: ${counted(happened)}`,
     failures.length === 0 ? "all hold" : `FAILED: ${failures.map(({ seed }) => seed).join(", ")}`,
   ];
 }

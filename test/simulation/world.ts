@@ -11,6 +11,7 @@ import { Chance } from "./chance.js";
 import { Checker, SimulationFailure } from "./checker.js";
 import { Clients } from "./clients.js";
 import { FaultInjector } from "./faults.js";
+import { Happened } from "./happened.js";
 import { checkKvHistory, describeCall, type KvCall } from "./kv-model.js";
 import { LeaseChecks } from "./lease-checks.js";
 import { LeaseClients } from "./lease-clients.js";
@@ -48,6 +49,8 @@ export interface Outcome {
   readonly simulatedMs: number;
   readonly events: number;
   readonly counts: Readonly<Record<string, number>>;
+  /** What the faults have done, by kind. */
+  readonly happened: Readonly<Record<string, number>>;
 }
 
 export class World {
@@ -71,6 +74,7 @@ export class World {
   readonly faultChance: Chance;
   readonly trace: Trace | null;
   readonly #faults: FaultInjector;
+  readonly happened = new Happened();
   readonly #byId = new Map<bigint, SimulatedMember>();
   /** The faults are over. */
   healed = false;
@@ -181,7 +185,8 @@ export class World {
       checkpoints: this.leaseChecks.checkpoints,
       ...this.watchClients.counts,
     };
-    return { failure: this.#failure, simulatedMs: timeline.now, events: timeline.count, counts };
+    const happened = this.happened.counts;
+    return { failure: this.#failure, simulatedMs: timeline.now, events: timeline.count, counts, happened };
   }
 
   async #runAll(): Promise<void> {
