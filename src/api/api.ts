@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { AlarmBoard, type Logger } from "../base/index.js";
-import type { Config, EtcdUrl } from "../config/index.js";
+import { hasFeature, type Config, type EtcdUrl } from "../config/index.js";
 import { addProcessMetrics, ProcessMetrics, registry } from "../metrics/index.js";
 import { serverVersionText } from "../membership/index.js";
 import { drainOverheadBytes, Mailbox, setGatewayMailbox, startEdge, type Edge } from "../native/index.js";
@@ -138,6 +138,8 @@ class ClientApi implements Api {
       requestLog: this.#requestLog,
       messageBytesMax: this.#messageBytesMax + drainOverheadBytes,
       handOver: (message, transfer) => http?.handOver(message, transfer),
+      stopsOnDefragment: hasFeature(this.#config, "StopGRPCServiceOnDefrag"),
+      logger: this.#logger,
     });
     this.#grpcMetrics = new GrpcMetrics(this.#edge, { hasTimes: this.#config.metrics === "extensive" });
     addProcessMetrics(registry);

@@ -140,7 +140,7 @@ export class ApplyThread {
     const { counts } = applier;
     const watches = newWatches(init, surroundings, { ...shared, counts }, wake);
     const rebuilds = new OneAtATime();
-    const defragmenter = new Defragmenter({ ...shared, compactor, rebuilds, path: init.backendPath, wake });
+    const defragmenter = new Defragmenter({ ...shared, compactor, rebuilds, path: init.backendPath, post });
     const installer = newInstaller(init, surroundings, { ...shared, applier, compactor, watches, rebuilds });
     const reads = new Reads({
       ...shared,

@@ -69,6 +69,10 @@ export interface Refusal {
 
 /** Worker → main. */
 export type FromApply =
+  /** The defragmentation that a call has asked for begins. */
+  | { readonly type: "defragmenting" }
+  /** It has ended, or failed with such a text: main answers the call, once everybody there knows. */
+  | { readonly type: "defragmented"; readonly callId: number; readonly failure: string | null }
   | {
       /** The backend is open; main may start Raft from here. Sent once. */
       readonly type: "ready";

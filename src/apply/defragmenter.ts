@@ -3,17 +3,15 @@
  * Thread: apply.
  */
 import { bytesText, durationText, type Logger } from "../base/index.js";
-import { GrpcCode } from "../errors/index.js";
-import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
 import type { Backend, BackendSizes } from "../storage/backend/index.js";
 import type { Clock } from "./clock.js";
 import type { Compactor } from "./compactor.js";
+import type { FromApply } from "./control.js";
 import type { ApplyMetrics } from "./metrics.js";
 import type { OneAtATime } from "./one-at-a-time.js";
 
 /** Calls that may wait; each rewrites the whole file. */
 const waitingMax = 16;
-const noBytes = new Uint8Array(0);
 
 /** What a defragmentation needs and moves. */
 export interface DefragmentOptions {
@@ -29,9 +27,7 @@ export interface DefragmenterOptions extends DefragmentOptions {
   readonly compactor: Compactor;
   /** Of this and the installation of snapshots. */
   readonly rebuilds: OneAtATime;
-  readonly replies: ReplyBatchWriter;
-  /** There is an answer to send. */
-  readonly wake: () => void;
+  readonly post: (message: FromApply) => void;
 }
 
 export class Defragmenter {
@@ -52,20 +48,20 @@ export class Defragmenter {
   }
 
   async #run(): Promise<void> {
-    const { replies, wake, logger, compactor, rebuilds } = this.#options;
+    const { post, logger, compactor, rebuilds } = this.#options;
     this.#running = true;
     for (let callId = this.#waiting.shift(); callId !== undefined; callId = this.#waiting.shift()) {
       logger.info("starting defragment");
+      post({ type: "defragmenting" });
+      let failure: string | null = null;
       try {
         await rebuilds.run(() => compactor.withoutCompaction(() => defragment(this.#options)));
         logger.info("finished defragment");
-        replies.message(callId, ReplyKind.MessageAndEnd, noBytes);
       } catch (error) {
-        const { message } = error as Error;
-        logger.warn("failed to defragment", { error: message });
-        replies.status(callId, GrpcCode.Unknown, message);
+        failure = (error as Error).message;
+        logger.warn("failed to defragment", { error: failure });
       }
-      wake();
+      post({ type: "defragmented", callId, failure });
     }
     this.#running = false;
   }

@@ -224,7 +224,7 @@ export class Rig {
         compactor: this.compactor,
         rebuilds: new OneAtATime(),
         path: "",
-        wake: () => {},
+        post: (event) => this.events.push(event),
         logger: silentLogger,
       }),
       streamMessageBytes: options.streamMessageBytes,

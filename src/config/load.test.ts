@@ -205,6 +205,9 @@ describe("refusals, with etcd's text and exit status", () => {
   });
 
   test("a feature that is built may be switched on, by flag, variable and file; it may need another", () => {
+    const stops = "StopGRPCServiceOnDefrag=true";
+    assert.equal(config(`--feature-gates=${stops}`).featureGates, stops);
+    assert.equal(load([], { ETCD_FEATURE_GATES: stops }).config.featureGates, stops);
     const gates = "LeaseCheckpoint=true,LeaseCheckpointPersist=true";
     assert.equal(config(`--feature-gates=${gates}`).featureGates, gates);
     assert.equal(load([], { ETCD_FEATURE_GATES: gates }).config.featureGates, gates);
@@ -339,6 +342,8 @@ describe("configuration file", () => {
   test("features", () => {
     const gates = "LeaseCheckpoint=true,LeaseCheckpointPersist=true";
     assert.equal(fromFile(`feature-gates: "${gates}"\n`).featureGates, gates);
+    const stops = "StopGRPCServiceOnDefrag=true";
+    assert.equal(fromFile(`feature-gates: ${stops}\n`).featureGates, stops);
     assert.match(refusal("feature-gates: LeaseCheckpointPersist=true\n"), /requires enabling feature gate/);
   });
 

@@ -198,7 +198,7 @@ export const options = {
   "feature-gates": featureGates({
     section: "member",
     default: "",
-    help: "Features to switch, as Name=true,Other=false; so far LeaseCheckpoint and LeaseCheckpointPersist.",
+    help: "Features to switch, as Name=true,Other=false; so far LeaseCheckpoint, LeaseCheckpointPersist and StopGRPCServiceOnDefrag.",
   }),
 
   // Clustering

@@ -11,6 +11,7 @@ import { releaseMemory } from "../native/index.js";
 import { SnapshotClient } from "../storage/snap/index.js";
 import type { WalStats } from "../storage/wal/index.js";
 import type { ApplyClient } from "./apply-client.js";
+import { Defragmentations } from "./defragmentations.js";
 import { DiskSpace } from "./disk-space.js";
 import { IdleMemory } from "./idle-memory.js";
 import { MemberCore } from "./member-core.js";
@@ -57,6 +58,7 @@ interface ServerParts {
   readonly core: MemberCore;
   readonly snapshots: SnapshotClient;
   readonly replies: Replies;
+  readonly defragmentations: Defragmentations;
   readonly space: DiskSpace;
   /** From now on the core hears of nothing any more. */
   readonly detach: () => void;
@@ -67,6 +69,8 @@ export class EtcdServer {
   readonly memberId: bigint;
   readonly clusterId: bigint;
   readonly replies: Replies;
+  /** Those that clients ask for. */
+  readonly defragmentations: Defragmentations;
   /** Proposals, reads, and what Raft says. */
   readonly core: MemberCore;
   /** The store as a file, for Maintenance.Snapshot. */
@@ -88,17 +92,19 @@ export class EtcdServer {
       report: (low) => core?.space.diskSpace(low),
       failed: (error) => surroundings.logger.warn("failed to read the free disk space", { error: String(error) }),
     });
+    const replies = new Replies();
+    const defragmentations = new Defragmentations(replies);
     const storage = await openStorage(surroundings, {
       durable: (token) => core?.onDurable(token),
       progress: () => core?.onProgress(),
       leases: (view, start) => core?.leases.events(view, start),
       event: (event) => {
+        if (event.type === "defragmenting" || event.type === "defragmented") return defragmentations.told(event);
         core?.onApplyEvent(event);
         if (event.type === "installed") void removeOldSnapshots(storage.dataDir.paths.snapDir, event.index);
       },
       space: (low) => space.log(low),
     });
-    const replies = new Replies();
     const snapshots = makeSnapshots(surroundings, storage);
     core = makeCore(surroundings, storage, snapshots, replies);
     void removeOldSnapshots(storage.dataDir.paths.snapDir, storage.ready.consistentIndex);
@@ -106,14 +112,24 @@ export class EtcdServer {
     const detach = (): void => {
       core = null;
     };
-    return new EtcdServer({ surroundings, storage, core, snapshots, replies, space, detach });
+    return new EtcdServer({ surroundings, storage, core, snapshots, replies, defragmentations, space, detach });
   }
 
-  private constructor({ surroundings, storage, core, snapshots, replies, space, detach }: ServerParts) {
+  private constructor({
+    surroundings,
+    storage,
+    core,
+    snapshots,
+    replies,
+    defragmentations,
+    space,
+    detach,
+  }: ServerParts) {
     this.config = surroundings.config;
     this.memberId = storage.identity.memberId;
     this.clusterId = storage.identity.clusterId;
     this.replies = replies;
+    this.defragmentations = defragmentations;
     this.#storage = storage;
     this.#logger = surroundings.logger;
     this.core = core;

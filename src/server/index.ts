@@ -19,4 +19,5 @@ export {
 export { addServerMetrics } from "./metrics.js";
 export { anonymous, type Identity } from "./proposal-builder.js";
 export { noPeers, type LeaderAnswer, type LeaseStatus, type MemberVersions, type Peers } from "./peers.js";
+export { Defragmentations } from "./defragmentations.js";
 export { Replies } from "./replies.js";

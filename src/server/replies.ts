@@ -23,9 +23,9 @@ export class Replies {
     this.#writer.message(callId, ReplyKind.MessageAndEnd, message);
   }
 
-  /** Sends one message of a stream. */
-  message(callId: number, message: Uint8Array): void {
-    this.#writer.message(callId, ReplyKind.Message, message);
+  /** Sends one message of a stream; with `askWritable` a Writable record comes once the client has taken it. */
+  message(callId: number, message: Uint8Array, askWritable = false): void {
+    this.#writer.message(callId, ReplyKind.Message, message, askWritable);
   }
 
   /** Sends what has gathered. */

@@ -113,7 +113,7 @@ test("the file shrinks while everything else goes on", async () => {
   assert.equal(leases.length, grants);
   const seen: string[] = [];
   while (seen.length < written) {
-    await watch.changed(5000);
+    await watch.changed(30_000);
     const messages = watch.take();
     assert.notEqual(messages.length, 0, `${seen.length} of ${written} events came`);
     for (const bytes of messages) {
@@ -141,6 +141,43 @@ test("it is logged and counted as etcd does", async () => {
   http.close();
   assert.match(metrics, /^etcd_disk_backend_defrag_duration_seconds_count 1$/m);
   assert.match(metrics, /^etcd_disk_defrag_inflight 0$/m);
+});
+
+test("with StopGRPCServiceOnDefrag health checks hear of it", async () => {
+  await member.stop();
+  await start("--feature-gates=StopGRPCServiceOnDefrag=true");
+  const stream = new GrpcStream(member.port, "/grpc.health.v1.Health/Watch");
+  stream.send(Buffer.alloc(0));
+  stream.halfClose();
+  const told: string[] = [];
+  const hears = async (...statuses: string[]): Promise<void> => {
+    while (told.length < statuses.length) {
+      await stream.changed(30_000);
+      const messages = stream.take();
+      assert.notEqual(messages.length, 0, `told ${told.join()}`);
+      told.push(...messages.map((message) => message.toString("hex")));
+    }
+    assert.deepEqual(told, statuses);
+  };
+  const [serving, notServing] = ["0801", "0802"];
+  await hears(serving);
+  assert.deepEqual(await call("Maintenance/Defragment", {}), {});
+  const { messages } = await client.unary("/grpc.health.v1.Health/Check", Buffer.alloc(0));
+  assert.deepEqual(
+    messages.map((message) => message.toString("hex")),
+    [serving],
+  );
+  await hears(serving, notServing, serving);
+  stream.close();
+  const changes = member.log
+    .map((line) => JSON.parse(line) as { msg: string; status?: string; reason?: string })
+    .filter(({ msg }) => msg === "grpc service status changed")
+    .map(({ status, reason }) => [status, reason]);
+  assert.deepEqual(changes, [
+    ["SERVING", undefined],
+    ["NOT_SERVING", "defrag is active"],
+    ["SERVING", undefined],
+  ]);
 });
 
 test("over the gateway, and by etcd's own etcdctl", async (t) => {

@@ -1,5 +1,6 @@
 /** What the dispatcher is given. */
 import type { ConcurrencyMessage } from "../http/index.js";
+import type { Logger } from "../../base/index.js";
 import type { RequestLog } from "../request-stats.js";
 
 /** Where batches of calls come from: the edge. */
@@ -12,6 +13,9 @@ export interface DispatcherOptions {
   readonly requestLog: RequestLog;
   /** The longest message that the edge lets through. */
   readonly messageBytesMax: number;
+  /** The gate StopGRPCServiceOnDefrag. */
+  readonly stopsOnDefragment: boolean;
+  readonly logger: Logger;
   /** Takes what the HTTP thread is to serve to it. */
   readonly handOver: (message: ConcurrencyMessage, transfer?: ArrayBuffer) => void;
 }

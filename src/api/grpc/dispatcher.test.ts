@@ -42,11 +42,13 @@ class Rig {
     const snapshots = { start: () => this.reached.push("snapshot") > 0 };
     this.#dispatcher = new Dispatcher(
       // Only what these calls come by.
-      { core: this.core, replies, config, snapshots } as unknown as EtcdServer,
+      { core: this.core, replies, defragmentations: {}, config, snapshots } as unknown as EtcdServer,
       { drain: (into) => this.#drain(into) },
       {
         requestLog: new RequestLog({ logger: silentLogger, logsDebug: false, slowAfterMs: 300 }),
         messageBytesMax: 1 << 20,
+        stopsOnDefragment: false,
+        logger: silentLogger,
         handOver: ({ kind }) => this.reached.push(kind),
       },
     );

@@ -84,14 +84,13 @@ export class Dispatcher {
   #scheduled = false;
 
   constructor(server: EtcdServer, source: CallSource, options: DispatcherOptions) {
-    const { requestLog, messageBytesMax } = options;
-    this.#requestLog = requestLog;
+    this.#requestLog = options.requestLog;
     this.#handedOver = new HandedOverCalls(options.handOver);
     this.#server = server;
     this.#source = source;
-    this.#buffer = new Uint8Array(Math.max(1 << 20, messageBytesMax + (1 << 16)));
+    this.#buffer = new Uint8Array(Math.max(1 << 20, options.messageBytesMax + (1 << 16)));
     this.#validator = new KvValidator({ txnOpsMax: server.config.maxTxnOps });
-    this.#health = new HealthService(server.replies);
+    this.#health = new HealthService(server, options);
     this.#leaderStreams = new LeaderStreams({
       electionTimeoutMs: server.config.electionTimeout,
       hasLeader: () => server.core.leader !== 0n,
@@ -184,6 +183,7 @@ export class Dispatcher {
     switch (reader.kind) {
       case CallKind.Cancel:
         this.#leases.cancel(reader.callId);
+        this.#health.cancel(reader.callId);
         this.#cluster.cancel(reader.callId);
         this.#server.snapshots.cancel(reader.callId);
         this.#handedOver.cancel(reader.callId);
@@ -201,6 +201,7 @@ export class Dispatcher {
         this.#slowRequest();
         break;
       case CallKind.Writable:
+        this.#health.writable(reader.callId);
         this.#server.snapshots.writable(reader.callId);
         this.#handedOver.writable(reader.callId);
         this.#readLocal();
