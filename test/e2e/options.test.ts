@@ -84,7 +84,6 @@ const refused: Readonly<Record<string, readonly OptionName[]>> = {
   "spans are not sent yet": ["enable-distributed-tracing"],
   "profiles are not there yet": ["enable-pprof"],
   "memory is not locked yet": ["memory-mlock"],
-  "some gates switch what is not there yet": ["feature-gates"],
 };
 
 /** Flags and the default shown with each; undefined: none is shown. */
