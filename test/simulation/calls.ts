@@ -1,5 +1,6 @@
 /** Calls and replies in the binary batches of the edge, as the simulation's clients write and read them. */
 import { copyOf } from "../../src/base/index.js";
+import { ErrNoLeader, ErrNotCapable, GrpcCode } from "../../src/errors/index.js";
 import { callHeaderBytes, CallKind, type ReplyKind } from "../../src/native/index.js";
 
 /** One reply. */
@@ -10,6 +11,16 @@ export interface Reply {
   readonly code: number;
   readonly text: string;
   readonly message: Uint8Array;
+}
+
+/** The answer to who needs a leader, where none is known. */
+export function isNoLeader(reply: Reply | null): boolean {
+  return reply?.code === GrpcCode.Unavailable && reply.text === ErrNoLeader.message;
+}
+
+/** The answer to whoever comes before the member has heard of the cluster's version. */
+export function isNotCapable(reply: Reply | null): boolean {
+  return reply?.code === GrpcCode.FailedPrecondition && reply.text === ErrNotCapable.message;
 }
 
 /** Reads all records of a reply batch (src/native/reply-batch.ts). */

@@ -19,7 +19,7 @@ import {
   type TxnRequestInit,
   type TxnResponse,
 } from "../../src/proto/index.js";
-import type { Reply } from "./calls.js";
+import { isNoLeader, isNotCapable, type Reply } from "./calls.js";
 import type { KeyValue, KvCall } from "./kv-model.js";
 import type { Call } from "./linearizability.js";
 import type { SimulatedMember } from "./member.js";
@@ -71,6 +71,8 @@ export interface ClientCounts {
   answered: number;
   refused: number;
   unknown: number;
+  /** Refused as they need a leader, and their member knew none. */
+  leaderless: number;
 }
 
 export class Clients {
@@ -78,7 +80,7 @@ export class Clients {
   readonly #queues = new Map<number, Operation[]>();
   readonly #seen = new Map<string, Seen>();
   readonly history: Call<KvCall>[] = [];
-  readonly counts: ClientCounts = { answered: 0, refused: 0, unknown: 0 };
+  readonly counts: ClientCounts = { answered: 0, refused: 0, unknown: 0, leaderless: 0 };
   #busy = 0;
   /** The highest revision that any client has been told of. */
   #toldRevision = 0;
@@ -191,7 +193,8 @@ class Attempt {
     this.#member = member;
     this.#done = done;
     this.#request = requestOf(operation, clients);
-    this.#call = { ...this.#request.call, index: 0, answered: (reply) => this.#left(reply) };
+    const needsLeader = operation.needsLeader === true;
+    this.#call = { ...this.#request.call, needsLeader, index: 0, answered: (reply) => this.#left(reply) };
   }
 
   begin(): void {
@@ -212,8 +215,10 @@ class Attempt {
     const answer = reply !== null && reply.code === ok ? this.#read(reply) : null;
     if (answer !== null) this.#check(answer);
     else if (reply?.code === outOfRange) this.#checkCompacted(reply);
+    if (isNoLeader(reply)) this.#clients.counts.leaderless++;
     timeline.after(netChance.around(0.3), () => {
-      if (answer === null) this.#end(null, false);
+      // What is refused as it comes is not done: had it been, the history would show it.
+      if (answer === null) this.#end(null, isNoLeader(reply) || isNotCapable(reply));
       else this.#answered(answer);
     });
   }

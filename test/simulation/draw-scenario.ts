@@ -341,7 +341,16 @@ export function drawScenario(seed: number, length: Length = shortRun): Scenario 
   const later = drawLeasesAndWatches(seed, isLong, scenario);
   const leases = [...(scenario.leases ?? []), ...(later.leases ?? [])];
   const faults = [...scenario.faults, ...cutShort(scenario, later)];
-  return { ...scenario, ...later, ...withCheckpoints(seed, leases), faults };
+  return withLeaderNeeds({ ...scenario, ...later, ...withCheckpoints(seed, leases), faults });
+}
+
+/** In some seeds clients send `hasleader` with some of their calls and watches. */
+function withLeaderNeeds(scenario: Scenario): Scenario {
+  const { seed, operations, watches = [] } = scenario;
+  const chance = new Chance(seed, 107);
+  if (chance.oneIn(2)) return scenario;
+  const sometimes = <T extends object>(item: T): T => (chance.oneIn(3) ? { ...item, needsLeader: true } : item);
+  return { ...scenario, operations: operations.map(sometimes), watches: watches.map(sometimes) };
 }
 
 /** In some seeds leaders write checkpoints, and leases last longer. */

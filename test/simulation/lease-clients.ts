@@ -13,7 +13,7 @@ import {
   encodeLeaseTimeToLiveRequest,
   encodePutRequest,
 } from "../../src/proto/index.js";
-import type { Reply } from "./calls.js";
+import { isNotCapable, type Reply } from "./calls.js";
 import type { SimulatedMember } from "./member.js";
 import { refused } from "./oracle.js";
 import { leader, type CompactionCall, type LeaseLife } from "./scenario.js";
@@ -87,7 +87,7 @@ function checkedWrite(
   kind: "write" | "grant" = "write",
 ): UnaryCall {
   const left = (reply: Reply, index: number): void => {
-    const isRefusal = applyRefusals.has(reply.code);
+    const isRefusal = applyRefusals.has(reply.code) && !isNotCapable(reply);
     if (reply.code !== 0 && !isRefusal) return;
     const expected = world.checker.oracle.answerOf(index)?.text ?? "nothing: it is not committed";
     const got = isRefusal ? refused : describe(reply);

@@ -8,6 +8,7 @@ import type { EtcdError } from "../../src/errors/index.js";
 import { CallKind, ReplyKind } from "../../src/native/index.js";
 import { anonymous, type MemberCore } from "../../src/server/index.js";
 import { callRecord, type Reply } from "./calls.js";
+import { LeaderNeeds } from "./leader-needs.js";
 import type { SimulatedMember } from "./member.js";
 import type { Thread } from "./timeline.js";
 
@@ -18,6 +19,8 @@ export interface ServerCall {
   readonly field: number;
   readonly method: number;
   readonly message: Uint8Array;
+  /** The client sends `hasleader`. */
+  readonly needsLeader?: boolean;
   /** Its entry has this index; known once it is committed. */
   index: number;
   /** Hears of the one answer; null: the member is gone. */
@@ -27,6 +30,8 @@ export interface ServerCall {
 /** A stream on its way to or in a member. */
 export interface ServerStream {
   readonly kind: "watch" | "keepAlive";
+  /** The client sends `hasleader`. */
+  readonly needsLeader?: boolean;
   /** A message leaves the member; `asks`: the member wants to hear when the client has taken it. */
   readonly message: (bytes: Uint8Array, asks: boolean) => void;
   /** Hears of the one end; null: the member is gone. */
@@ -62,6 +67,7 @@ export class MemberCalls {
   /** Streams that their clients have left. */
   readonly #left = new Set<number>();
   #leaseService: LeaseService | null = null;
+  #leaderNeeds: LeaderNeeds | null = null;
   #woken = false;
   /** Nothing is taken any more. */
   #stopping = false;
@@ -85,6 +91,11 @@ export class MemberCalls {
   begin(core: MemberCore): void {
     this.#core = core;
     this.#leaseService = new LeaseService({ core, replies: this.replies });
+    this.#leaderNeeds = new LeaderNeeds(this.#member, core, (callId, error) => this.#endStream(core, callId, error));
+  }
+
+  tick(): void {
+    this.#leaderNeeds?.tick();
   }
 
   /** The member is gone: nobody gets an answer any more. */
@@ -164,13 +175,13 @@ export class MemberCalls {
     const calls = this.#inbox;
     this.#inbox = [];
     const local: Uint8Array[] = [];
-    for (const record of this.#streamInbox.splice(0)) this.#takeRecord(core, record, local);
+    for (const record of this.#streamInbox.splice(0)) this.#takeRecord(record, local);
     for (const call of calls) {
       const callId = this.#nextCall++;
       this.#calls.set(callId, call);
-      if (core.clusterVersion === null)
-        this.#answer({ callId, kind: ReplyKind.End, code: 14, text: "not capable", message: nothing });
-      else this.#take(core, call, callId, local);
+      const refusal = this.#leaderNeeds!.refusal(call.needsLeader === true);
+      if (refusal === null) this.#take(core, call, callId, local);
+      else this.#fail(callId, refusal);
     }
     if (local.length > 0)
       core.readSerializable(
@@ -191,8 +202,7 @@ export class MemberCalls {
         kind === "grant"
           ? this.#leaseService!.grant(message, 0, message.length, callId, anonymous)
           : core.propose(field, message, 0, message.length, callId, anonymous);
-      if (error !== null)
-        this.#answer({ callId, kind: ReplyKind.End, code: error.code, text: error.message, message: nothing });
+      if (error !== null) this.#fail(callId, error);
       return;
     }
     const record = callRecord(callId, method, message);
@@ -200,17 +210,14 @@ export class MemberCalls {
     else local.push(record);
   }
 
-  #takeRecord(core: MemberCore, { callId, kind, message }: StreamRecord, local: Uint8Array[]): void {
+  #takeRecord({ callId, kind, message }: StreamRecord, local: Uint8Array[]): void {
     const stream = this.#streams.get(callId);
     if (stream === undefined) return;
-    if (core.clusterVersion === null) {
-      this.#answer({ callId, kind: ReplyKind.End, code: 14, text: "not capable", message: nothing });
-      return;
-    }
-    if (kind === CallKind.Cancel) {
-      this.#streams.delete(callId);
-      this.#left.add(callId);
-    }
+    if (kind === CallKind.Call) {
+      const refusal = this.#leaderNeeds!.refusal(stream.needsLeader === true);
+      if (refusal !== null) return this.#fail(callId, refusal);
+      if (stream.needsLeader === true) this.#leaderNeeds!.opened(callId);
+    } else if (kind === CallKind.Cancel) this.#leave(callId);
     if (stream.kind === "watch") {
       local.push(callRecord(callId, watchMethod, message, kind));
       return;
@@ -221,9 +228,27 @@ export class MemberCalls {
   }
 
   #flushErrors(): void {
-    for (const { callId, error } of this.#errors.splice(0)) {
-      this.#answer({ callId, kind: ReplyKind.End, code: error.code, text: error.message, message: nothing });
-    }
+    for (const { callId, error } of this.#errors.splice(0)) this.#fail(callId, error);
+  }
+
+  #fail(callId: number, { code, message: text }: EtcdError): void {
+    this.#answer({ callId, kind: ReplyKind.End, code, text, message: nothing });
+  }
+
+  /** Whatever still comes of the stream is nobody's. */
+  #leave(callId: number): void {
+    this.#streams.delete(callId);
+    this.#left.add(callId);
+    this.#leaderNeeds!.ended(callId);
+  }
+
+  /** The member ends a stream; who serves it hears of that as of the client's going, as with the dispatcher. */
+  #endStream(core: MemberCore, callId: number, error: EtcdError): void {
+    this.#leaseService!.cancel(callId);
+    const record = callRecord(callId, watchMethod, nothing, CallKind.Cancel);
+    core.readSerializable(record, record.length);
+    this.#fail(callId, error);
+    this.#leave(callId);
   }
 
   /** Answers of apply. */
@@ -240,6 +265,7 @@ export class MemberCalls {
     const stream = this.#streams.get(reply.callId);
     if (stream === undefined) return this.#left.has(reply.callId);
     this.#streams.delete(reply.callId);
+    this.#leaderNeeds?.ended(reply.callId);
     stream.ended(reply);
     return true;
   }

@@ -204,6 +204,19 @@ const watches: readonly Mutation[] = [
   },
 ];
 
+const leaderNeeds: readonly Mutation[] = [
+  {
+    name: "calls that need a leader are taken without one",
+    rule: "hasleader: a call is refused where no leader is known",
+    edits: [edit("api/grpc/admission", "(flags & CallFlag.RequireLeader) !== 0 && core.leader === 0n", "false")],
+  },
+  {
+    name: "streams that need a leader stay without one",
+    rule: "hasleader: a stream ends after three election timeouts without a leader",
+    edits: [edit("api/grpc/leader-streams", "if (this.#looks >= looksMax) {", "if (false) {")],
+  },
+];
+
 const compaction: readonly Mutation[] = [
   {
     name: "a compaction removes what it must keep",
@@ -372,6 +385,7 @@ const disks: readonly Mutation[] = [
 export const stateMutations: readonly Mutation[] = [
   ...leases,
   ...watches,
+  ...leaderNeeds,
   ...compaction,
   ...membership,
   ...snapshots,

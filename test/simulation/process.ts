@@ -367,6 +367,7 @@ export class MemberProcess {
     this.main.run(world.config.heartbeatInterval / clock.rate, () => {
       if (this.#stopping) return;
       this.#core!.tick();
+      this.calls.tick();
       this.#traceRole();
       this.#tick();
     });

@@ -118,6 +118,8 @@ export interface Operation {
   readonly timeoutMs: number;
   /** getOld: so many revisions before the newest that the clients know of; 0 when it is not given. */
   readonly back?: number;
+  /** The call is to be refused at once where no leader is known (`hasleader`). */
+  readonly needsLeader?: boolean;
 }
 
 /** A client's lease. */
@@ -156,6 +158,8 @@ export interface WatchLife {
   readonly slowMs: number;
   readonly cancelAfterMs: number | null;
   readonly progressEveryMs: number | null;
+  /** The stream is to end where no leader is known (`hasleader`). */
+  readonly needsLeader?: boolean;
 }
 
 /** A client compacts to `back` revisions before the newest that the clients know of. */

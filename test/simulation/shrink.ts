@@ -26,6 +26,7 @@ const plainer = [
       slowMs: 0,
       cancelAfterMs: null,
       progressEveryMs: null,
+      needsLeader: false,
     },
   },
 ] as const;

@@ -56,12 +56,20 @@ export interface StreamHandlers {
   readonly ended: (reply: Reply | null) => void;
 }
 
+export interface StreamOptions {
+  readonly kind: ServerStream["kind"];
+  /** It sends `hasleader`. */
+  readonly needsLeader?: boolean;
+  /** How long the client takes over each message, at present. */
+  readonly readMs?: () => number;
+}
+
 /** One stream to one member. */
 export class StreamCall {
   readonly #world: World;
   readonly #handlers: StreamHandlers;
   readonly #kind: ServerStream["kind"];
-  /** How long the client takes over each message, at present. */
+  readonly #needsLeader: boolean;
   readonly #readMs: () => number;
   /** What has arrived and is not read yet, in order. */
   readonly #unread: (() => void)[] = [];
@@ -75,11 +83,12 @@ export class StreamCall {
   constructor(
     world: World,
     member: SimulatedMember,
-    { kind, readMs = () => 0 }: { readonly kind: ServerStream["kind"]; readonly readMs?: () => number },
+    { kind, needsLeader = false, readMs = () => 0 }: StreamOptions,
     handlers: StreamHandlers,
   ) {
     this.#world = world;
     this.#kind = kind;
+    this.#needsLeader = needsLeader;
     this.#handlers = handlers;
     this.#readMs = readMs;
     this.#toMember(() => this.#open(member));
@@ -105,6 +114,7 @@ export class StreamCall {
     this.#process = process;
     this.#callId = process.calls.openStream({
       kind: this.#kind,
+      needsLeader: this.#needsLeader,
       message: (bytes, asks) => this.#toClient(() => this.#received(bytes, asks)),
       ended: (reply) => this.#toClient(() => this.#end(reply)),
     });

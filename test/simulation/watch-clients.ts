@@ -10,6 +10,7 @@ import {
   type WatchRequestInit,
   type WatchResponse,
 } from "../../src/proto/index.js";
+import { isNoLeader } from "./calls.js";
 import { memberFor } from "./lease-clients.js";
 import { describeKeyValue, type OracleEvent } from "./oracle.js";
 import type { WatchLife } from "./scenario.js";
@@ -42,13 +43,20 @@ export class WatchClients {
     }
   }
 
-  get counts(): { watches: number; watchEvents: number; progressed: number; resumed: number } {
+  get counts(): {
+    watches: number;
+    watchEvents: number;
+    progressed: number;
+    resumed: number;
+    leaderlessStreams: number;
+  } {
     const sum = (of: (watcher: WatchClient) => number): number => this.#watchers.reduce((n, each) => n + of(each), 0);
     return {
       watches: this.#watchers.length,
       watchEvents: sum(({ received }) => received),
       progressed: sum(({ progressed }) => progressed),
       resumed: sum(({ resumed }) => resumed),
+      leaderlessStreams: sum(({ leaderless }) => leaderless),
     };
   }
 
@@ -76,6 +84,8 @@ class WatchClient {
   received = 0;
   progressed = 0;
   resumed = 0;
+  /** Streams that were refused, or ended, as their member knew no leader. */
+  leaderless = 0;
 
   constructor(world: World, life: WatchLife) {
     this.#world = world;
@@ -106,12 +116,13 @@ class WatchClient {
     const stream = new StreamCall(
       this.#world,
       at,
-      { kind: "watch", readMs },
+      { kind: "watch", needsLeader: this.#life.needsLeader === true, readMs },
       {
         message: (bytes) => {
           if (this.#stream === stream) this.#received(decodeWatchResponse(bytes), at.name);
         },
-        ended: () => {
+        ended: (reply) => {
+          if (isNoLeader(reply)) this.leaderless++;
           if (this.#stream === stream) this.#again();
         },
       },

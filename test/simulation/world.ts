@@ -290,7 +290,7 @@ export class World {
   #writeAt(member: number, attempt: number, done: () => void): void {
     if (!this.#takesPart(this.members[member]!)) return;
     const value = `final-${member}-${attempt}`;
-    const fields = { atMs: 0, client: -1, keys: [`final-${member}`], timeoutMs: 8000 };
+    const fields = { atMs: 0, client: -1, keys: [`final-${member}`], timeoutMs: 8000, needsLeader: member % 2 === 1 };
     this.clients.perform({ ...fields, member, kind: "put", value }, (success) => {
       if (success) done();
       else this.timeline.after(50, () => this.#writeAt(member, attempt + 1, done));

@@ -5,11 +5,8 @@
  * Thread: main. Nothing is kept of a batch: its buffer is reused.
  */
 import {
-  ErrInvalidClientApiVersion,
   ErrNoLeader,
   ErrNoSpace,
-  ErrNotCapable,
-  ErrNotSupportedForLearner,
   ErrTooManyRequests,
   type EtcdError,
   GrpcCode,
@@ -41,6 +38,7 @@ import {
   type MessageDescriptor,
 } from "../../proto/index.js";
 import type { EtcdServer } from "../../server/index.js";
+import { refusalOf } from "./admission.js";
 import { clusterRequests, ClusterService, type ClusterMethod } from "./cluster-service.js";
 import { Connections } from "./connections.js";
 import type { CallSource, DispatcherOptions } from "./dispatcher-options.js";
@@ -169,13 +167,12 @@ export class Dispatcher {
   }
 
   #call(): void {
+    const { core } = this.#server;
     const { method, flags } = this.#reader;
-    if (this.#server.core.clusterVersion === null) return this.#fail(new ErrNotCapable());
-    if (this.#server.core.cluster.view.local?.isLearner === true && !isForLearners(this.#reader))
-      return this.#fail(new ErrNotSupportedForLearner());
-    if ((flags & CallFlag.BadClientApiVersion) !== 0) return this.#fail(new ErrInvalidClientApiVersion());
-    if ((flags & CallFlag.RequireLeader) !== 0 && this.#server.core.leader === 0n) return this.#fail(new ErrNoLeader());
-    this.#handlers[method]!();
+    const isKeptFromLearner = core.cluster.view.local?.isLearner === true && !isForLearners(this.#reader);
+    const refusal = refusalOf(core, flags, isKeptFromLearner);
+    if (refusal === null) this.#handlers[method]!();
+    else this.#fail(refusal);
   }
 
   #other(): void {
