@@ -7,6 +7,32 @@ import { test } from "node:test";
 import { LmdbBackend, lmdbBackendDefaults } from "../../storage/backend/index.js";
 import { eventsOf, revisionOf, WatchRig, type Client } from "./rig.test-support.js";
 
+/** What a client may be sent in a test, more than any is: a program that sends without end is stopped there. */
+const sentMax = { responses: 2_000, bytes: 256 << 20 };
+/** Turns until watches are at rest, more than any test needs. */
+const turnsMax = 2_000;
+
+/** One turn; nobody may have been sent too much. */
+function turn(rig: WatchRig): void {
+  rig.turn();
+  for (const { sizes } of rig.clients.values()) {
+    const bytes = sizes.reduce((sum, size) => sum + size, 0);
+    assert.ok(sizes.length <= sentMax.responses, `${sizes.length} responses`);
+    assert.ok(bytes <= sentMax.bytes, `${bytes} bytes of responses`);
+  }
+}
+
+/** Turns until nothing is left to do; after each `look`. */
+function settle(rig: WatchRig, look = (): void => {}): void {
+  const isAsked = (): boolean => [...rig.clients.values()].some(({ asked, slow }) => asked && !slow);
+  let turns = 0;
+  do {
+    turn(rig);
+    look();
+    assert.ok(++turns <= turnsMax, "watches do not come to rest");
+  } while (rig.watches.hasWork || isAsked());
+}
+
 const open = async (): Promise<{ rig: WatchRig; client: Client }> => {
   const rig = await WatchRig.open();
   return { rig, client: rig.open(1) };
@@ -19,7 +45,7 @@ test("etcd#15220: a progress answer never overtakes events", async () => {
     rig.put("a");
     rig.progress(1);
   }
-  rig.settle();
+  settle(rig);
   let told = 0;
   for (const response of client.take().slice(1)) {
     if (response.events.length > 0) told = Number(response.events.at(-1)!.kv!.modRevision);
@@ -29,7 +55,7 @@ test("etcd#15220: a progress answer never overtakes events", async () => {
   client.slow = true;
   for (let i = 0; i < 100; i++) rig.put("a", "x".repeat(10_000));
   rig.progress(1);
-  rig.settle();
+  settle(rig);
   assert.ok(client.take().every((response) => response.events.length > 0));
 });
 
@@ -40,12 +66,12 @@ test("etcd#15220: no progress answer while a watch of the stream is still read u
   rig.create(1, { key: "a", startRevision: 2 });
   for (let turns = 0; rig.watches.hasWork; turns++) {
     rig.progress(1);
-    rig.turn();
+    turn(rig);
     assert.ok(turns < 1000);
   }
   assert.ok(client.take().every((response) => response.watchId !== -1n));
   rig.progress(1);
-  rig.settle();
+  settle(rig);
   assert.deepEqual(
     client.take().map((each) => [each.watchId, revisionOf(each)]),
     [[-1n, 3001]],
@@ -56,9 +82,9 @@ test("etcd#15220: a watch of a quiet key from a past revision gets its progress 
   const { rig, client } = await open();
   for (let i = 0; i < 10; i++) rig.put("b");
   rig.create(1, { key: "a", startRevision: 2 });
-  rig.settle();
+  settle(rig);
   rig.progress(1);
-  rig.settle();
+  settle(rig);
   assert.deepEqual(
     client.take().map((each) => [each.watchId, revisionOf(each)]),
     [
@@ -79,9 +105,9 @@ for (const bug of ["15271", "20221"]) {
     for (let i = 0; i < 4; i++) rig.put("a");
     rig.store.onChanges = tell;
     rig.watches.restored();
-    rig.settle();
+    settle(rig);
     for (let i = 0; i < 4; i++) rig.put("a");
-    rig.settle();
+    settle(rig);
     const responses = client.take().slice(2);
     assert.deepEqual(eventsOf(responses.filter((each) => each.watchId === 0n)), ["a@8", "a@9", "a@10"]);
     assert.deepEqual(
@@ -96,17 +122,17 @@ test("etcd#17247: what a watcher was told before a snapshot is installed is not 
   rig.create(1, { key: "a" });
   rig.put("a");
   rig.put("a");
-  rig.settle();
+  settle(rig);
   const tell = rig.store.onChanges;
   rig.store.onChanges = undefined;
   rig.put("a");
   rig.store.onChanges = tell;
   rig.watches.restored();
   rig.put("a");
-  rig.settle();
+  settle(rig);
   for (let i = 0; i < 2; i++) {
     rig.watches.restored();
-    rig.settle();
+    settle(rig);
   }
   assert.deepEqual(eventsOf(client.take().slice(1)), ["a@2", "a@3", "a@4", "a@5"]);
   // Nor again when a snapshot follows a snapshot.
@@ -115,7 +141,7 @@ test("etcd#17247: what a watcher was told before a snapshot is installed is not 
   rig.store.onChanges = tell;
   for (let i = 0; i < 2; i++) {
     rig.watches.restored();
-    rig.settle();
+    settle(rig);
   }
   assert.deepEqual(eventsOf(client.take()), ["a@6"]);
 });
@@ -135,12 +161,12 @@ test("etcd#17247: what is read up while the backend commits comes once", async (
   for (const startRevision of starts) rig.create(1, { key: "a", startRevision });
   // Records go from memory to the disk while slices of them are read, and further ones are made.
   for (let i = 0; i < 200; i++) {
-    rig.turn();
+    turn(rig);
     if (i % 3 === 0) rig.put("a", "later");
     if (i % 5 === 0) backend.commit();
     if (i % 20 === 0) await backend.flush();
   }
-  rig.settle();
+  settle(rig);
   const last = rig.store.currentRevision;
   const responses = client.take();
   for (const [id, start] of starts.entries()) {
@@ -171,18 +197,19 @@ test("etcd#17529: watches of one stream that its reader starves all get their tu
   const watches = 100;
   for (let i = 0; i < watches; i++) rig.create(1, { key: "a", end: "b", prevKv: true });
   const value = "x".repeat(2000);
+  const seen = new Map<bigint, number>();
+  const look = (): void => takeInOrder(client, seen);
   for (let i = 0; i < 300; i++) {
     rig.put("a", value);
-    rig.turn();
+    turn(rig);
+    look();
     if (i % 3 === 0) rig.read(1);
   }
   const behind = rig.watches.slowWatchers;
   assert.ok(behind > 0, "the test does not starve anybody");
-  const seen = new Map<bigint, number>();
-  takeInOrder(client, seen);
   client.slow = false;
-  rig.settle();
-  takeInOrder(client, seen);
+  settle(rig, look);
+  assert.equal(seen.size, watches);
   for (const last of seen.values()) assert.equal(last, 301);
 });
 
@@ -196,11 +223,11 @@ test("etcd#17529: of watches of one stream whose reader is slow none gets far ah
   const seen = new Map<bigint, number>();
   // Read as fast as one watch is read up, and no faster than there is more to read.
   for (let reads = 0; reads < 60; reads++) {
-    rig.turn();
+    turn(rig);
+    takeInOrder(client, seen);
     rig.read(1);
     for (let i = 0; i < 100; i++) rig.put("a", value);
   }
-  takeInOrder(client, seen);
   const told = [...seen.values()];
   assert.equal(told.length, watches);
   const [least, most] = [Math.min(...told), Math.max(...told)];
@@ -215,7 +242,7 @@ test("etcd#17529: who had no turn for longest goes first", async () => {
   for (let i = 0; i < 2000; i++) rig.put("a", "x".repeat(2000));
   const order: bigint[] = [];
   for (let reads = 0; reads < 4 * watches; reads++) {
-    for (let turns = 0; turns < 50; turns++) rig.turn();
+    for (let turns = 0; turns < 50; turns++) turn(rig);
     const told = client.take().filter(({ events }) => events.length > 1);
     order.push(...told.map(({ watchId }) => watchId));
     rig.read(1);
@@ -243,14 +270,14 @@ test("etcd#17529: who is held up by its reader and then compacted is told so, on
   for (let i = 0; i < 100; i++) rig.put("a", "x".repeat(10_000));
   rig.compact(90);
   client.slow = false;
-  rig.settle();
+  settle(rig);
   const compacted = client.take().filter((response) => response.compactRevision !== 0);
   assert.deepEqual(
     compacted.map((each) => Number(each.compactRevision)),
     [90],
   );
   rig.put("a");
-  rig.settle();
+  settle(rig);
   assert.deepEqual(client.take(), []);
 });
 
@@ -264,7 +291,7 @@ for (const bug of ["18089", "19179"]) {
     if (bug === "18089") rig.put("k1");
     rig.compact(removed);
     rig.create(1, { key: "k1", startRevision: removed });
-    rig.settle();
+    settle(rig);
     const expected = bug === "18089" ? ["-k1@5", "k1@6"] : ["-k1@5"];
     assert.deepEqual(eventsOf(client.take().slice(1)), expected);
   });
@@ -278,7 +305,7 @@ test("etcd#18089: also beside a watch that is told of the compaction", async () 
   rig.create(1, { key: "k1", startRevision: removed - 1 });
   rig.create(1, { key: "k1", startRevision: removed });
   rig.compact(removed);
-  rig.settle();
+  settle(rig);
   const [late, ...told] = client.take().slice(2);
   assert.deepEqual([late!.watchId, late!.compactRevision], [0n, removed]);
   assert.ok(told.every((each) => each.watchId === 1n));
@@ -295,6 +322,6 @@ test("etcd#19179: nor is it lost when a crash has the compaction done twice", as
   rig.resumeCompaction();
   rig.create(1, { key: "k", end: "l", startRevision: removed });
   rig.put("k2");
-  rig.settle();
+  settle(rig);
   assert.deepEqual(eventsOf(client.take().slice(1)), ["-k1@5", "k2@6"]);
 });
