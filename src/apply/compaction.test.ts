@@ -89,6 +89,29 @@ test("refusals: passed revisions at once or, if physical, after the compactions 
   );
 });
 
+test("nobody who waits for a physical compaction is answered before its end is on the disk", async () => {
+  const backend = new MemoryBackend({ flushAtOnce: false });
+  const rig = await filled(10, { backend });
+  assert.deepEqual(compact(rig, 1, 11, true), []);
+  for (let turns = 0; rig.store.pendingCompactions.length > 0; turns++) {
+    assert.ok(turns < 10_000, "the compaction does not end");
+    backend.flushNow();
+    await tick();
+  }
+  assert.deepEqual(compact(rig, 2, 11, true), [], "the end is not flushed");
+  await tick();
+  assert.deepEqual(rig.takeReplies(), []);
+  backend.flushNow();
+  const replies = await settle(rig);
+  assert.deepEqual(
+    replies.map(({ callId, text }) => [callId, text]),
+    [
+      [1, ""],
+      [2, compacted],
+    ],
+  );
+});
+
 test("a corrupt cluster compacts nothing; one without space does", async () => {
   const rig = await filled(5);
   rig.request({ alarm: { action: 1, memberID: 1n, alarm: 1 } });

@@ -61,6 +61,8 @@ export class Compactor {
   /** How often the store has become another: what was begun before is dropped. */
   #epoch = 0;
   #holds = 0;
+  /** The revision of a compaction that is done, but not on the disk yet. */
+  #unflushed = Infinity;
 
   constructor(options: CompactorOptions) {
     this.#options = options;
@@ -107,6 +109,7 @@ export class Compactor {
   restored(): void {
     this.#epoch++;
     this.#running = false;
+    this.#unflushed = Infinity;
     this.#answer();
     this.resume();
   }
@@ -118,9 +121,9 @@ export class Compactor {
 
   /** Answers the call once every compaction scheduled so far is done and on the disk. */
   #answerWhenDone(call: Omit<Waiting, "revision">): void {
-    const pending = this.#options.store.pendingCompactions.at(-1);
-    this.#waiting.push({ ...call, revision: pending?.revision ?? -1 });
-    if (pending === undefined) this.#answer();
+    const last = this.#options.store.pendingCompactions.at(-1)?.revision ?? this.#unflushed;
+    this.#waiting.push({ ...call, revision: last === Infinity ? -1 : last });
+    if (last === Infinity) this.#answer();
   }
 
   /** Runs `work` while no compaction changes anything; what was removed before is flushed. */
@@ -166,8 +169,10 @@ export class Compactor {
     await backend.flush();
     if (!(await this.#removeRecords(compaction, epoch))) return;
     const hash = store.endCompaction(compaction);
+    this.#unflushed = hash.revision;
     await backend.flush();
     if (!this.#mayRun(epoch)) return;
+    this.#unflushed = Infinity;
     const milliseconds = clock.now() - began;
     metrics.compacted(milliseconds, compaction.removed, Math.floor(((clock.timeOrigin ?? 0) + clock.now()) / 1000));
     this.#log(compaction, hash, milliseconds);
@@ -207,7 +212,7 @@ export class Compactor {
 
   #answer(): void {
     const { store, replies, wake } = this.#options;
-    const first = store.pendingCompactions[0]?.revision ?? Infinity;
+    const first = Math.min(this.#unflushed, store.pendingCompactions[0]?.revision ?? Infinity);
     const due = this.#waiting.filter(({ revision }) => revision < first);
     this.#waiting = this.#waiting.filter(({ revision }) => revision >= first);
     for (const { callId, raftTerm, refusal } of due) {

@@ -258,6 +258,22 @@ test("what cannot be compacted, and what is written to meta", async () => {
   );
 });
 
+test("a compaction to revision 0 that a restart has cut short never was; one that has finished is not repeated", async () => {
+  const backend = new MemoryBackend();
+  const pair = await Pair.open(backend, new SeededPrng(seed));
+  pair.write();
+  assert.equal(pair.store.compact(0), RevisionStatus.Ok);
+  backend.endEntry(backend.consistentIndex + 1, 1);
+  const again = await Pair.open(backend.crashed(), new SeededPrng(seed));
+  assert.deepEqual([again.store.compactRevision, again.store.pendingCompactions], [-1, []]);
+  const compaction = pair.store.beginCompaction()!;
+  await run(compaction, 1000, () => {}, backend);
+  pair.store.endCompaction(compaction);
+  await backend.flush();
+  const done = await Pair.open(backend.crashed(), new SeededPrng(seed));
+  assert.deepEqual([done.store.compactRevision, done.store.compact(0)], [0, RevisionStatus.Compacted]);
+});
+
 test("a HashKV under way when a compaction is scheduled begins anew", async () => {
   const pair = await Pair.open(new MemoryBackend(), new SeededPrng(seed + 1));
   while (pair.slow.revision < 2500) pair.write();

@@ -105,8 +105,10 @@ export class MvccStore implements Revisions {
     const finished = this.#readCompactRevision(metaKey.finishedCompactRevision);
     const scheduled = this.#readCompactRevision(metaKey.scheduledCompactRevision);
     this.#currentRevision = Math.max(1, lastMain, finished, scheduled);
-    this.#compactRevision = Math.max(finished, scheduled);
+    this.#compactRevision = finished;
+    // As in etcd one to revision 0, which removes nothing, counts only once it has finished.
     if (scheduled <= Math.max(0, finished)) return;
+    this.#compactRevision = scheduled;
     this.#compactions.push({ revision: scheduled, previousRevision: finished, hashes: false });
   }
 
