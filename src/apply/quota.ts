@@ -17,27 +17,61 @@ export function putCost(fields: PutFields): number {
   return kvOverheadBytes + fields.keyEnd - fields.keyStart + fields.valueEnd - fields.valueStart;
 }
 
-/** The dearer branch counts, whichever is taken. */
+/** What one transaction of a walk has cost so far. */
+class TxnCost {
+  readonly #cursor = new FieldCursor();
+  #success = 0;
+  #failure = 0;
+
+  constructor(bytes: Uint8Array, start: number, end: number) {
+    this.#cursor.reset(bytes, start, end);
+  }
+
+  /** Reads the next op of either branch; false: there is none. */
+  next(bytes: Uint8Array, op: OpReader): boolean {
+    const cursor = this.#cursor;
+    while (cursor.next()) {
+      if (cursor.tag !== TxnTag.Success && cursor.tag !== TxnTag.Failure) continue;
+      op.read(bytes, cursor.start, cursor.end);
+      return true;
+    }
+    return false;
+  }
+
+  /** Counts for the branch of the op read last. */
+  add(cost: number): void {
+    if (this.#cursor.tag === TxnTag.Success) this.#success += cost;
+    else this.#failure += cost;
+  }
+
+  /** The dearer branch counts, whichever is taken. */
+  get total(): number {
+    return Math.max(this.#success, this.#failure);
+  }
+}
+
+/** Without recursion: clients nest transactions as deep as a parser lets them, deeper than a stack may be. */
 export function txnCost(bytes: Uint8Array, start: number, end: number): number {
-  const cursor = new FieldCursor();
   const op = new OpReader();
   const put = new PutFields();
-  let success = 0;
-  let failure = 0;
-  cursor.reset(bytes, start, end);
-  while (cursor.next()) {
-    if (cursor.tag !== TxnTag.Success && cursor.tag !== TxnTag.Failure) continue;
-    op.read(bytes, cursor.start, cursor.end);
-    let cost = 0;
-    if (op.kind === OpKind.Txn) cost = txnCost(bytes, op.start, op.end);
-    if (op.kind === OpKind.Put) {
-      put.read(bytes, op.start, op.end);
-      cost = putCost(put);
+  const outer: TxnCost[] = [];
+  let txn = new TxnCost(bytes, start, end);
+  for (;;) {
+    if (txn.next(bytes, op)) {
+      if (op.kind === OpKind.Put) {
+        put.read(bytes, op.start, op.end);
+        txn.add(putCost(put));
+      } else if (op.kind === OpKind.Txn) {
+        outer.push(txn);
+        txn = new TxnCost(bytes, op.start, op.end);
+      }
+      continue;
     }
-    if (cursor.tag === TxnTag.Success) success += cost;
-    else failure += cost;
+    const around = outer.pop();
+    if (around === undefined) return txn.total;
+    around.add(txn.total);
+    txn = around;
   }
-  return Math.max(success, failure);
 }
 
 /** Fields of InternalRaftRequest. */
