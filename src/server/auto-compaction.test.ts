@@ -20,6 +20,7 @@ class Rig {
   revision = 1;
   compactRevision = -1;
   isLeader = true;
+  isCorrupt = false;
   applies = true;
   refusal: EtcdError | null = null;
   readonly auto: AutoCompaction;
@@ -162,6 +163,21 @@ test("lines are etcd's, with its fields", () => {
     "completed auto revision compaction",
     { revision: 501, "revision-compaction-retention": 100, took: "0s" },
   ]);
+});
+
+test("a corrupt cluster is not asked: it refuses, and its reason is told", () => {
+  const rig = new Rig({ mode: "periodic", retention: 5 * minute });
+  rig.isCorrupt = true;
+  rig.pass(5 * minute);
+  const failure = { "retry-interval": "30s", error: "etcdserver: corrupt cluster" };
+  assert.deepEqual(rig.told.at(-1), [
+    "failed auto periodic compaction",
+    { revision: 1, "compact-period": "5m0s", ...failure },
+  ]);
+  assert.deepEqual(rig.proposed, []);
+  rig.isCorrupt = false;
+  rig.pass(30_000);
+  assert.deepEqual(rig.times, [5 * minute + 30_000]);
 });
 
 test("what another has compacted past is complete, and not asked for again", () => {

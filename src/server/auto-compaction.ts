@@ -9,7 +9,7 @@
  */
 import type { Logger } from "../base/index.js";
 import { printDuration, type AutoCompactionRule } from "../config/index.js";
-import { ErrTimeout, type EtcdError } from "../errors/index.js";
+import { ErrCorrupt, ErrTimeout, type EtcdError } from "../errors/index.js";
 import { encodeCompactionRequest } from "../proto/index.js";
 
 const hourMs = 3_600_000;
@@ -21,6 +21,8 @@ export interface CompactionState {
   readonly revision: number;
   readonly compactRevision: number;
   readonly isLeader: boolean;
+  /** The cluster has a CORRUPT alarm: it would refuse to compact. */
+  readonly isCorrupt: boolean;
 }
 
 export interface AutoCompactionOptions {
@@ -89,7 +91,8 @@ export class AutoCompaction {
     this.#proposed = { revision, beganMs: nowMs };
     // Another one has passed it, which is as good.
     const passed = state.compactRevision >= revision;
-    const refusal = passed ? null : this.#options.propose(encodeCompactionRequest({ revision }));
+    const propose = (): EtcdError | null => this.#options.propose(encodeCompactionRequest({ revision }));
+    const refusal = state.isCorrupt ? new ErrCorrupt() : passed ? null : propose();
     if (refusal !== null) this.#failed(refusal.message);
     else this.#await(nowMs, this.#proposed, state);
   }
