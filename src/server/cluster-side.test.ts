@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { silentLogger } from "../base/index.js";
 import { loadConfig, type Config } from "../config/index.js";
 import type { Member } from "../membership/index.js";
-import { none, Role, type RawNode } from "../raft/index.js";
+import { emptyConfState, none, Role, type RawNode } from "../raft/index.js";
 import { ClusterSide } from "./cluster-side.js";
 import { noPeers } from "./peers.js";
 import { RequestIdGenerator } from "./request-id.js";
@@ -15,6 +15,7 @@ class Rig {
   readonly active = new Map<bigint, number>();
   readonly proposed: Uint8Array[] = [];
   readonly side: ClusterSide;
+  removals = 0;
 
   constructor() {
     const { config } = loadConfig([], {}) as { config: Config };
@@ -49,7 +50,7 @@ class Rig {
         node: () => node,
         flush: () => {},
         propose: () => {},
-        removed: () => {},
+        removed: () => void this.removals++,
       },
       { members, removedMembers: [], clusterVersion: "3.7.0", downgrade },
     );
@@ -85,4 +86,15 @@ test("a change of membership waits for a leader, unless its caller goes", () => 
   rig.lead = 2n;
   rig.side.leaderChanged();
   assert.equal(rig.proposed.length, 1);
+});
+
+test("the server hears that this very member was removed, and of no other", () => {
+  const rig = new Rig();
+  const members = [...rig.side.view.members.values()];
+  const change = { type: "confChange", accepted: true, id: 0n, changeType: 1, refusal: null } as const;
+  const confState = { ...emptyConfState, voters: [1n, 2n] };
+  rig.side.applied({ ...change, index: 4, nodeId: 3n, confState, members: members.slice(0, 2), removedSelf: false });
+  assert.equal(rig.removals, 0);
+  rig.side.applied({ ...change, index: 5, nodeId: 1n, confState, members: members.slice(1, 2), removedSelf: true });
+  assert.equal(rig.removals, 1);
 });

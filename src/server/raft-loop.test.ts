@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nobodysCall } from "../apply/index.js";
 import { SeededPrng, silentLogger, type EntryBatch } from "../base/index.js";
-import { emptyConfState, none, RawNode, type ConfState } from "../raft/index.js";
+import { emptyConfState, message, MessageType, none, RawNode, type ConfState, type Message } from "../raft/index.js";
 import type { WalAppend } from "../storage/wal/index.js";
 import { firstEntries } from "./bootstrap.js";
 import { LogTruncation } from "./log-truncation.js";
@@ -12,6 +12,8 @@ import { RequestIdGenerator } from "./request-id.js";
 import { Waiters } from "./waiters.js";
 
 const self = 0x77n;
+/** Of whom only a snapshot tells. */
+const other = 0x99n;
 const proposedMs = 5;
 
 /** A member alone whose WAL and apply do their work only when the test says so, or whose quick disk does it at once. */
@@ -42,6 +44,9 @@ function rig(isQuick = false) {
   const appends: WalAppend[] = [];
   const here: WalAppend[] = [];
   const marks: { index: number }[] = [];
+  const installMarks: { index: number; token: number }[] = [];
+  const installed: number[] = [];
+  const sent: Message[] = [];
   const applied: { batch: EntryBatch; callIds: number[]; startMs: number }[] = [];
   const progress = { appliedIndex: 0, flushedIndex: 0 };
   const waiters = new Waiters();
@@ -58,17 +63,22 @@ function rig(isQuick = false) {
         append: (work) => void appends.push(work),
         ...(isQuick ? { appendHere: (work: WalAppend) => here.push(work) > 0 } : {}),
         appendSnapshotMark: (mark) => void marks.push(mark),
-        appendInstall: () => assert.fail("nobody sends a snapshot"),
+        appendInstall: ({ index }, _hardState, token) => void installMarks.push({ index, token }),
         release: () => {},
       },
       apply: {
         blocked: false,
         progress,
         entries: (batch, callIds, _term, startMs) => void applied.push({ batch, callIds: [...callIds], startMs }),
-        install: () => assert.fail("nobody sends a snapshot"),
+        install: (index) => void installed.push(index),
       },
       snapshots: { send: () => assert.fail("nobody to send to"), underWay: false },
-      transport: { send: () => assert.ok(isQuick, "nobody to send to") },
+      transport: {
+        send: (messages) => {
+          assert.ok(isQuick || messages.every(({ to }) => to === other), "nobody to send to");
+          sent.push(...messages);
+        },
+      },
       waiters,
       ids,
       truncation,
@@ -85,6 +95,9 @@ function rig(isQuick = false) {
     appends,
     here,
     marks,
+    installMarks,
+    installed,
+    sent,
     applied,
     progress,
     /** The WAL has written and synced all it was given. */
@@ -234,4 +247,31 @@ test("the log is not cut within a batch that apply has not ended, though its beg
     member.marks.map(({ index }) => index),
     [firstIndex + 15],
   );
+});
+
+test("a snapshot goes to apply, and is acknowledged, only once its mark is durable", () => {
+  const member = rig();
+  member.loop.pump();
+  member.loop.confChangeApplied(1, (node): ConfState =>
+    node.applyConfChange({ transition: 0, changes: [{ type: 0, nodeId: self }] }, 1),
+  );
+  member.apply();
+  const confState = { ...emptyConfState, voters: [self, other] };
+  const snapshot = { index: 50, term: 3, confState, data: new Uint8Array(0) };
+  member.node.step(message({ type: MessageType.Snap, to: self, from: other, term: 3, snapshot }));
+  member.loop.pump();
+  const tokens = member.installMarks.map(({ index, token }) => [index, token]);
+  assert.equal(tokens.length, 1);
+  const [index, token] = tokens[0]!;
+  assert.equal(index, 50);
+  const acknowledged = (): number[] =>
+    member.sent.filter(({ type }) => type === MessageType.AppResp).map((response) => response.index);
+  // The write before the mark has come back.
+  member.loop.durable(token! - 1);
+  assert.deepEqual([member.installed, acknowledged()], [[], []]);
+  member.loop.durable(token!);
+  assert.deepEqual(member.installed, [50]);
+  while (!member.loop.allDurable) member.sync();
+  assert.deepEqual(acknowledged(), [50]);
+  assert.deepEqual(member.installed, [50], "once");
 });

@@ -137,6 +137,25 @@ test("a learner is promoted once it has nine tenths of the leader's log", () => 
   assert.equal(rig.proposed.length, 1);
 });
 
+test("a learner is promoted only where a quorum of the larger cluster has started, unless the check is off", () => {
+  const rig = new Rig([
+    member(1n),
+    member(2n, { name: "" }),
+    member(3n, { name: "" }),
+    member(4n, { isLearner: true }),
+  ]);
+  rig.matches.set(4n, 100);
+  rig.subject.promote(4n, rig.note);
+  assert.deepEqual([rig.results, rig.proposed.length], [[notEnough], 0]);
+  rig.strict = false;
+  rig.subject.promote(4n, rig.note);
+  assert.equal(rig.proposed.length, 1);
+  const started = new Rig([member(1n), member(2n), member(3n, { name: "" }), member(4n, { isLearner: true })]);
+  started.matches.set(4n, 100);
+  started.subject.promote(4n, started.note);
+  assert.deepEqual([started.results, started.proposed.length], [[], 1], "the learner counts as started");
+});
+
 test("a promotion is passed on to the leader, whose word counts", () => {
   const rig = new Rig([...three, member(4n, { isLearner: true })]);
   rig.leads = false;
