@@ -126,18 +126,20 @@ test("alarms refuse what they should, and survive a restart", async () => {
   assert.deepEqual(got.alarms, [{ memberID: 1n, alarm: 2 }]);
 });
 
-test("a write over the quota is applied, refused, and asks for the alarm", async () => {
+test("a write over the quota is applied; main hears whom to refuse once the alarm is on", async () => {
   const rig = await Rig.open({ quotaBackendBytes: 1000 });
-  const reply = rig.request({ put: { key: a, value: Buffer.alloc(2000) } });
-  assert.deepEqual([reply.code, reply.text], [8, "etcdserver: mvcc: database space exceeded"]);
-  assert.deepEqual(rig.events, [{ type: "noSpace" }]);
-  assert.equal(rig.store.currentRevision, 2);
-  assert.equal(
-    rig.request({
-      txn: { failure: [{ request: { case: "requestPut", value: { key: a, value: Buffer.alloc(990) } } }] },
-    }).code,
-    8,
+  const value = Buffer.alloc(2000);
+  const requests: InternalRaftRequestInit[] = [
+    { put: { key: a, value } },
+    { txn: { failure: [{ request: { case: "requestPut", value: { key: a, value } } }] } },
+  ];
+  const entries = requests.map((request) => encodeInternalRaftRequest({ ...request, header: { ID: 77n } }));
+  assert.deepEqual(rig.applyEntries(entries, [7, 0]), []);
+  assert.deepEqual(
+    rig.events,
+    [7, 0].map((callId) => ({ type: "noSpace", callId })),
   );
+  assert.equal(rig.store.currentRevision, 2, "the put is there; the transaction had nothing to do");
 });
 
 test("etcd#18667: a transaction that reads a compacted revision is refused whole, by who answers and by who does not", async () => {

@@ -269,8 +269,9 @@ export class Applier {
 
   /** Answers a refused request with its error. */
   #answered(refusal: EtcdErrorClass | null): EtcdErrorClass | null {
-    if (refusal === ErrNoSpace && !this.#capped) this.#options.post({ type: "noSpace" });
-    if (refusal !== null && this.#callId !== 0) this.#replies.status(this.#callId, refusal.code, refusal.message);
+    // Nobody hears of it before the alarm is on, which is main's to raise.
+    if (refusal === ErrNoSpace && !this.#capped) this.#options.post({ type: "noSpace", callId: this.#callId });
+    else if (refusal !== null && this.#callId !== 0) this.#replies.status(this.#callId, refusal.code, refusal.message);
     return refusal;
   }
 

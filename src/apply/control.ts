@@ -130,8 +130,11 @@ export type FromApply =
       readonly downgrade: DowngradeInfo;
       readonly alarms: readonly ActiveAlarm[];
     }
-  /** An applied request has found the quota exceeded: main should propose Alarm ACTIVATE NOSPACE for itself. */
-  | { readonly type: "noSpace" }
+  /**
+   * An applied request has found the quota exceeded: main should propose Alarm ACTIVATE NOSPACE for itself, and then
+   * answer the call (0: nobody waits).
+   */
+  | { readonly type: "noSpace"; readonly callId: number }
   | {
       readonly type: "log";
       readonly level: "debug" | "info" | "warn" | "error";

@@ -7,6 +7,7 @@ import {
   decodeLeaseGrantResponse,
   decodeLeaseRevokeResponse,
   decodeRangeResponse,
+  encodeInternalRaftRequest,
   type InternalRaftRequestInit,
 } from "../proto/index.js";
 import { MemoryBackend } from "../storage/backend/index.js";
@@ -112,6 +113,8 @@ test("NOSPACE refuses grants alone, CORRUPT revokes too; beyond the quota a gran
   assert.equal(rig.request(grant(6n)).text, "etcdserver: corrupt cluster");
   assert.equal(rig.request(revoke(5n)).text, "etcdserver: corrupt cluster");
   const full = await Rig.open({ quotaBackendBytes: 1 });
-  assert.equal(full.request(grant(6n)).text, "etcdserver: mvcc: database space exceeded");
+  const entry = encodeInternalRaftRequest({ ...grant(6n), header: { ID: 7n } });
+  assert.deepEqual(full.applyEntries([entry], [9]), []);
+  assert.deepEqual(full.events, [{ type: "noSpace", callId: 9 }], "main refuses it");
   assert.ok(full.leases.has(6, 0));
 });

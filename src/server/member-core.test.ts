@@ -244,15 +244,17 @@ function committed(rig: Rig): InternalRaftRequest[] {
 
 test("NOSPACE: what apply finds over the quota becomes this member's alarm, by way of the log", async () => {
   const rig = await alone();
-  rig.core.onApplyEvent({ type: "noSpace" });
+  rig.core.onApplyEvent({ type: "noSpace", callId: 7 });
   await turn();
   const alarms = committed(rig).flatMap(({ alarm }) => alarm ?? []);
   assert.deepEqual(
     alarms.map(({ action, memberID, alarm }) => [action, memberID, alarm]),
     [[1, 1n, 1]],
   );
+  assert.equal(rig.failed.get(7), undefined, "whoever hears of it finds the alarm on");
   rig.core.onApplyEvent({ type: "alarms", index: 9, alarms: [{ memberId: 1n, alarm: 1 }] });
   assert.deepEqual(rig.core.space.alarms, [{ memberId: 1n, alarm: 1 }]);
+  assert.equal(rig.failed.get(7)?.message, "etcdserver: mvcc: database space exceeded");
 });
 
 test("auto-compaction: who leads proposes through the log what the options ask for", async () => {
@@ -276,6 +278,38 @@ test("auto-compaction: who leads proposes through the log what the options ask f
       flags.join(" "),
     );
   }
+});
+
+test("auto-compaction of a corrupt cluster: it is not asked", async () => {
+  const rig = await alone(["--auto-compaction-mode=revision", "--auto-compaction-retention=4"]);
+  rig.core.onApplyEvent({ type: "alarms", index: 9, alarms: [{ memberId: 2n, alarm: 2 }] });
+  Object.assign(rig.progress, { revision: 100 });
+  for (let i = 0; i < 2; i++) {
+    rig.core.tick();
+    await turn();
+    rig.now += 5 * 60_000;
+  }
+  assert.deepEqual(
+    committed(rig).flatMap(({ compaction }) => compaction ?? []),
+    [],
+  );
+});
+
+test("calls over the quota are refused when the alarm is on, or when their time is over", async () => {
+  const rig = await alone(["--quota-backend-bytes=10000"]);
+  rig.core.space.refuse(5);
+  rig.core.tick();
+  assert.equal(rig.failed.size, 0);
+  rig.now += 3000;
+  rig.core.space.refuse(6);
+  rig.now += 4000;
+  rig.core.tick();
+  assert.deepEqual([...rig.failed.keys()], [5], "5 s and two election timeouts");
+  rig.core.onApplyEvent({ type: "alarms", index: 9, alarms: [{ memberId: 2n, alarm: 1 }] });
+  assert.deepEqual([...rig.failed.keys()], [5], "another member's");
+  rig.core.onApplyEvent({ type: "alarms", index: 10, alarms: [{ memberId: 1n, alarm: 1 }] });
+  rig.core.space.refuse(8);
+  assert.deepEqual([...rig.failed.keys()], [5, 6, 8]);
 });
 
 test("a start hands apply only what comes behind the state it has, however much longer the log is", async () => {

@@ -86,7 +86,7 @@ export class MemberCore {
       },
     });
     this.#publisher = makePublisher(surroundings, doings, ready.clusterVersion);
-    this.space = new SpaceGuard(surroundings, this.#publisher, ready.alarms);
+    this.space = new SpaceGuard(surroundings, this.#publisher, this.#requestTimeoutMs, ready.alarms);
     this.#autoCompaction = makeAutoCompaction(surroundings, doings);
   }
 
@@ -278,7 +278,9 @@ export class MemberCore {
     this.#proposals.expire(now);
     this.#publisher.tick(now);
     this.cluster.tick(stalledMs);
-    this.#autoCompaction?.tick(now, { ...this.#surroundings.apply.progress, isLeader: this.isLeader });
+    const { isLeader, space } = this;
+    this.#autoCompaction?.tick(now, { ...this.#surroundings.apply.progress, isLeader, isCorrupt: space.isCorrupt });
+    space.tick();
     this.leases.tick();
     this.#surroundings.replies.flush();
     this.#checkUnblocked();
@@ -359,14 +361,14 @@ export class MemberCore {
         this.cluster.applied(event);
         break;
       case "alarms":
-        this.space.alarms = event.alarms;
+        this.space.alarmsChanged(event.alarms);
         this.#surroundings.stateChanged();
         break;
       case "installed":
         this.#installed(event);
         break;
       case "noSpace":
-        this.#publisher.raiseNoSpace();
+        this.space.appliedBeyondQuota(event.callId);
         break;
     }
     this.#surroundings.replies.flush();
@@ -374,7 +376,7 @@ export class MemberCore {
 
   /** The state is a snapshot's, as if all that led to it had been applied at once. */
   #installed(event: Extract<ApplyEvent, { type: "installed" }>): void {
-    this.space.alarms = event.alarms;
+    this.space.alarmsChanged(event.alarms);
     this.cluster.applied(event);
     this.#surroundings.stateChanged();
     if (event.clusterVersion !== null) this.#publisher.clusterVersionSet(event.clusterVersion);

@@ -2,7 +2,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { emptyProgress, type ActiveAlarm } from "../apply/index.js";
-import { encodeLeaseGrantRequest, encodePutRequest, encodeTxnRequest, type RequestOpInit } from "../proto/index.js";
+import {
+  encodeLeaseGrantRequest,
+  encodePutRequest,
+  encodeTxnRequest,
+  writeVarint64,
+  type RequestOpInit,
+} from "../proto/index.js";
 import { MemberRig } from "./member-rig.test-support.js";
 import type { DiskState } from "./publisher.js";
 import { SpaceGuard } from "./space-guard.js";
@@ -33,6 +39,7 @@ class Rig {
     this.guard = new SpaceGuard(
       { ...surroundings, logger, apply: { ...surroundings.apply, progress } },
       publisher,
+      7000,
       alarms,
     );
   }
@@ -46,6 +53,11 @@ const put = (bytes: number): Uint8Array => encodePutRequest({ key: Buffer.from("
 const putOp = (bytes: number): RequestOpInit => ({
   request: { case: "requestPut", value: { key: Buffer.from("k"), value: Buffer.alloc(bytes - 1) } },
 });
+
+function varint(value: number): Uint8Array {
+  const bytes = new Uint8Array(10);
+  return bytes.subarray(0, writeVarint64(BigInt(value), bytes, 0));
+}
 
 test("a put fits as long as the file and what it costs stay below the quota; then the alarm is asked for", () => {
   const rig = new Rig("10000", 9000);
@@ -79,6 +91,16 @@ test("a transaction costs its dearer branch, nested ones included; a grant 64 by
   assert.equal(full.raised, 0);
 });
 
+test("a transaction nested as deep as a parser lets it costs what its innermost put does", () => {
+  let txn = encodeTxnRequest({ success: [putOp(100)] });
+  for (let depth = 0; depth < 20_000; depth++) {
+    const op = Buffer.concat([Uint8Array.of(0x22), varint(txn.length), txn]);
+    txn = Buffer.concat([Uint8Array.of(0x1a), varint(op.length), op]);
+  }
+  assert.equal(new Rig("10000", 10_000 - overhead - 101).exceeds(field.txn, txn), false);
+  assert.equal(new Rig("10000", 10_000 - overhead - 100).exceeds(field.txn, txn), true);
+});
+
 test("0 is etcd's 2 GiB, a negative quota none", () => {
   const twoGiB = 2 * 1024 ** 3;
   assert.equal(new Rig("0", twoGiB - overhead - 2).exceeds(field.put, put(1)), false);
@@ -100,7 +122,7 @@ test("this member's alarm is not raised while it is on; another member's, or ano
   }
   // Disarmed while the file is still too large: the next write raises it again.
   const rig = new Rig("10", 20, [{ memberId: 1n, alarm: noSpace }]);
-  rig.guard.alarms = [];
+  rig.guard.alarmsChanged([]);
   assert.equal(rig.exceeds(field.put, put(1)), true);
   assert.equal(rig.raised, 1);
 });

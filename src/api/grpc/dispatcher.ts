@@ -6,7 +6,6 @@
  */
 import {
   ErrNoLeader,
-  ErrNoSpace,
   ErrTooManyRequests,
   type EtcdError,
   GrpcCode,
@@ -274,10 +273,10 @@ export class Dispatcher {
 
   /** As in etcd the quota comes before all checks but the parser's. */
   #refused(field: number, error: EtcdError | undefined): boolean {
-    const { bytes, messageStart, messageEnd } = this.#reader;
+    const { callId, bytes, messageStart, messageEnd } = this.#reader;
+    const { space } = this.#server.core;
     const parses = error === undefined || error.code !== GrpcCode.Internal;
-    if (parses && this.#server.core.space.exceedsQuota(field, bytes, messageStart, messageEnd))
-      this.#fail(new ErrNoSpace());
+    if (parses && space.exceedsQuota(field, bytes, messageStart, messageEnd)) space.refuse(callId);
     else if (error !== undefined) this.#fail(error);
     else return false;
     return true;
