@@ -89,7 +89,7 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
 
   /** Sends at most about `bytesMax`, or reads a slice; true when the group has all there is. */
   step(bytesMax: number): boolean {
-    if (this.#longOf !== null && this.#longOf.index !== this.index) this.#endLong(true);
+    if (this.#longOf !== null && !this.#stepLong(this.#longOf)) return false;
     if (this.index.size === 0) return true;
     if (this.#sendingAt !== -1) return this.#send(bytesMax) && this.#isDone;
     this.#refuseCompacted();
@@ -215,15 +215,16 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     const { touched } = this.#batch;
     const { times } = this.#surroundings;
     times.begin();
-    let written = 0;
-    while (this.#sendingAt < touched.length && written < bytesMax) {
+    for (let written = 0; this.#sendingAt < touched.length && written < bytesMax; this.#sendingAt++) {
       const watcher = touched[this.#sendingAt]!;
-      if (!this.#isLong(watcher)) written += this.#sendTo(watcher);
-      else if (!this.#sendLong(watcher)) break;
-      this.#sendingAt++;
+      if (this.#needsLong(watcher)) {
+        if (this.#beginLong(watcher)) this.#sendingAt++;
+        break;
+      }
+      written += this.#sendTo(watcher);
     }
     times.eventsSent();
-    if (this.#sendingAt < touched.length) return false;
+    if (this.#longOf !== null || this.#sendingAt < touched.length) return false;
     this.#sendingAt = -1;
     for (const watcher of this.#full) if (watcher.index === this.index) forgetBatch(watcher);
     this.#full.length = 0;
@@ -251,39 +252,38 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
   /** The watcher was sent all that was gathered for it. */
   #hadTurn(watcher: Watcher): void {
     const { responses, sent, held } = this.#surroundings;
+    if (watcher.index !== this.index) return;
     sent(watcher);
-    if (this.#isDone || watcher.index !== this.index || responses.maySend(watcher.stream)) return;
+    if (this.#isDone || responses.maySend(watcher.stream)) return;
     watcher.minRevision = this.#position.main;
     this.index.delete(watcher);
     held(watcher);
   }
 
-  #isLong(watcher: Watcher): boolean {
-    return watcher === this.#longOf || (watcher.index === this.index && this.#surroundings.long.isFor(watcher));
+  #needsLong(watcher: Watcher): boolean {
+    const { long, responses } = this.#surroundings;
+    return watcher.index === this.index && long.isFor(watcher) && responses.maySend(watcher.stream);
   }
 
-  /** One slice of a response that needs several; true when it is made, or the watcher is held. */
-  #sendLong(watcher: Watcher): boolean {
-    const { long, responses, store } = this.#surroundings;
-    if (this.#longOf === null) {
-      if (!responses.maySend(watcher.stream)) {
-        this.#giveUp(watcher);
-        return true;
-      }
-      // Another pass is making one.
-      if (!long.isFree) return false;
-      this.#longOf = watcher;
-      long.begin(watcher, this.#batch, store.currentRevision);
-    }
-    if (!long.step()) return false;
-    this.#endLong(false);
-    this.#hadTurn(watcher);
+  /** False: another pass is making one. */
+  #beginLong(watcher: Watcher): boolean {
+    const { long, store } = this.#surroundings;
+    if (!long.isFree) return false;
+    long.begin(watcher, this.#batch, store.currentRevision);
+    this.#longOf = watcher;
     return true;
   }
 
-  #endLong(abandoned: boolean): void {
-    if (abandoned) this.#surroundings.long.abandon();
+  /** One slice of it; true when it is made, or nobody wants it any more. */
+  #stepLong(watcher: Watcher): boolean {
+    const { long, times } = this.#surroundings;
+    times.begin();
+    const isOver = long.step();
+    times.eventsSent();
+    if (!isOver) return false;
     this.#longOf = null;
+    this.#hadTurn(watcher);
+    return true;
   }
 
   #giveUp(watcher: Watcher): void {

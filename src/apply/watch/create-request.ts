@@ -12,8 +12,9 @@ export interface WatchedRange {
   readonly end: string | null | undefined;
 }
 
-function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+/** The text of the key `bytes[start, end)`. */
+export function latin1(bytes: Uint8Array, start = 0, end = bytes.length): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("latin1");
 }
 
 /** An empty key is the smallest one; an empty range_end means the key alone, the byte 0 no end. */

@@ -3,7 +3,7 @@
  * for which events that are wanted with their previous values are encoded; then it is handed over in parts. To the
  * client it is one message, or its fragments, like any other.
  *
- *   begin → step until true, or abandon
+ *   begin → step until true
  *
  * Invariants: one at a time, for the parts of two responses of a stream could not be told apart; the batch is not
  * changed meanwhile but by this.
@@ -56,6 +56,8 @@ export class LongResponse {
   #isCounted = false;
   /** The next delivery to write. */
   #next = -1;
+  /** Nobody wants it any more. */
+  #isDropped = false;
 
   /** `tooLong`: a response is longer than gRPC's limit, and will not be sent. */
   constructor(responses: WatchResponses, limits: LongLimits, tooLong: (stream: WatchStream, size: number) => void) {
@@ -82,20 +84,32 @@ export class LongResponse {
     this.#batch = batch;
     this.#revision = revision;
     this.#events = watcher.batchEvents;
-    this.#isCut = false;
+    this.#isCut = this.#isDropped = false;
     this.#open(watcher.firstDelivery);
     forgetBatch(watcher);
   }
 
-  /** Does one slice; true when all of it is handed over. */
+  /** Does one slice; true when all of it is handed over, or nobody wants it any more. */
   step(): boolean {
+    if (!this.#isDropped && !this.#isDone()) return false;
+    this.#watcher = this.#batch = null;
+    return true;
+  }
+
+  /** The watcher wants nothing any more, or its stream is gone. */
+  drop(watcher: Watcher): void {
+    if (watcher !== this.#watcher || this.#isDropped) return;
+    this.#isDropped = true;
+    if (this.#next !== this.#from) this.#responses.dropParts(watcher.stream);
+  }
+
+  #isDone(): boolean {
     if (!this.#isCounted) {
       this.#countSlice();
       return false;
     }
     if (this.#size > responseBytesMax) {
       this.#tooLong(this.#watcher!.stream, this.#size);
-      this.#forget();
       return true;
     }
     this.#writeSlice();
@@ -105,18 +119,7 @@ export class LongResponse {
       return false;
     }
     this.#responses.countSent(this.#watcher!, this.#events);
-    this.#forget();
     return true;
-  }
-
-  /** The watcher wants nothing any more, or its stream is gone. */
-  abandon(): void {
-    if (this.#next !== this.#from) this.#responses.dropParts(this.#watcher!.stream);
-    this.#forget();
-  }
-
-  #forget(): void {
-    this.#watcher = this.#batch = null;
   }
 
   #open(first: number): void {

@@ -98,12 +98,24 @@ class Run {
     rig.txn(() => {
       for (let i = 0; i < many; i++) {
         const key = many > 3 ? `z${i}` : this.key();
+        if (i > 900 && prng.below(100) === 0) this.#meanwhile();
         if (used.has(key)) continue;
         used.add(key);
         if (prng.below(3) === 0) this.#remove(key, revision);
         else this.#put(key, "x".repeat(many < 4 && prng.below(10) === 0 ? 20_000 : prng.below(50)), revision);
       }
     });
+  }
+
+  /** Between two slices of a long transaction. */
+  #meanwhile(): void {
+    const callId = this.anyCall();
+    const what = this.prng.below(4);
+    if (what === 0) this.rig.turn();
+    else if (what === 1) this.cancel();
+    else if (callId !== undefined && this.watches.length < 400) this.create(callId);
+    this.rig.watches.flush();
+    this.take();
   }
 
   #put(key: string, value: string, revision: number): void {

@@ -364,6 +364,53 @@ test("who gets nothing of a revision of very many events does not wait for those
   );
 });
 
+test("who gets nothing of a revision of very many events is told of others while it is read up", async () => {
+  const { rig, client } = await open();
+  const other = rig.open(2);
+  rig.create(1, { key: "k", end: "l" });
+  rig.create(2, { key: "other" });
+  rig.txn(() => {
+    for (let i = 0; i < 50_000; i++) rig.putOne(`k${i}`, "v");
+  });
+  for (let turns = 0; turns < 10; turns++) {
+    rig.turn();
+    const revision = rig.put("other");
+    rig.turn();
+    assert.deepEqual(eventsOf(other.take()), [`other@${revision}`]);
+    assert.equal(client.parts.length, 0, "it is being read up");
+  }
+  rig.settle();
+  assert.equal(eventsOf(client.take()).length, 50_000);
+});
+
+test("who becomes synced while a long transaction is made, and who are too many for one look, get all of it", async () => {
+  const { rig } = await open();
+  const many = Array.from({ length: 10_000 }, (_, i) => rig.open(10 + i));
+  for (let i = 0; i < many.length; i++) rig.create(10 + i, { key: i < 5000 ? "k7" : `k${i}` });
+  rig.settle();
+  for (const each of many) each.take();
+  const late = [rig.open(1), rig.open(2), rig.open(3)];
+  const first = rig.put("k1");
+  rig.txn(() => {
+    for (let i = 0; i < 20_000; i++) {
+      rig.putOne(`k${i}`, "v");
+      if (i === 2000) rig.create(1, { key: "k1" });
+      if (i === 4000) rig.create(2, { key: "k1", startRevision: first });
+      if (i === 6000) rig.create(3, { key: "k1", startRevision: first + 2 });
+      if (i % 5000 === 0) rig.turn();
+    }
+  });
+  rig.put("k1");
+  rig.settle();
+  const [before, long, after] = [`k1@${first}`, `k1@${first + 1}`, `k1@${first + 2}`];
+  assert.deepEqual(
+    late.map((each) => eventsOf(each.take())),
+    [[long, after], [before, long, after], [after]],
+  );
+  many.forEach((each, i) => assert.deepEqual(eventsOf(each.take()), [`k${i < 5000 ? 7 : i}@${first + 1}`]));
+  assert.equal(rig.watches.slowWatchers, 0);
+});
+
 test("a watch that is canceled while its long response is made gets nothing of it, others of the stream theirs", async () => {
   const { rig, client } = await open();
   rig.create(1, { key: "k", end: "l" });

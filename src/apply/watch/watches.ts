@@ -21,6 +21,7 @@ import { CatchUps } from "./catch-ups.js";
 import { EventBatch } from "./event-batch.js";
 import type { RangeIndex } from "./range-index.js";
 import { refusalOf, rangeOf } from "./create-request.js";
+import { LongChanges } from "./long-changes.js";
 import { LongResponse, usualLongLimits } from "./long-response.js";
 import { attachWatchMetrics, SendTimes } from "./metrics.js";
 import { WatchProgress } from "./watch-progress.js";
@@ -32,8 +33,6 @@ import type { WatchesOptions } from "./watches-options.js";
 const noWatchId = -1;
 /** Answers to requests that a client may leave unread before its stream is ended. */
 const controlBytesMax = 1 << 20;
-/** A transaction with more changes than this is read up like history, in slices. */
-const liveChangesMax = 1024;
 /** After about 1 ms of responses and bytes a turn tells of no further change: all are read up from there, in fewer. */
 const turnMax = { deliveries: 1_000, bytes: 512 << 10 };
 /** Likewise within one change, whose watchers then go one by one, which costs more. */
@@ -52,6 +51,8 @@ export class Watches implements WatcherVisitor {
   readonly #streams = new Map<number, WatchStream>();
   #synced: RangeIndex<Watcher>;
   readonly #catchUps: CatchUps;
+  readonly #longChanges: LongChanges;
+  readonly #longResponse: LongResponse;
   /** Of the transaction in hand. */
   readonly #batch: EventBatch;
   readonly #view = emptyRecordView();
@@ -75,6 +76,7 @@ export class Watches implements WatcherVisitor {
     const long = new LongResponse(this.#responses, options.longLimits ?? usualLongLimits, (stream, size) =>
       this.#end(stream, tooLargeError(size)),
     );
+    this.#longResponse = long;
     const behind = { store, backend, prng, counts, responses: this.#responses, times: this.#times, long, compacted };
     this.#catchUps = new CatchUps({ ...behind, joined: (group) => this.#join(group) });
     this.#progress = new WatchProgress({
@@ -84,7 +86,9 @@ export class Watches implements WatcherVisitor {
       after: options.after,
       tick: (stream) => this.#tick(stream),
     });
+    this.#longChanges = new LongChanges(prng);
     store.onChanges = (changes) => this.#changed(changes);
+    store.onPart = (changes) => this.#lookAt(changes);
     attachWatchMetrics(options.registry, this);
   }
 
@@ -197,6 +201,7 @@ export class Watches implements WatcherVisitor {
     watcher.index = null;
     watcher.state = Gone;
     forgetBatch(watcher);
+    this.#longResponse.drop(watcher);
     this.#watchers--;
   }
 
@@ -290,6 +295,7 @@ export class Watches implements WatcherVisitor {
   }
 
   #sync(watcher: Watcher): void {
+    if (this.#longChanges.isOpen) return this.#longChanges.add(watcher);
     watcher.state = Indexed;
     watcher.index = this.#synced;
     this.#synced.add(watcher);
@@ -307,8 +313,9 @@ export class Watches implements WatcherVisitor {
   // Changes as they are made.
   #changed(changes: TxnChanges): void {
     this.#toldRevision = changes.revision;
+    if (this.#longChanges.isOpen) return this.#endLongChanges(changes);
     if (this.#synced.size === 0) return;
-    if (this.#isBeyond(turnMax) || changes.count > liveChangesMax) return this.#fallBehind(changes.revision);
+    if (this.#isBeyond(turnMax)) return this.#fallBehind(changes.revision);
     const batch = this.#batch;
     const view = this.#view;
     for (let i = 0; i < changes.count; i++) {
@@ -320,6 +327,19 @@ export class Watches implements WatcherVisitor {
     }
     if (batch.touched.length > 0) this.#tell(changes.revision);
     batch.clear();
+  }
+
+  /** The open transaction has made more changes than can be told at once: whom they concern is read up from it. */
+  #lookAt(changes: TxnChanges): void {
+    if (this.#longChanges.look(changes, this.#synced)) return;
+    this.#longChanges.addGroup(this.#synced);
+    this.#synced = newGroup(this.#options.prng);
+  }
+
+  #endLongChanges(changes: TxnChanges): void {
+    this.#lookAt(changes);
+    for (const group of this.#longChanges.end()) this.#catchUps.readUp(group, changes.revision);
+    this.#options.wake();
   }
 
   /** A synced watcher's range holds the changed key. */
@@ -367,6 +387,7 @@ export class Watches implements WatcherVisitor {
 
   /** The group has all there is: it joins the synced watchers, or they join it when they are fewer. */
   #join(group: RangeIndex<Watcher>): void {
+    if (this.#longChanges.isOpen) return this.#longChanges.addGroup(group);
     let [large, small] = [this.#synced, group];
     if (large.size < small.size) [large, small] = [small, large];
     for (const watcher of small.items()) {

@@ -24,6 +24,8 @@ import { restoreIndex } from "./restore.js";
 
 /** Keys that a cursor may look at in one call of a delete. */
 const visitMax = 1024;
+/** A transaction with so many changes is a long one: who is told of them may look at them as they are made. */
+const partChanges = 1024;
 
 /** The changes of the transaction just ended, read from the backend's memory. */
 class Changes implements TxnChanges {
@@ -72,6 +74,8 @@ export class MvccStore implements Revisions {
   readonly compactionHashes = new CompactionHashes();
   /** Called at each `end` of a transaction that changed something. Watches hang here. */
   onChanges: ((changes: TxnChanges) => void) | undefined = undefined;
+  /** Called after each `partChanges` changes of a transaction, with those made so far; more may follow. */
+  onPart: ((changes: TxnChanges) => void) | undefined = undefined;
 
   private constructor(options: MvccStoreOptions) {
     this.#options = options;
@@ -186,8 +190,8 @@ export class MvccStore implements Revisions {
     backend.endRecord(
       writeValueAndLease(block, revisionsWritten, valueBytes, valueStart, valueEnd, leaseLow, leaseHigh),
     );
-    this.#changes.add(false);
     this.#options.keyLeases?.keyPut(bytes, keyStart, keyEnd, leaseLow, leaseHigh);
+    this.#changed(false);
   }
 
   /**
@@ -234,8 +238,13 @@ export class MvccStore implements Revisions {
     backend.endRecord(writeKeyOnly(backend.recordBlock, at, bytes, start, end));
     const deleted = this.#index.tombstone(bytes, start, end, revision, sub);
     assert(deleted, "mvcc: a key to delete is not alive");
-    this.#changes.add(true);
     this.#options.keyLeases?.keyDeleted(bytes, start, end);
+    this.#changed(true);
+  }
+
+  #changed(isDelete: boolean): void {
+    this.#changes.add(isDelete);
+    if (this.#changes.count % partChanges === 0) this.onPart?.(this.#changes);
   }
 
   /** Ends the transaction; returns the header's revision (grown by one if something changed). */
