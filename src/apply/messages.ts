@@ -30,8 +30,8 @@ const readsHeaderBytes = 48;
 const installBytes = 24;
 export const progressMessageBytes = 56;
 const bufferBytesMin = 1 << 16;
-/** A writer's buffer goes back to this size after a larger message. */
-const bufferBytesKept = 4 << 20;
+/** A writer's buffer that has grown beyond this goes with its message. */
+const bufferBytesKept = 1 << 20;
 
 /** What main knows about Raft when it hands reads over. */
 export interface ReadsHeader {
@@ -137,11 +137,18 @@ export class ApplyMessageWriter {
     return this.#length === readsHeaderBytes;
   }
 
+  /** The message has been copied: a buffer that has grown large for it goes. */
+  trim(): void {
+    if (this.bytes.length > bufferBytesKept) this.#resize(bufferBytesMin, 0);
+  }
+
   #reserve(size: number): void {
-    const capacity = this.bytes.length;
-    if (size <= capacity && (capacity <= bufferBytesKept || size > bufferBytesKept)) return;
-    const bytes = new Uint8Array(Math.max(size, Math.min(capacity * 2, bufferBytesKept)));
-    bytes.set(this.bytes.subarray(0, Math.min(this.#length, bytes.length)));
+    if (size > this.bytes.length) this.#resize(Math.max(size, 2 * this.bytes.length), this.#length);
+  }
+
+  #resize(size: number, kept: number): void {
+    const bytes = new Uint8Array(size);
+    bytes.set(this.bytes.subarray(0, kept));
     this.bytes = bytes;
     this.#view = new DataView(bytes.buffer);
   }

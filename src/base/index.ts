@@ -13,6 +13,7 @@ export { assert, AssertionError, unreachable } from "./assert.js";
 export { ByteSlab } from "./byte-slab.js";
 export { copyOf } from "./copy-of.js";
 export { EntryBatch, EntryType } from "./entry-batch.js";
+export { hashOfBytes, KeyBytes } from "./key-bytes.js";
 export { bytesText, clockText, durationText, nowMs } from "./log-text.js";
 export { nameThread } from "./name-thread.js";
 export {

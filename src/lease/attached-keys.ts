@@ -2,21 +2,13 @@
  * Which key is attached to which lease, both ways: a hash table from the key's name, and a list for each lease.
  * On typed arrays throughout: some 60 bytes a key beside its name, and nothing for the garbage collector to walk.
  */
-import { ascending, sortInSlices } from "../base/index.js";
+import { ascending, hashOfBytes, KeyBytes, sortInSlices } from "../base/index.js";
 import { grown, type IdTable } from "./id-table.js";
-import { KeyBytes } from "./key-bytes.js";
 
 const sizeMin = 16;
 const none = -1;
 /** Of a sort, and of names copied: about 1 ms. */
 const slice = 2_000;
-
-/** FNV-1a. */
-function hashOf(bytes: Uint8Array, start: number, end: number): number {
-  let hash = 0x811c9dc5;
-  for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
-  return (hash ^ (hash >>> 15)) >>> 0;
-}
 
 /** Where a walk over the keys of a lease stands, and in what: a table that is restored has other keys. */
 export interface KeyWalk {
@@ -75,7 +67,7 @@ export class AttachedKeys {
   /** The key belongs to the lease at `slot` from now on; −1: to none. */
   attach(bytes: Uint8Array, start: number, end: number, slot: number): void {
     if (slot === none && this.#count === 0) return;
-    const hash = hashOf(bytes, start, end);
+    const hash = hashOfBytes(bytes, start, end);
     const item = this.#find(hash, bytes, start, end);
     if (item === none) {
       if (slot !== none) this.#add(hash, bytes, start, end, slot);

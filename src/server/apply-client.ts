@@ -157,8 +157,9 @@ export class ApplyClient {
 
   #send(): void {
     const { bytes, length } = this.#writer;
-    if (this.#held.length === 0 && this.#toApply.send(bytes, length)) return;
-    this.#held.push(copyOf(bytes, 0, length));
+    const isSent = this.#held.length === 0 && this.#toApply.send(bytes, length);
+    if (!isSent) this.#held.push(copyOf(bytes, 0, length));
+    this.#writer.trim();
   }
 
   #sendHeld(): void {

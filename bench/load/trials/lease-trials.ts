@@ -62,10 +62,9 @@ const memory: Trial = {
   },
   run: async (arena) => {
     const leases = arena.scaled(100_000);
-    const before = arena.memory();
+    const before = await arena.settledMemory();
     await grant(arena, leases, 3600);
-    await delay(1000);
-    const after = arena.memory();
+    const after = await arena.settledMemory();
     return { memory: after, leaseMemory: ((after - before) * 2 ** 20) / leases };
   },
   goals: (ours, etcd) => [{ goal: "memory, times etcd's (at most)", value: times("memory", ours, etcd), max: 0.7 }],

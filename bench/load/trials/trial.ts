@@ -4,6 +4,7 @@
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { beside, disturbanceMsMax } from "../disturbance.js";
 import { runLoad, type LoadResult, type LoadSettings } from "../generators.js";
 import { residentMiB } from "../machine.js";
@@ -34,6 +35,7 @@ export interface Trial {
 /** Puts in open loop: what disturbances are measured by. */
 const openRate = 2000;
 const longestMs = 600_000;
+const settleMs = 20_000;
 
 export type LoadArguments = Readonly<Record<string, string | number>>;
 
@@ -75,7 +77,13 @@ export class Arena {
     return join(this.#folder, name);
   }
 
-  /** Resident memory of the whole process, in MiB. */
+  /** Resident memory of the whole process, in MiB, when collectors have had time to give back what a burst has left. */
+  async settledMemory(): Promise<number> {
+    await delay(settleMs);
+    return this.memory();
+  }
+
+  /** Resident memory of the whole process now, in MiB. */
   memory(): number {
     return residentMiB(this.server.pid).total;
   }

@@ -45,10 +45,10 @@ const manyKeys: Trial = {
   run: async (arena) => {
     // Without puts before it: they leave more in the memory of who takes more of them.
     const watches = arena.scaled(1000);
-    const before = arena.memory();
+    const before = await arena.settledMemory();
     const settings = { watched: "each-key", connections: 100, watches };
     return await withWatchers(arena, settings, async (watchers) => {
-      const memory = arena.memory();
+      const memory = await arena.settledMemory();
       const revision = await arena.server.settledRevision();
       const puts = await arena.requests({ keys: 100 * watches });
       await watchers.wait((await arena.server.settledRevision()) - revision, drainMs);

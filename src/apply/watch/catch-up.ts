@@ -12,15 +12,14 @@
  * Invariants: a watcher has been offered every record from its `minRevision` up to `#main`, that not included;
  * records of an open transaction, which lie above the current revision, are not seen.
  */
-import type { Prng } from "../../base/index.js";
 import type { Backend, RecordVisitor, ScanPosition } from "../../storage/backend/index.js";
 import type { MvccStore } from "../../storage/mvcc/index.js";
 import { EventBatch, type PreviousReads } from "./event-batch.js";
 import type { LongResponse } from "./long-response.js";
 import type { SendTimes } from "./metrics.js";
-import { RangeIndex } from "./range-index.js";
+import type { MatchVisitor, RangeIndex, RangeIndices } from "./range-index.js";
 import type { WatchResponses } from "./watch-responses.js";
-import { forgetBatch, type Watcher, type WatcherVisitor } from "./watcher.js";
+import { none, type Watcher, type WatcherTable } from "./watcher-table.js";
 
 /** About 1 ms: so many records, or so many deliveries of them and then the rest of the revision. */
 const slice = { records: 512, bytes: 256 << 10 };
@@ -32,8 +31,12 @@ const responseBytesMax = 256 << 10;
 /** Bytes and deliveries gathered before they are sent. */
 const gatheredBytesMax = 2 << 20;
 const deliveriesMax = 100_000;
+/** More touches than this are sent in any order: a number of 32 bits times this is a safe integer yet. */
+const sortedMax = 2 ** 21;
 
 export interface CatchUpSurroundings {
+  readonly watchers: WatcherTable;
+  readonly indices: RangeIndices;
   readonly store: MvccStore;
   readonly backend: Backend;
   readonly responses: WatchResponses;
@@ -42,31 +45,34 @@ export interface CatchUpSurroundings {
   /** All passes'. */
   readonly long: LongResponse;
   /** These watchers have all there is up to the current revision. */
-  readonly joined: (group: RangeIndex<Watcher>) => void;
-  readonly prng: Prng;
+  readonly joined: (group: RangeIndex) => void;
   /** The watcher has left the pass: its stream takes nothing now. */
   readonly held: (watcher: Watcher) => void;
   /** The watcher had its turn: others go before it now. */
   readonly sent: (watcher: Watcher) => void;
+  /** Of 32 bits; the smaller, the longer it had no turn. */
+  readonly turnOf: (watcher: Watcher) => number;
   /** The watcher has left the pass: what it wants is compacted. */
   readonly compacted: (watcher: Watcher) => void;
 }
 
-export class CatchUp implements RecordVisitor, WatcherVisitor {
+export class CatchUp implements RecordVisitor, MatchVisitor {
   /** Who is being read up. */
-  index: RangeIndex<Watcher>;
+  index: RangeIndex;
   readonly #surroundings: CatchUpSurroundings;
+  readonly #watchers: WatcherTable;
   readonly #batch: EventBatch;
   readonly #position: ScanPosition;
-  /** Watchers with enough for a response. */
-  readonly #full: Watcher[] = [];
+  /** Touches with enough for a response. */
+  readonly #full: number[] = [];
   /** The watcher whose long response is in the making. */
-  #longOf: Watcher | null = null;
-  /** Where sending goes on in the batch's touched watchers; −1: nothing is being sent. */
-  #sendingAt = -1;
-  /** The revision being read, its event, and whether anybody wants that. */
+  #longOf: Watcher = none;
+  /** The touches that are being sent, in order, and where that goes on; null: nothing is being sent. */
+  #sending: Float64Array | null = null;
+  #sendingAt = 0;
+  /** The revision being read, whether its event is a delete, and whether anybody wants that. */
   #lastMain = 0;
-  #event = 0;
+  #isDelete = false;
   #wanted = false;
   /** The first record that this slice must not take. */
   #cutMain = 0;
@@ -75,10 +81,11 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
   #sliceStart = 0;
 
   /** `index` holds the group, which must not be changed but by `delete`; `from`: the first revision that one wants. */
-  constructor(surroundings: CatchUpSurroundings, index: RangeIndex<Watcher>, from: number) {
+  constructor(surroundings: CatchUpSurroundings, index: RangeIndex, from: number) {
     this.#surroundings = surroundings;
     this.index = index;
-    this.#batch = new EventBatch(surroundings.store, surroundings.counts);
+    this.#watchers = surroundings.watchers;
+    this.#batch = new EventBatch(surroundings.store, this.#watchers, surroundings.counts);
     this.#position = { main: from, sub: 0 };
   }
 
@@ -89,16 +96,16 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
 
   /** Sends at most about `bytesMax`, or reads a slice; true when the group has all there is. */
   step(bytesMax: number): boolean {
-    if (this.#longOf !== null && !this.#stepLong(this.#longOf)) return false;
+    if (this.#longOf !== none && !this.#stepLong(this.#longOf)) return false;
     if (this.index.size === 0) return true;
-    if (this.#sendingAt !== -1) return this.#send(bytesMax) && this.#isDone;
+    if (this.#sending !== null) return this.#send(bytesMax) && this.#isDone;
     this.#refuseCompacted();
     const atEnd = this.#read();
     // Without a cut the slice may have ended within a revision.
     if (!atEnd && this.#cutMain === 0) return false;
-    if (atEnd || this.#batchIsFull || this.#full.some((watcher) => this.#surroundings.long.isFor(watcher))) {
+    if (atEnd || this.#batchIsFull || this.#full.some((touch) => this.#needsLong(touch))) {
+      this.#sending = this.#inOrder();
       this.#sendingAt = 0;
-      this.#batch.touched.sort(byTurn);
       if (atEnd) this.#releaseOthers();
       return this.#send(bytesMax) && this.#isDone;
     }
@@ -106,21 +113,45 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     return false;
   }
 
+  /** The touches, first of those who had no turn for longest: as doubles that hold both, for those sort fast. */
+  #inOrder(): Float64Array {
+    const { touches } = this.#batch;
+    const order = new Float64Array(touches.count);
+    const isSorted = order.length <= sortedMax;
+    for (let touch = 0; touch < order.length; touch++) {
+      order[touch] = (isSorted ? this.#turnOf(touch) * sortedMax : 0) + touch;
+    }
+    if (!isSorted) return order;
+    order.sort();
+    for (let at = 0; at < order.length; at++) order[at]! %= sortedMax;
+    return order;
+  }
+
+  #turnOf(touch: number): number {
+    return this.#surroundings.turnOf(this.#batch.touches.watcher(touch));
+  }
+
   /** Who gets nothing need not wait until a long response is made. */
   #releaseOthers(): void {
-    const { long, prng, joined } = this.#surroundings;
-    const { touched } = this.#batch;
-    if (touched.length === this.index.size || !touched.some((watcher) => long.isFor(watcher))) return;
-    const group = newGroup(prng);
-    for (const watcher of touched) {
-      if (watcher.index !== this.index) continue;
-      this.index.delete(watcher);
-      watcher.index = group;
+    const { indices, joined } = this.#surroundings;
+    const order = this.#sending!;
+    if (order.length === this.index.size || !order.some((touch) => this.#needsLong(touch))) return;
+    const others = this.index;
+    const group = indices.open();
+    for (const touch of order) {
+      if (!this.#isOwn(touch)) continue;
+      const watcher = this.#batch.touches.watcher(touch);
+      others.delete(watcher);
       group.add(watcher);
     }
-    const others = this.index;
     this.index = group;
     joined(others);
+  }
+
+  /** The touch is still one of a watcher of this pass. */
+  #isOwn(touch: number): boolean {
+    const watcher = this.#batch.touches.watcher(touch);
+    return this.#watchers.touch(watcher) === touch && this.#watchers.group(watcher) === this.index.number;
   }
 
   /** Sends to those with enough for a response. */
@@ -128,8 +159,8 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     if (this.#full.length === 0) return;
     const { times } = this.#surroundings;
     times.begin();
-    this.#full.sort(byTurn);
-    for (const watcher of this.#full) this.#sendTo(watcher);
+    this.#full.sort((a, b) => this.#turnOf(a) - this.#turnOf(b));
+    for (const touch of this.#full) this.#sendTo(touch);
     times.eventsSent();
     this.#full.length = 0;
   }
@@ -178,99 +209,96 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     }
     this.#lastMain = main;
     const batch = this.#batch;
-    this.#event = batch.add(bytes, start, end, tombstone, main);
+    this.#isDelete = tombstone;
     this.#wanted = false;
-    this.index.match(batch.keyText(this.#event), this);
+    batch.add(bytes, start, end, tombstone, main);
+    batch.match(this.index, this);
     if (!this.#wanted) batch.dropLast();
   }
 
   matched(watcher: Watcher): void {
     const main = this.#lastMain;
-    if (main < watcher.minRevision) return;
-    if (watcher.batchLastRevision !== main) {
-      watcher.batchLastRevision = main;
-      if (++watcher.batchRevisions === revisionsMax) this.#fill(watcher);
-    }
+    const watchers = this.#watchers;
+    if (main < watchers.minRevision(watcher)) return;
     const batch = this.#batch;
-    if (batch.isDelete(this.#event) ? watcher.noDelete : watcher.noPut) return;
-    watcher.batchEvents++;
-    watcher.batchBytes += batch.eventBytes(this.#event);
-    if (watcher.batchBytes >= responseBytesMax) this.#fill(watcher);
+    const { touches } = batch;
+    const touch = touches.of(watcher);
+    if (touches.touchedAt(touch, main) >= revisionsMax) this.#fill(touch);
+    if (this.#isDelete ? watchers.noDelete(watcher) : watchers.noPut(watcher)) return;
     this.#wanted = true;
-    if (watcher.firstDelivery === -1) {
-      watcher.batchFirstRevision = main;
-      batch.touched.push(watcher);
-    }
-    batch.deliver(watcher, this.#event);
+    batch.deliver(watcher);
+    if (touches.bytes(touch) >= responseBytesMax) this.#fill(touch);
   }
 
-  #fill(watcher: Watcher): void {
-    if (watcher.batchFull) return;
-    watcher.batchFull = true;
-    this.#full.push(watcher);
+  #fill(touch: number): void {
+    const { touches } = this.#batch;
+    if (touches.isFull(touch)) return;
+    touches.setFull(touch);
+    this.#full.push(touch);
   }
 
   /** Goes on sending the batch; true when all of it is sent. */
   #send(bytesMax: number): boolean {
-    const { touched } = this.#batch;
     const { times } = this.#surroundings;
+    const order = this.#sending!;
     times.begin();
-    for (let written = 0; this.#sendingAt < touched.length && written < bytesMax; this.#sendingAt++) {
-      const watcher = touched[this.#sendingAt]!;
-      if (this.#needsLong(watcher)) {
-        if (this.#beginLong(watcher)) this.#sendingAt++;
+    for (let written = 0; this.#sendingAt < order.length && written < bytesMax; this.#sendingAt++) {
+      const touch = order[this.#sendingAt]!;
+      if (this.#needsLong(touch) && this.#maySend(touch)) {
+        if (this.#beginLong(touch)) this.#sendingAt++;
         break;
       }
-      written += this.#sendTo(watcher);
+      written += this.#sendTo(touch);
     }
     times.eventsSent();
-    if (this.#longOf !== null || this.#sendingAt < touched.length) return false;
-    this.#sendingAt = -1;
-    for (const watcher of this.#full) if (watcher.index === this.index) forgetBatch(watcher);
+    if (this.#longOf !== none || this.#sendingAt < order.length) return false;
+    this.#sending = null;
     this.#full.length = 0;
     this.#batch.clear();
     return true;
   }
 
-  #sendTo(watcher: Watcher): number {
+  /** Sends what was gathered for a watcher, unless it is gone or takes nothing; returns the bytes written. */
+  #sendTo(touch: number): number {
     const { responses, store } = this.#surroundings;
-    // It was given up, and another pass may have gathered events for it since.
-    if (watcher.index !== this.index) return 0;
-    if (watcher.firstDelivery === -1) {
-      forgetBatch(watcher);
-      return 0;
+    const { touches } = this.#batch;
+    if (!this.#isOwn(touch)) return 0;
+    if (touches.firstDelivery(touch) === none) touches.end(touch);
+    else if (!this.#maySend(touch)) this.#giveUp(touch);
+    else {
+      const written = responses.events(touch, this.#batch, store.currentRevision);
+      this.#hadTurn(touches.watcher(touch));
+      return written;
     }
-    if (!responses.maySend(watcher.stream)) {
-      this.#giveUp(watcher);
-      return 0;
-    }
-    const written = responses.events(watcher, this.#batch, store.currentRevision);
-    this.#hadTurn(watcher);
-    return written;
+    return 0;
   }
 
-  /** The watcher was sent all that was gathered for it. */
+  /** The watcher was sent all that was gathered for it, unless it is gone. */
   #hadTurn(watcher: Watcher): void {
     const { responses, sent, held } = this.#surroundings;
-    if (watcher.index !== this.index) return;
+    const watchers = this.#watchers;
+    if (watchers.group(watcher) !== this.index.number) return;
     sent(watcher);
-    if (this.#isDone || responses.maySend(watcher.stream)) return;
-    watcher.minRevision = this.#position.main;
+    if (this.#isDone || responses.maySend(watchers.stream(watcher))) return;
+    watchers.setMinRevision(watcher, this.#position.main);
     this.index.delete(watcher);
     held(watcher);
   }
 
-  #needsLong(watcher: Watcher): boolean {
-    const { long, responses } = this.#surroundings;
-    return watcher.index === this.index && long.isFor(watcher) && responses.maySend(watcher.stream);
+  #maySend(touch: number): boolean {
+    return this.#surroundings.responses.maySend(this.#watchers.stream(this.#batch.touches.watcher(touch)));
+  }
+
+  #needsLong(touch: number): boolean {
+    return this.#surroundings.long.isFor(touch, this.#batch) && this.#isOwn(touch);
   }
 
   /** False: another pass is making one. */
-  #beginLong(watcher: Watcher): boolean {
+  #beginLong(touch: number): boolean {
     const { long, store } = this.#surroundings;
     if (!long.isFree) return false;
-    long.begin(watcher, this.#batch, store.currentRevision);
-    this.#longOf = watcher;
+    long.begin(touch, this.#batch, store.currentRevision);
+    this.#longOf = this.#batch.touches.watcher(touch);
     return true;
   }
 
@@ -281,16 +309,26 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     const isOver = long.step();
     times.eventsSent();
     if (!isOver) return false;
-    this.#longOf = null;
+    this.#longOf = none;
     this.#hadTurn(watcher);
     return true;
   }
 
-  #giveUp(watcher: Watcher): void {
-    watcher.minRevision = watcher.batchFirstRevision;
-    forgetBatch(watcher);
-    this.index.delete(watcher);
+  #giveUp(touch: number): void {
+    const watcher = this.#batch.touches.watcher(touch);
+    this.#forget(watcher);
     this.#surroundings.held(watcher);
+  }
+
+  /** The watcher leaves the pass, and wants again what was gathered for it. */
+  #forget(watcher: Watcher): void {
+    const { touches } = this.#batch;
+    const touch = this.#watchers.touch(watcher);
+    if (touch !== none) {
+      if (touches.firstDelivery(touch) !== none) this.#watchers.setMinRevision(watcher, touches.firstRevision(touch));
+      touches.end(touch);
+    }
+    this.index.delete(watcher);
   }
 
   /** Records below a compaction may be gone: whoever wants some has to be told, after what was gathered for it. */
@@ -298,26 +336,12 @@ export class CatchUp implements RecordVisitor, WatcherVisitor {
     const { store, compacted } = this.#surroundings;
     const { compactRevision } = store;
     if (this.#position.main >= compactRevision) return;
-    for (const watcher of this.index.items()) {
-      if (watcher.minRevision >= compactRevision) continue;
-      if (watcher.firstDelivery !== -1) {
-        watcher.minRevision = watcher.batchFirstRevision;
-        forgetBatch(watcher);
-      }
-      this.index.delete(watcher);
+    for (const watcher of this.index.all()) {
+      if (this.#watchers.minRevision(watcher) >= compactRevision) continue;
+      this.#forget(watcher);
       compacted(watcher);
     }
     this.#position.main = compactRevision;
     this.#position.sub = 0;
   }
-}
-
-/** Who had no turn for longest goes first. */
-function byTurn(a: Watcher, b: Watcher): number {
-  return a.waitsSince - b.waitsSince;
-}
-
-/** A new, empty group. */
-export function newGroup(prng: Prng): RangeIndex<Watcher> {
-  return new RangeIndex<Watcher>(prng);
 }

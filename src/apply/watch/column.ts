@@ -17,7 +17,7 @@ export class Column {
     let chunk = this.#chunks[at >>> chunkBits];
     if (chunk === undefined) {
       // Most lists are short, and there are many of them.
-      chunk = new Float64Array(at === 0 ? 64 : chunkLength);
+      chunk = new Float64Array(at === 0 ? 8 : chunkLength);
       this.#chunks.push(chunk);
     } else if (at < chunkLength && at === chunk.length) chunk = this.#enlarge(chunk);
     chunk[at & chunkMask] = value;

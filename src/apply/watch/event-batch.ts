@@ -11,7 +11,9 @@ import { emptyRecordView } from "../../storage/backend/index.js";
 import { KeyValueReader, RevisionStatus, type MvccStore } from "../../storage/mvcc/index.js";
 import { copyBytes } from "../response.js";
 import { Column } from "./column.js";
-import type { Watcher } from "./watcher.js";
+import type { MatchVisitor, RangeIndex } from "./range-index.js";
+import { Touches } from "./touches.js";
+import { none, type Watcher, type WatcherTable } from "./watcher-table.js";
 
 const eventsTag = 0x5a;
 const typeTag = 0x08;
@@ -46,6 +48,9 @@ export class EventBatch {
   #blockAt = 0;
   #filled = 0;
   #length = 0;
+  // Of the event added last.
+  #lastRevision = 0;
+  #lastBytes = 0;
   // Of each event: its block and where it lies there.
   readonly #inBlock = new Column();
   readonly #starts = new Column();
@@ -72,11 +77,11 @@ export class EventBatch {
     this.#deliveryEvents,
     this.#deliveryNext,
   ];
-  /** Watchers with deliveries, in the order in which they got their first. */
-  readonly touched: Watcher[] = [];
+  readonly touches: Touches;
 
-  constructor(store: MvccStore, reads: PreviousReads) {
+  constructor(store: MvccStore, watchers: WatcherTable, reads: PreviousReads) {
     this.#store = store;
+    this.touches = new Touches(watchers);
     this.#reads = reads;
   }
 
@@ -88,7 +93,7 @@ export class EventBatch {
     return this.#deliveryEvents.length;
   }
 
-  /** Forgets everything; watchers' lists must be empty, or forgotten too. */
+  /** Forgets everything; no watcher may be touched any more. */
   clear(): void {
     this.#length = this.#filled = this.#blockAt = 0;
     this.#blocks.length = Math.min(this.#blocks.length, blocksKept);
@@ -96,16 +101,15 @@ export class EventBatch {
       this.#blocks.splice(0, blocksKept, newBlock(blockBytesMin));
     this.#block = this.#blocks[0]!;
     for (const column of this.#columns) column.clear();
-    this.touched.length = 0;
+    this.touches.clear();
   }
 
-  /** Adds the event of a record `source[start, end)`; returns its number. */
-  add(source: Uint8Array, start: number, end: number, isDelete: boolean, revision: number): number {
+  /** Adds the event of a record `source[start, end)`. */
+  add(source: Uint8Array, start: number, end: number, isDelete: boolean, revision: number): void {
     const kvLength = end - start + (isDelete ? 1 + sizeVarint(revision) : 0);
     const length = (isDelete ? 2 : 0) + 1 + sizeVarint(kvLength) + kvLength;
     this.#reserve(length + overheadMax);
     const bytes = this.#block;
-    const event = this.#starts.length;
     this.#inBlock.push(this.#blockAt);
     this.#starts.push(this.#filled);
     let at = this.#filled;
@@ -129,9 +133,10 @@ export class EventBatch {
     this.#prevEnds.push(notAsked);
     this.#revisions.push(revision);
     this.#kinds.push(isDelete ? Kind.delete : Kind.put);
-    this.#length += at - this.#filled;
+    this.#lastRevision = revision;
+    this.#lastBytes = at - this.#filled;
+    this.#length += this.#lastBytes;
     this.#filled = at;
-    return event;
   }
 
   /** Takes back the event added last, which nobody gets. */
@@ -147,31 +152,22 @@ export class EventBatch {
     this.#kinds.pop();
   }
 
-  /** Latin-1 text of the event's key. */
-  keyText(event: number): string {
-    this.#readKv(event);
-    return this.#blockOf(event).toString("latin1", this.#kv.keyStart, this.#kv.keyEnd);
+  /** Tells of each watcher whose range holds the key of the event added last. */
+  match(index: RangeIndex, visitor: MatchVisitor): void {
+    this.#readKv(this.#starts.length - 1);
+    index.match(this.#block, this.#kv.keyStart, this.#kv.keyEnd, visitor);
   }
 
-  revision(event: number): number {
-    return this.#revisions.get(event);
-  }
-  /** Bytes of the event without what was there before. */
-  eventBytes(event: number): number {
-    return this.#ends.get(event) - this.#starts.get(event);
-  }
-  isDelete(event: number): boolean {
-    return this.#kinds.get(event) === Kind.delete;
-  }
-
-  /** The watcher gets the event, after those that it has. */
-  deliver(watcher: Watcher, event: number): void {
+  /** The watcher gets the event added last, after those that it has. */
+  deliver(watcher: Watcher): void {
+    const { touches } = this;
+    const touch = touches.of(watcher);
     const delivery = this.#deliveryEvents.length;
-    this.#deliveryEvents.push(event);
-    this.#deliveryNext.push(-1);
-    if (watcher.lastDelivery === -1) watcher.firstDelivery = delivery;
-    else this.#deliveryNext.set(watcher.lastDelivery, delivery);
-    watcher.lastDelivery = delivery;
+    this.#deliveryEvents.push(this.#starts.length - 1);
+    this.#deliveryNext.push(none);
+    const last = touches.lastDelivery(touch);
+    if (last !== none) this.#deliveryNext.set(last, delivery);
+    touches.delivered(touch, delivery, this.#lastRevision, this.#lastBytes);
   }
 
   /** The delivery after `delivery`; −1: none. */
@@ -213,7 +209,7 @@ export class EventBatch {
     const before = this.#revisions.get(event) - 1;
     this.#readKv(event);
     const kv = this.#kv;
-    if (!this.isDelete(event) && kv.createRevision === kv.modRevision) {
+    if (this.#kinds.get(event) !== Kind.delete && kv.createRevision === kv.modRevision) {
       this.#kinds.set(event, Kind.create);
       return;
     }

@@ -5,31 +5,30 @@
  * Those found leave the synced watchers at once, which misses nothing: no other change can end before this transaction.
  * Whoever becomes synced meanwhile was not there for the parts before, and waits with them.
  */
-import type { Prng } from "../../base/index.js";
 import { emptyRecordView } from "../../storage/backend/index.js";
 import { KeyValueReader, type TxnChanges } from "../../storage/mvcc/index.js";
-import { newGroup } from "./catch-up.js";
-import { latin1 } from "./create-request.js";
-import type { RangeIndex } from "./range-index.js";
-import { WatcherState, type Watcher, type WatcherVisitor } from "./watcher.js";
+import type { MatchVisitor, RangeIndex, RangeIndices } from "./range-index.js";
+import { WatcherState, type Watcher, type WatcherTable } from "./watcher-table.js";
 
 /** So many a part are taken out one by one, in 2 or 3 ms; when there are more, all synced ones wait. */
 const takenMax = 4_096;
 
-export class LongChanges implements WatcherVisitor {
-  readonly #prng: Prng;
+export class LongChanges implements MatchVisitor {
+  readonly #watchers: WatcherTable;
+  readonly #indices: RangeIndices;
   readonly #view = emptyRecordView();
   readonly #kv = new KeyValueReader();
   /** Those found, and groups that wait as a whole; none: no long transaction is open. */
-  readonly #groups: RangeIndex<Watcher>[] = [];
+  readonly #groups: RangeIndex[] = [];
   #looked = 0;
   /** Of the change in hand. */
   #revision = 0;
   #isDelete = false;
   readonly #found: Watcher[] = [];
 
-  constructor(prng: Prng) {
-    this.#prng = prng;
+  constructor(watchers: WatcherTable, indices: RangeIndices) {
+    this.#watchers = watchers;
+    this.#indices = indices;
   }
 
   /** A long transaction is open, and has been looked at. */
@@ -38,8 +37,8 @@ export class LongChanges implements WatcherVisitor {
   }
 
   /** Takes those out of `synced` whom the changes made since the last call concern; false: there are too many. */
-  look(changes: TxnChanges, synced: RangeIndex<Watcher>): boolean {
-    if (!this.isOpen) this.#groups.push(newGroup(this.#prng));
+  look(changes: TxnChanges, synced: RangeIndex): boolean {
+    if (!this.isOpen) this.#groups.push(this.#indices.open());
     const first = this.#looked;
     this.#looked = changes.count;
     let taken = 0;
@@ -55,38 +54,37 @@ export class LongChanges implements WatcherVisitor {
 
   /** The watcher has become synced. */
   add(watcher: Watcher): void {
-    const [group] = this.#groups;
-    watcher.state = WatcherState.Indexed;
-    watcher.index = group!;
-    group!.add(watcher);
+    this.#watchers.setState(watcher, WatcherState.Indexed);
+    this.#groups[0]!.add(watcher);
   }
 
   /** All of the group wait. */
-  addGroup(group: RangeIndex<Watcher>): void {
+  addGroup(group: RangeIndex): void {
     this.#groups.push(group);
   }
 
   /** The transaction has ended: who waits. */
-  end(): RangeIndex<Watcher>[] {
+  end(): RangeIndex[] {
     this.#looked = 0;
-    return this.#groups.splice(0).filter(({ size }) => size > 0);
+    return this.#groups.splice(0);
   }
 
   matched(watcher: Watcher): void {
-    if (this.#revision < watcher.minRevision) return;
-    if (!(this.#isDelete ? watcher.noDelete : watcher.noPut)) this.#found.push(watcher);
+    const watchers = this.#watchers;
+    if (this.#revision < watchers.minRevision(watcher)) return;
+    if (!(this.#isDelete ? watchers.noDelete(watcher) : watchers.noPut(watcher))) this.#found.push(watcher);
   }
 
-  #match(changes: TxnChanges, change: number, synced: RangeIndex<Watcher>): void {
+  #match(changes: TxnChanges, change: number, synced: RangeIndex): void {
     const view = this.#view;
     changes.read(change, view);
     this.#kv.read(view.bytes, view.start, view.end);
     this.#revision = changes.revision;
     this.#isDelete = changes.isDelete(change);
-    synced.match(latin1(view.bytes, this.#kv.keyStart, this.#kv.keyEnd), this);
+    synced.match(view.bytes, this.#kv.keyStart, this.#kv.keyEnd, this);
   }
 
-  #take(synced: RangeIndex<Watcher>): void {
+  #take(synced: RangeIndex): void {
     for (const watcher of this.#found) {
       synced.delete(watcher);
       this.add(watcher);

@@ -11,8 +11,9 @@
 import { assert } from "../../base/index.js";
 import { responseBytesMax } from "../response-bound.js";
 import type { EventBatch } from "./event-batch.js";
-import { forgetBatch, type Watcher, type WatchStream } from "./watcher.js";
 import type { WatchResponses } from "./watch-responses.js";
+import type { WatchStream } from "./watch-stream.js";
+import { none, type Watcher, type WatcherTable } from "./watcher-table.js";
 
 export interface LongLimits {
   /** Beyond so many events, or bytes of them, a response is made in slices. */
@@ -39,10 +40,12 @@ export const usualLongLimits: LongLimits = {
 };
 
 export class LongResponse {
+  readonly #watchers: WatcherTable;
   readonly #responses: WatchResponses;
   readonly #limits: LongLimits;
   readonly #tooLong: (stream: WatchStream, size: number) => void;
-  #watcher: Watcher | null = null;
+  #watcher: Watcher = none;
+  #prevKv = false;
   #batch: EventBatch | null = null;
   #revision = 0;
   #events = 0;
@@ -60,47 +63,59 @@ export class LongResponse {
   #isDropped = false;
 
   /** `tooLong`: a response is longer than gRPC's limit, and will not be sent. */
-  constructor(responses: WatchResponses, limits: LongLimits, tooLong: (stream: WatchStream, size: number) => void) {
+  constructor(
+    watchers: WatcherTable,
+    responses: WatchResponses,
+    limits: LongLimits,
+    tooLong: (stream: WatchStream, size: number) => void,
+  ) {
+    this.#watchers = watchers;
     this.#responses = responses;
     this.#limits = limits;
     this.#tooLong = tooLong;
   }
 
-  /** Whether the watcher has so many deliveries. */
-  isFor({ batchEvents, batchBytes, prevKv }: Watcher): boolean {
+  /** Whether the touch has so many deliveries. */
+  isFor(touch: number, { touches }: EventBatch): boolean {
     const { shortEvents, shortBytes, shortPrevious } = this.#limits;
-    return batchEvents > (prevKv ? shortPrevious : shortEvents) || batchBytes > shortBytes;
+    if (touches.bytes(touch) > shortBytes) return true;
+    const events = touches.events(touch);
+    return events > shortEvents || (events > shortPrevious && this.#watchers.prevKv(touches.watcher(touch)));
   }
 
   /** Nothing is in the making. */
   get isFree(): boolean {
-    return this.#watcher === null;
+    return this.#batch === null;
   }
 
-  /** Begins on the watcher's deliveries, which are taken off it. */
-  begin(watcher: Watcher, batch: EventBatch, revision: number): void {
-    assert(this.#watcher === null, "watch: a long response while another is not done");
-    this.#watcher = watcher;
+  /** Begins on what the touch has gathered, and ends it. */
+  begin(touch: number, batch: EventBatch, revision: number): void {
+    assert(this.#batch === null, "watch: a long response while another is not done");
+    const { touches } = batch;
+    this.#watcher = touches.watcher(touch);
+    this.#prevKv = this.#watchers.prevKv(this.#watcher);
     this.#batch = batch;
     this.#revision = revision;
-    this.#events = watcher.batchEvents;
+    this.#events = touches.events(touch);
     this.#isCut = this.#isDropped = false;
-    this.#open(watcher.firstDelivery);
-    forgetBatch(watcher);
+    this.#open(touches.firstDelivery(touch));
+    touches.end(touch);
   }
 
   /** Does one slice; true when all of it is handed over, or nobody wants it any more. */
   step(): boolean {
     if (!this.#isDropped && !this.#isDone()) return false;
-    this.#watcher = this.#batch = null;
+    this.#batch = null;
+    this.#watcher = none;
     return true;
   }
 
   /** The watcher wants nothing any more, or its stream is gone. */
   drop(watcher: Watcher): void {
-    if (watcher !== this.#watcher || this.#isDropped) return;
+    if (watcher !== this.#watcher) return;
     this.#isDropped = true;
-    if (this.#next !== this.#from) this.#responses.dropParts(watcher.stream);
+    this.#watcher = none;
+    if (this.#next !== this.#from) this.#responses.dropParts(this.#watchers.stream(watcher));
   }
 
   #isDone(): boolean {
@@ -109,7 +124,7 @@ export class LongResponse {
       return false;
     }
     if (this.#size > responseBytesMax) {
-      this.#tooLong(this.#watcher!.stream, this.#size);
+      this.#tooLong(this.#watchers.stream(this.#watcher), this.#size);
       return true;
     }
     this.#writeSlice();
@@ -118,20 +133,20 @@ export class LongResponse {
       this.#open(this.#to);
       return false;
     }
-    this.#responses.countSent(this.#watcher!, this.#events);
+    this.#responses.countSent(this.#watcher, this.#events);
     return true;
   }
 
   #open(first: number): void {
     this.#from = this.#to = this.#next = first;
     this.#count = 0;
-    this.#size = this.#responses.headBytes(this.#watcher!, this.#revision, this.#isCut);
+    this.#size = this.#responses.headBytes(this.#watcher, this.#revision, this.#isCut);
     this.#isCounted = false;
   }
 
   #countSlice(): void {
     const batch = this.#batch!;
-    const { prevKv } = this.#watcher!;
+    const prevKv = this.#prevKv;
     const { fragmentBytesMax } = this.#responses;
     for (let left = prevKv && !this.#isCut ? this.#limits.previous : this.#limits.counted; left > 0; left--) {
       if (this.#to === -1) return this.#counted();
@@ -146,7 +161,7 @@ export class LongResponse {
   /** The whole response is counted, or a fragment of it. */
   #counted(): void {
     const { fragmentBytesMax } = this.#responses;
-    const isTooLong = this.#watcher!.fragment && this.#count > 1 && this.#size >= fragmentBytesMax;
+    const isTooLong = this.#watchers.fragment(this.#watcher) && this.#count > 1 && this.#size >= fragmentBytesMax;
     this.#isCounted = this.#isCut || !isTooLong;
     if (this.#isCounted) return;
     this.#isCut = true;
@@ -155,7 +170,7 @@ export class LongResponse {
 
   #writeSlice(): void {
     const batch = this.#batch!;
-    const { prevKv } = this.#watcher!;
+    const prevKv = this.#prevKv;
     const first = this.#next;
     let bytes = 0;
     let end = first;
@@ -164,7 +179,7 @@ export class LongResponse {
       end = batch.nextDelivery(end);
     }
     const part = {
-      watcher: this.#watcher!,
+      watcher: this.#watcher,
       revision: this.#revision,
       fragment: this.#isCut && this.#to !== -1,
       isFirst: first === this.#from,

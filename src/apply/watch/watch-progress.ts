@@ -5,7 +5,7 @@
  */
 import type { Prng } from "../../base/index.js";
 import type { Clock } from "../clock.js";
-import type { WatchStream } from "./watcher.js";
+import type { WatchStream } from "./watch-stream.js";
 
 const coarseMs = 20;
 

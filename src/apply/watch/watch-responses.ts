@@ -10,7 +10,8 @@ import { ReplyKind, type ReplyBatchWriter } from "../../native/index.js";
 import { sizeVarint, writeVarint, writeVarint64 } from "../../proto/index.js";
 import { headerBytesMax, type HeaderWriter } from "../response.js";
 import type { EventBatch } from "./event-batch.js";
-import { forgetBatch, type WatchId, type Watcher, type WatchStream } from "./watcher.js";
+import type { WatchStream } from "./watch-stream.js";
+import type { WatchId, Watcher, WatcherTable } from "./watcher-table.js";
 
 const askBytesMax = 64 << 10;
 const askBytesMin = 4 << 10;
@@ -20,6 +21,8 @@ const streamBytesMax = 128 << 10;
 const totalBytesMax = 128 << 20;
 /** Fields of a response beside its header, reason and events. */
 const fieldsBytesMax = 11 + 2 + 2 + 11 + 2;
+/** Bytes of a response before its events. */
+const headBytesMax = headerBytesMax + fieldsBytesMax;
 
 const watchIdTag = 0x10;
 const createdTag = 0x18;
@@ -49,6 +52,7 @@ export interface ResponsePart {
 }
 
 export class WatchResponses {
+  readonly #watchers: WatcherTable;
   readonly #writer: ReplyBatchWriter;
   readonly #header: HeaderWriter;
   /** A response that long is cut for watchers that take fragments. */
@@ -60,7 +64,8 @@ export class WatchResponses {
   eventsSent = 0;
   responsesSent = 0;
 
-  constructor(writer: ReplyBatchWriter, header: HeaderWriter, fragmentBytesMax: number) {
+  constructor(watchers: WatcherTable, writer: ReplyBatchWriter, header: HeaderWriter, fragmentBytesMax: number) {
+    this.#watchers = watchers;
     this.#writer = writer;
     this.#header = header;
     this.fragmentBytesMax = fragmentBytesMax;
@@ -92,7 +97,7 @@ export class WatchResponses {
   control(stream: WatchStream, response: ControlResponse): void {
     const { revision, watchId, created, canceled, compactRevision = 0, cancelReason = "" } = response;
     const writer = this.#writer;
-    const sizeMax = headerBytesMax + fieldsBytesMax + 11 + cancelReason.length * 3;
+    const sizeMax = headBytesMax + 11 + cancelReason.length * 3;
     const start = writer.begin(stream.callId, ReplyKind.Message, sizeMax);
     const { bytes } = writer;
     let at = writeId(watchId, bytes, this.#header.write(revision, bytes, start));
@@ -111,34 +116,36 @@ export class WatchResponses {
     stream.owedControl += at - start;
   }
 
-  /** Sends the watcher's deliveries, which are taken off it; returns the bytes written. */
-  events(watcher: Watcher, batch: EventBatch, revision: number): number {
-    const first = watcher.firstDelivery;
-    const { prevKv } = watcher;
-    forgetBatch(watcher);
-    const head = this.headBytes(watcher, revision, false);
-    let size = head;
-    let count = 0;
+  /** Sends what a touch has gathered, and ends it; returns the bytes written. */
+  events(touch: number, batch: EventBatch, revision: number): number {
+    const { touches } = batch;
+    const watcher = touches.watcher(touch);
+    const first = touches.firstDelivery(touch);
+    const count = touches.events(touch);
+    touches.end(touch);
+    this.countSent(watcher, count);
+    const prevKv = this.#watchers.prevKv(watcher);
+    let size = 0;
     for (let delivery = first; delivery !== -1; delivery = batch.nextDelivery(delivery)) {
       size += batch.sizeOf(delivery, prevKv);
-      count++;
     }
-    this.countSent(watcher, count);
-    if (watcher.fragment && count > 1 && size >= this.fragmentBytesMax) {
-      return this.#fragments(watcher, batch, revision, head, first);
+    if (count > 1 && size + headBytesMax >= this.fragmentBytesMax && this.#watchers.fragment(watcher)) {
+      const head = this.headBytes(watcher, revision, false);
+      if (head + size >= this.fragmentBytesMax) return this.#fragments(watcher, batch, revision, head, first);
     }
-    return this.#write(watcher, batch, revision, size, first, -1, false);
+    return this.#write(watcher, batch, revision, size + headBytesMax, first, -1, false);
   }
 
   /** Cuts between events as etcd does: each part but one of a single event stays below the bound. */
   #fragments(watcher: Watcher, batch: EventBatch, revision: number, head: number, first: number): number {
+    const prevKv = this.#watchers.prevKv(watcher);
     let written = 0;
     for (let from = first; from !== -1;) {
       let size = head + 2;
       let count = 0;
       let to = from;
       while (to !== -1) {
-        const length = batch.sizeOf(to, watcher.prevKv);
+        const length = batch.sizeOf(to, prevKv);
         if (count > 0 && size + length >= this.fragmentBytesMax) break;
         size += length;
         count++;
@@ -161,19 +168,21 @@ export class WatchResponses {
     fragment: boolean,
   ): number {
     const writer = this.#writer;
-    const start = writer.begin(watcher.stream.callId, ReplyKind.Message, sizeMax);
+    const stream = this.#watchers.stream(watcher);
+    const prevKv = this.#watchers.prevKv(watcher);
+    const start = writer.begin(stream.callId, ReplyKind.Message, sizeMax);
     const { bytes } = writer;
     let at = this.#writeHead(watcher, revision, fragment, start);
     for (let delivery = first; delivery !== end; delivery = batch.nextDelivery(delivery)) {
-      at = batch.write(delivery, watcher.prevKv, bytes, at);
+      at = batch.write(delivery, prevKv, bytes, at);
     }
-    this.#finish(watcher.stream, at - start, at);
+    this.#finish(stream, at - start, at);
     return at - start;
   }
 
   #writeHead(watcher: Watcher, revision: number, fragment: boolean, at: number): number {
     const { bytes } = this.#writer;
-    at = writeId(watcher.id, bytes, this.#header.write(revision, bytes, at));
+    at = writeId(this.#watchers.id(watcher), bytes, this.#header.write(revision, bytes, at));
     return fragment ? writeTrue(bytes, at, fragmentTag) : at;
   }
 
@@ -181,14 +190,14 @@ export class WatchResponses {
 
   /** Bytes of a response before its events. */
   headBytes(watcher: Watcher, revision: number, fragment: boolean): number {
-    return this.#header.size(revision) + idSize(watcher.id) + (fragment ? 2 : 0);
+    return this.#header.size(revision) + idSize(this.#watchers.id(watcher)) + (fragment ? 2 : 0);
   }
 
   /** Begins a part of `bytesMax` at most, the first one with the response's head; returns where events go. */
   beginPart(part: ResponsePart, bytesMax: number): number {
     const { watcher, revision, fragment, isFirst, isLast } = part;
     const kind = isLast ? (isFirst ? ReplyKind.Message : ReplyKind.LastPart) : ReplyKind.Part;
-    const at = this.#writer.begin(watcher.stream.callId, kind, bytesMax);
+    const at = this.#writer.begin(this.#watchers.stream(watcher).callId, kind, bytesMax);
     return isFirst ? this.#writeHead(watcher, revision, fragment, at) : at;
   }
 
@@ -199,7 +208,7 @@ export class WatchResponses {
 
   /** Ends a part; `size`: of the whole response, when it is the last one. */
   endPart(part: ResponsePart, end: number, size: number): void {
-    if (part.isLast) this.#finish(part.watcher.stream, size, end);
+    if (part.isLast) this.#finish(this.#watchers.stream(part.watcher), size, end);
     else this.#writer.finish(end);
   }
 
@@ -212,7 +221,7 @@ export class WatchResponses {
   countSent(watcher: Watcher, events: number): void {
     this.eventsSent += events;
     this.responsesSent++;
-    watcher.progressDue = false;
+    this.#watchers.setProgressDue(watcher, false);
   }
 
   #finish(stream: WatchStream, size: number, end: number): void {

@@ -3,7 +3,7 @@
  * again by their size. Longer names are kept each by itself.
  * Nothing ever moves, so that no caller waits while memory is put in order.
  */
-import { copyOf } from "../base/index.js";
+import { copyOf } from "./copy-of.js";
 
 const chunkBytes = 1 << 16;
 const unitBytes = 8;
@@ -13,6 +13,13 @@ const blockBytesMax = 1024;
 /** Addresses from here on are of long names. */
 const longBase = 0x8000_0000;
 const none = 0xffff_ffff;
+
+/** FNV-1a of `bytes[start, end)`; `basis`: where it starts, so that no client knows which keys meet in a table. */
+export function hashOfBytes(bytes: Uint8Array, start: number, end: number, basis = 0x811c9dc5): number {
+  let hash = basis;
+  for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
+  return (hash ^ (hash >>> 15)) >>> 0;
+}
 
 export class KeyBytes {
   readonly #chunks: Uint8Array[] = [];
@@ -50,10 +57,27 @@ export class KeyBytes {
     return true;
   }
 
+  /** Whether two names are equal in their first `length` bytes. */
+  areEqual(a: number, b: number, length: number): boolean {
+    return this.equals(a, length, this.#chunkOf(b), offsetOf(b));
+  }
+
   /** A copy of the name. */
   copy(address: number, length: number): Uint8Array {
     const at = offsetOf(address);
     return copyOf(this.#chunkOf(address), at, at + length);
+  }
+
+  /** Latin-1 text of the bytes from `from` up to `to` of the name. */
+  text(address: number, from: number, to: number): string {
+    const { buffer, byteOffset } = this.#chunkOf(address);
+    return Buffer.from(buffer, byteOffset + offsetOf(address) + from, to - from).toString("latin1");
+  }
+
+  /** As `hashOfBytes`, of the name's first `length` bytes. */
+  hash(address: number, length: number, basis: number): number {
+    const at = offsetOf(address);
+    return hashOfBytes(this.#chunkOf(address), at, at + length, basis);
   }
 
   #chunkOf(address: number): Uint8Array {
