@@ -26,6 +26,8 @@ export class KeyBytes {
   /** By block size in units: the first freed block; each freed block holds the address of the next. */
   readonly #free = new Uint32Array(blockBytesMax / unitBytes + 1).fill(none);
   readonly #long = new Map<number, Uint8Array>();
+  /** Addresses of long names that were removed: there are only 2^31. */
+  readonly #freeLong: number[] = [];
   #nextLong = longBase;
   /** The next unused unit of the last chunk. */
   #unit = unitsPerChunk;
@@ -34,7 +36,7 @@ export class KeyBytes {
   add(bytes: Uint8Array, start: number, end: number): number {
     const length = end - start;
     if (length > blockBytesMax) {
-      const address = this.#nextLong++;
+      const address = this.#freeLong.pop() ?? this.#nextLong++;
       this.#long.set(address, copyOf(bytes, start, end));
       return address;
     }
@@ -46,8 +48,9 @@ export class KeyBytes {
   }
 
   remove(address: number, length: number): void {
-    if (address >= longBase) this.#long.delete(address);
-    else this.#release(address, Math.max(1, Math.ceil(length / unitBytes)));
+    if (address < longBase) return this.#release(address, Math.max(1, Math.ceil(length / unitBytes)));
+    this.#long.delete(address);
+    this.#freeLong.push(address);
   }
 
   equals(address: number, length: number, bytes: Uint8Array, start: number): boolean {

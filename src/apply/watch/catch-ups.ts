@@ -26,7 +26,8 @@ export class CatchUps {
   /** Who waits to be read up, near or far. */
   readonly #pending = emptyList();
   readonly #passes: Pass[] = [];
-  #sequence = 0;
+  /** Of turns, modulo 2^32; it starts shortly before it begins anew, so that this is nothing rare. */
+  #sequence = 2 ** 32 - 13;
 
   constructor(behind: Omit<CatchUpSurroundings, "held" | "sent" | "turnOf">) {
     this.#watchers = behind.watchers;

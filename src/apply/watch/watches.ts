@@ -29,8 +29,11 @@ import type { WatchesOptions } from "./watches-options.js";
 const noWatchId = -1;
 /** Answers to requests that a client may leave unread before its stream is ended. */
 const controlBytesMax = 1 << 20;
-/** Responses are handed over in the midst of a turn when so many bytes have gathered. */
-const flushBytes = 1 << 20;
+/**
+ * Responses are handed over in the midst of a turn when so many bytes have gathered: fewer than the writer's buffer
+ * has, so that this need not grow for one more.
+ */
+const flushBytes = 960 << 10;
 
 export class Watches {
   readonly #options: WatchesOptions;
