@@ -11,6 +11,7 @@ import { addProcessMetrics, ProcessMetrics, registry } from "../metrics/index.js
 import { serverVersionText } from "../membership/index.js";
 import { drainOverheadBytes, Mailbox, setGatewayMailbox, startEdge, type Edge } from "../native/index.js";
 import type { EtcdServer } from "../server/index.js";
+import { readBytesMax } from "./concurrency/index.js";
 import { clientDescriptorsMax } from "./descriptors.js";
 import { GrpcMetrics } from "./grpc/metrics.js";
 import { Dispatcher } from "./grpc/dispatcher.js";
@@ -22,6 +23,8 @@ import { RequestLog } from "./request-stats.js";
 const grpcOverheadBytes = 512 << 10;
 /** Replies on their way to the HTTP thread. */
 const gatewayMailboxBytes = 64 << 20;
+/** Whatever --max-request-bytes says: a buffer holds the longest message, and is indexed by 32 bits. */
+const messageBytesCap = 2 ** 31;
 /** Linux takes socket paths of at most 107 bytes. */
 const socketPathBytesMax = 107;
 /** How long a stop waits for calls to end. */
@@ -136,7 +139,7 @@ class ClientApi implements Api {
     this.#http = http;
     this.#dispatcher = new Dispatcher(server, this.#edge, {
       requestLog: this.#requestLog,
-      messageBytesMax: this.#messageBytesMax + drainOverheadBytes,
+      messageBytesMax: readBytesMax(this.#messageBytesMax) + drainOverheadBytes,
       handOver: (message, transfer) => http?.handOver(message, transfer),
       stopsOnDefragment: hasFeature(this.#config, "StopGRPCServiceOnDefrag"),
       logger: this.#logger,
@@ -181,7 +184,7 @@ class ClientApi implements Api {
   }
 
   get #messageBytesMax(): number {
-    return this.#config.maxRequestBytes + grpcOverheadBytes;
+    return Math.min(this.#config.maxRequestBytes + grpcOverheadBytes, messageBytesCap);
   }
 
   #httpData(): HttpWorkerData {

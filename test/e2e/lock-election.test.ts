@@ -258,6 +258,7 @@ const courses: Readonly<Record<string, Steps>> = {
     await course.election("an empty one", "Proclaim", { leader: { lease: 1 } });
     await course.election("an empty one", "Resign", { leader: { lease: 1 } });
     await course.tell("too large a name", course.lock("x".repeat(1 << 20), lease));
+    await course.election("nobody leads under a long name", "Leader", { name: b64("x".repeat(2_000_000)) });
   },
   "no name is a name": async (course, _name, lease) => {
     await course.grant(lease);

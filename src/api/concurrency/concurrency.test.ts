@@ -23,7 +23,7 @@ import {
 import type { ConcurrencyClient } from "./client.js";
 import { campaign, observe } from "./election.js";
 import { lock } from "./lock.js";
-import { acquire, contenderOf, prefixEnd, youngestUntil } from "./requests.js";
+import { acquire, contenderOf, prefixEnd, readBytesMax, youngestUntil } from "./requests.js";
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 const text = (value: Uint8Array | undefined): string => Buffer.from(value ?? []).toString();
@@ -223,4 +223,9 @@ test("an observer sees the leader, what it proclaims, and who comes after it", a
     seen.push(`${text(one?.value)}@${at?.revision}`);
   assert.deepEqual(seen, ["one@9", "two@10", "three@13"]);
   assert.deepEqual(member.asked, ["range", "watch e/1 10", "range", "watch e/ 12", "watch e/2 14"]);
+});
+
+test("a read holds the longest name twice; a limit that buffers could not have stays as it is", () => {
+  assert.equal(readBytesMax(2 << 20), (4 << 20) + 128);
+  assert.equal(readBytesMax(2 ** 31), 2 ** 31);
 });

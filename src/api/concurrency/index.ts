@@ -8,3 +8,4 @@
 export type { ConcurrencyClient } from "./client.js";
 export { campaign, leader, observe, proclaim, resign } from "./election.js";
 export { lock, unlock } from "./lock.js";
+export { readBytesMax } from "./requests.js";

@@ -13,6 +13,19 @@ import {
   type TxnResponse,
 } from "../../proto/index.js";
 
+/** Tags and lengths of a read or watch, and the slashes of its prefix: no more than this. */
+const framingBytes = 128;
+/** Longer ones are not made, unless a client's own message may be as long. */
+const readBytesCap = 1 << 30;
+
+/**
+ * The longest read or watch, in bytes, that a client's message of `messageBytesMax` makes: an election's name is in
+ * there twice, as the key and as the end of the range. What goes through the log is bounded by --max-request-bytes.
+ */
+export function readBytesMax(messageBytesMax: number): number {
+  return Math.max(messageBytesMax, Math.min(2 * messageBytesMax + framingBytes, readBytesCap));
+}
+
 /** A contender's key, and the lease that it goes with. */
 export interface Contender {
   readonly prefix: Uint8Array;

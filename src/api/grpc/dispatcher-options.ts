@@ -11,7 +11,7 @@ export interface CallSource {
 
 export interface DispatcherOptions {
   readonly requestLog: RequestLog;
-  /** The longest message that the edge lets through. */
+  /** The longest message that the edge lets through, or that the HTTP thread makes of one. */
   readonly messageBytesMax: number;
   /** The gate StopGRPCServiceOnDefrag. */
   readonly stopsOnDefragment: boolean;

@@ -57,6 +57,7 @@ export interface ConcurrencyCallsOptions {
   readonly client: CallClient;
   /** Paths of the RPCs that main serves, by their method index. */
   readonly served: readonly string[];
+  /** The longest message of a call of its own. */
   readonly messageBytesMax: number;
   /** Sends reply records, `bytes[0, length)`. */
   readonly reply: (bytes: Uint8Array, length: number) => void;

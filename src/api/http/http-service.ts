@@ -3,6 +3,7 @@
  * without a thread, with a fake main behind `submit` and `send`.
  */
 import { AlarmBoard, assert, type Logger } from "../../base/index.js";
+import { readBytesMax } from "../concurrency/index.js";
 import { CallClient, type Submit } from "./call-client.js";
 import { ConcurrencyCalls } from "./concurrency-calls.js";
 import type { Handler } from "./exchange.js";
@@ -59,7 +60,7 @@ export class HttpService {
     this.#concurrency = new ConcurrencyCalls({
       client: this.client,
       served,
-      messageBytesMax,
+      messageBytesMax: readBytesMax(messageBytesMax),
       reply,
       ended: (id) => send({ kind: "callEnded", id }),
     });

@@ -113,7 +113,7 @@ export class MemberClient implements ConcurrencyClient {
     }
   }
 
-  /** A name is in a request several times, so that this may be longer than what a client can send. */
+  /** A name is in a transaction many times, so that this may be longer than what main takes. */
   #checked(message: Uint8Array): Uint8Array {
     if (message.length <= this.#options.messageBytesMax) return message;
     throw new EtcdError(GrpcCode.Unknown, ErrRequestTooLarge.message);
