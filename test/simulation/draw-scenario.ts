@@ -178,7 +178,6 @@ class Drawing {
       const others = Array.from({ length: this.#members }, (_, other) => other).filter((other) => other !== member);
       const links = others.flatMap((other) => [[member, other] as const, [other, member] as const]);
       faults.push({ kind: "cut", atMs, forMs, links });
-      if (chance.oneIn(3)) continue;
       const downMs = chance.pick([1, 200]) * this.#pace;
       faults.push({ kind: "crash", atMs, member, downMs, point: chance.pick(installPoints), count: 1 });
     }
@@ -341,7 +340,7 @@ export function drawScenario(seed: number, length: Length = shortRun): Scenario 
   const later = drawLeasesAndWatches(seed, isLong, scenario);
   const leases = [...(scenario.leases ?? []), ...(later.leases ?? [])];
   const faults = [...scenario.faults, ...cutShort(scenario, later)];
-  return withLeaderNeeds({ ...scenario, ...later, ...withCheckpoints(seed, leases), faults });
+  return withLeaderNeeds({ ...scenario, ...later, leases, faults, ...withCheckpoints(scenario, leases, faults) });
 }
 
 /** In some seeds clients send `hasleader` with some of their calls and watches. */
@@ -354,9 +353,37 @@ function withLeaderNeeds(scenario: Scenario): Scenario {
 }
 
 /** In some seeds leaders write checkpoints, and leases last longer. */
-function withCheckpoints(seed: number, leases: readonly LeaseLife[]): Pick<Scenario, "leases" | "leaseCheckpointMs"> {
-  const chance = new Chance(seed, 106);
-  if (leases.length === 0 || !chance.oneIn(2)) return { leases };
+function withCheckpoints(
+  scenario: Scenario,
+  leases: readonly LeaseLife[],
+  faults: readonly Fault[],
+): Pick<Scenario, "leases" | "faults" | "leaseCheckpointMs"> | null {
+  const chance = new Chance(scenario.seed, 106);
+  if (leases.length === 0 || !chance.oneIn(2)) return null;
   const lasting = leases.map((life) => ({ ...life, ttl: life.ttl + chance.pick([0, 2, 4]) }));
-  return { leases: lasting, leaseCheckpointMs: chance.pick([300, 700, 1500]) };
+  const leaseCheckpointMs = chance.pick([300, 700, 1500]);
+  if (chance.oneIn(2)) return { leases: lasting, faults, leaseCheckpointMs };
+  // Some are not kept alive, so that what a checkpoint has left of them counts.
+  const kept = lasting.map((life) => (chance.oneIn(3) ? { ...life, keepAliveForMs: 0 } : life));
+  return { leases: kept, faults: [...faults, ...lateHeirs(scenario, chance)], leaseCheckpointMs };
+}
+
+/** Twice the leader crashes while nobody applies: the next one leads before it has what the former has written. */
+function lateHeirs({ members, durationMs, electionMs }: Scenario, chance: Chance): Fault[] {
+  return [0.3, 0.65].flatMap((part) => {
+    const atMs = Math.floor((part + 0.1 * chance.fraction()) * durationMs);
+    const forMs = (1 + 2 * chance.fraction()) * electionMs;
+    const standstill = Array.from({ length: members }, (_, member): Fault => ({
+      kind: "pause",
+      atMs,
+      member,
+      forMs,
+      threads: "apply",
+    }));
+    const crashAtMs = Math.floor(atMs + 0.3 * chance.fraction() * electionMs);
+    return [
+      ...standstill,
+      { kind: "crash", atMs: crashAtMs, member: leader, downMs: 2 * electionMs, point: null, count: 1 },
+    ];
+  });
 }

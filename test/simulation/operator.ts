@@ -21,13 +21,18 @@ const lookMs = 100;
 /** Never more members than Raft is run with here. */
 const membersMax = 7;
 
+/** A learner lags when it has just been added: its promotion is asked for again, so often. */
+const notInSync = "etcdserver: can only promote a learner member which is in sync with leader";
+const tryAgainMs = 300;
+const triesMax = 5;
+
 /** What a change of membership may be answered with. */
 const refusals: ReadonlySet<string> = new Set([
   "etcdserver: re-configuration failed due to not enough started members",
   "etcdserver: unhealthy cluster",
   "etcdserver: too many learner members in cluster",
   "etcdserver: can only promote a learner member",
-  "etcdserver: can only promote a learner member which is in sync with leader",
+  notInSync,
   "etcdserver: member not found",
   "etcdserver: Peer URLs already exists",
   "etcdserver: no leader",
@@ -82,13 +87,15 @@ export class Operator {
     for (const member of this.#world.members) if (view?.removed.has(member.id) === true) member.leave();
   }
 
-  #request(change: Exclude<Change, { kind: "rejoin" }>, process: MemberProcess): void {
+  #request(change: Exclude<Change, { kind: "rejoin" }>, process: MemberProcess, triesLeft = triesMax): void {
     const { reconfiguration, transfer, view } = process.core!.cluster;
-    const target = "target" in change ? this.#idOf(change.target) : 0n;
+    const target = "target" in change ? this.#targetOf(change, view.members.values()) : 0n;
     let over = false;
     const done = (outcome: ConfChangeOutcome): void => {
       over = true;
       this.#ended(change, target, outcome);
+      const mayTryAgain = outcome.error?.message === notInSync && triesLeft > 0;
+      if (mayTryAgain) process.main.run(tryAgainMs, () => this.#request(change, process, triesLeft - 1));
     };
     const begin = (): (() => void) => {
       switch (change.kind) {
@@ -118,9 +125,12 @@ export class Operator {
     });
   }
 
-  #idOf(target: number): bigint {
+  /** Whom an operator promotes is a learner, if there is one. */
+  #targetOf({ kind, target }: { kind: Fault["kind"]; target: number }, known: Iterable<Member>): bigint {
     const { members } = this.#world;
-    return members[target % members.length]!.id;
+    const learners = [...known].filter(({ isLearner }) => isLearner);
+    const candidates = kind === "promoteMember" && learners.length > 0 ? learners : members;
+    return candidates[target % candidates.length]!.id;
   }
 
   #ended(change: Change, target: bigint, { members, error }: ConfChangeOutcome): void {
