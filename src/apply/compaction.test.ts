@@ -217,6 +217,31 @@ function recordsOf(rig: Rig): number {
   return records;
 }
 
+test("a compaction removes nothing before it is on the disk itself, and pauses 10 ms and a flush each 1,000 records", async () => {
+  const backend = new MemoryBackend({ flushAtOnce: false });
+  const slept: number[] = [];
+  const compactionSleep = (milliseconds: number): Promise<void> => Promise.resolve(void slept.push(milliseconds));
+  const rig = await filled(2500, { backend, compactionSleep });
+  rig.follow({ deleteRange: all });
+  compact(rig, 1, 2502);
+  for (const left of [5000, 4000, 3000, 2500]) {
+    for (let turns = 0; recordsOf(rig) !== left; turns++) {
+      assert.ok(turns < 10_000, `${recordsOf(rig)} records are left, not ${left}`);
+      await tick();
+    }
+    for (let turns = 0; turns < 50; turns++) await tick();
+    assert.equal(recordsOf(rig), left, "it goes on without the disk");
+    backend.flushNow();
+  }
+  for (let turns = 0; rig.store.pendingCompactions.length > 0; turns++) {
+    assert.ok(turns < 10_000, "the compaction does not end");
+    await tick();
+    backend.flushNow();
+  }
+  await settle(rig);
+  assert.deepEqual(slept, [10, 10, 10, 10, 10], "5,000 records, of which the tombstones stay");
+});
+
 test("a hash of the whole store holds a compaction where it is, which then goes on", async () => {
   const rig = await filled(100, { compactionBatchLimit: 2 });
   rig.follow({ deleteRange: all });

@@ -107,6 +107,8 @@ export interface RigOptions {
   readonly quotaBackendBytes?: number;
   readonly learnersMax?: number;
   readonly compactionBatchLimit?: number;
+  /** Between chunks of a compaction; a turn, if nothing is given. */
+  readonly compactionSleep?: (milliseconds: number) => Promise<void>;
   /** Of compactions. */
   readonly logger?: Logger;
   readonly streamMessageBytes?: number;
@@ -186,7 +188,7 @@ export class Rig {
     this.compactor = new Compactor({
       ...shared,
       batchLimit: options.compactionBatchLimit,
-      sleep: yieldTurn,
+      sleep: options.compactionSleep ?? yieldTurn,
       yield: yieldTurn,
       isBusy: () => this.applier.isBusy,
       wake: () => {},

@@ -15,6 +15,7 @@ import {
   RevisionKeyReader,
   type Backend,
 } from "../backend/index.js";
+import { CompactionHashes } from "./compaction-hashes.js";
 import { CompactionStep, MvccStore, RevisionStatus, type Compaction } from "./index.js";
 import { crc32cByTable, marshal, SlowStore } from "./slow-store.test.js";
 
@@ -272,6 +273,18 @@ test("a compaction to revision 0 that a restart has cut short never was; one tha
   await backend.flush();
   const done = await Pair.open(backend.crashed(), new SeededPrng(seed));
   assert.deepEqual([done.store.compactRevision, done.store.compact(0)], [0, RevisionStatus.Compacted]);
+});
+
+test("ten hashes are kept, those of the highest revisions, in order", () => {
+  const hashes = new CompactionHashes();
+  for (const revision of [7, 90, 20, 30, 40, 50, 60, 70, 80, 10, 5, 100]) {
+    hashes.store({ hash: revision, compactRevision: 1, revision });
+  }
+  assert.deepEqual(
+    hashes.all().map(({ revision }) => revision),
+    [10, 20, 30, 40, 50, 60, 70, 80, 90, 100],
+  );
+  assert.deepEqual([hashes.find(10)?.hash, hashes.find(7)], [10, undefined]);
 });
 
 test("a HashKV under way when a compaction is scheduled begins anew", async () => {
