@@ -3,7 +3,7 @@
  * Thread: main.
  */
 import { statfs } from "node:fs/promises";
-import { SeededPrng, type Logger } from "../base/index.js";
+import { AlarmBoard, SeededPrng, type Logger } from "../base/index.js";
 import type { Config } from "../config/index.js";
 import { memberIdText } from "../membership/index.js";
 import { registry } from "../metrics/index.js";
@@ -210,7 +210,7 @@ function makeCore(
   snapshots: SnapshotClient,
   replies: Replies,
 ): MemberCore {
-  const { config, logger, fatal, unblocked, stateChanged, removed, leaseCheckpointMs } = surroundings;
+  const { config, logger, fatal, unblocked, stateChanged, removed, leaseCheckpointMs, alarmBoard } = surroundings;
   const transport = surroundings.transport ?? new NoPeers(logger);
   const { identity, wal, apply, log, ready } = storage;
   const startMs = Date.now();
@@ -228,6 +228,7 @@ function makeCore(
       prng: new SeededPrng(Number(identity.memberId & 0xffff_ffffn) * 2 ** 20 + (startMs % 2 ** 20)),
       nowMs: () => performance.now(),
       ...(leaseCheckpointMs === undefined ? {} : { leaseCheckpointMs }),
+      ...(alarmBoard === undefined ? {} : { alarmBoard: new AlarmBoard(alarmBoard) }),
       startMs,
       wallMs: () => Date.now(),
       fatal,

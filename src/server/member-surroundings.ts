@@ -2,7 +2,7 @@
  * What a member's core is handed: the parts it runs on, and what it finds on its disk.
  */
 import type { ApplyProgress, ReadsHeader } from "../apply/index.js";
-import type { Logger, Prng } from "../base/index.js";
+import type { AlarmBoard, Logger, Prng } from "../base/index.js";
 import type { Config } from "../config/index.js";
 import type { EtcdError } from "../errors/index.js";
 import type { Message } from "../raft/index.js";
@@ -50,6 +50,8 @@ export interface MemberSurroundings {
   readonly sendSnapshot: (message: Message) => Promise<void>;
   readonly replies: ErrorSink;
   readonly logger: Logger;
+  /** Alarms as apply has them, ahead of its word on the port. */
+  readonly alarmBoard?: Pick<AlarmBoard, "read">;
   readonly prng: Prng;
   /** etcd's when not given; a simulation's are small, so that they are reached. */
   readonly limits?: RaftLimits;

@@ -12,7 +12,10 @@ import type { Publisher } from "./publisher.js";
 const alarmNoSpace = 1;
 const alarmCorrupt = 2;
 
-type Surroundings = Pick<MemberSurroundings, "config" | "logger" | "apply" | "identity" | "replies" | "nowMs">;
+type Surroundings = Pick<
+  MemberSurroundings,
+  "config" | "logger" | "apply" | "identity" | "replies" | "nowMs" | "alarmBoard"
+>;
 
 export class SpaceGuard {
   readonly #surroundings: Surroundings;
@@ -99,8 +102,15 @@ export class SpaceGuard {
     return this.#alarms.some((active) => active.alarm === alarmCorrupt);
   }
 
+  /**
+   * A disarm is known to its caller before it is known here; only the board has it by then, so that a write that comes
+   * next raises the alarm anew. (The board does not say whose alarm it is: beside another member's NOSPACE, the
+   * write after it does.)
+   */
   get #isRaised(): boolean {
-    const { memberId } = this.#surroundings.identity;
+    const { identity, alarmBoard } = this.#surroundings;
+    const { memberId } = identity;
+    if (alarmBoard !== undefined && !alarmBoard.read().includes(alarmNoSpace)) return false;
     return this.#alarms.some((active) => active.memberId === memberId && active.alarm === alarmNoSpace);
   }
 }

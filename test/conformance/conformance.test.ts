@@ -102,7 +102,12 @@ const quotaOperations = async (pair: Pair): Promise<Operation[]> => {
     get("/health?exclude=NOSPACE"),
   ];
   const disarm = call("etcdserverpb.Maintenance/Alarm", { action: 2, memberID, alarm: 1 });
-  return [...writes.slice(0, 2), get("/health"), ...writes, disarm, ...writes, { kind: "restart" }, ...writes];
+  // Whoever is refused finds the alarm on at once.
+  const refused = [call("etcdserverpb.KV/Put", { key }), call("etcdserverpb.Lease/LeaseGrant", { ID: 5, TTL: 60 })];
+  const raised = refused.flatMap((write) => [disarm, write, call("etcdserverpb.Maintenance/Status", {})]);
+  const repeated = [...raised, ...raised, ...raised];
+  const restart = { kind: "restart" } as const;
+  return [...writes.slice(0, 2), get("/health"), ...writes, ...repeated, disarm, ...writes, restart, ...writes];
 };
 
 test("every kind of bad input is answered as etcd does", { skip }, async () => {
