@@ -130,35 +130,19 @@ const watches: readonly Mutation[] = [
   {
     name: "the first event is lost in catching up",
     rule: "a watcher sees every event from its start on",
-    edits: [edit("apply/watch/catch-up", "if (main < watcher.minRevision)", "if (main <= watcher.minRevision)")],
-  },
-  {
-    name: "a held watcher loses the event that did not fit",
-    rule: "a watcher sees every event",
-    edits: [edit("apply/watch/watches", "watcher.minRevision = revision;", "watcher.minRevision = revision + 1;")],
-  },
-  {
-    name: "a watcher that is given up in catching up begins anew",
-    rule: "a watcher sees an event once",
-    edits: [
-      edit(
-        "apply/watch/catch-up",
-        "#giveUp(watcher) {\n        watcher.minRevision = watcher.batchFirstRevision;",
-        "#giveUp(watcher) {\n        watcher.minRevision = Math.max(1, watcher.startRevision);",
-      ),
-    ],
+    edits: [edit("apply/watch/catch-up", "if (main < watchers.minRevision(", "if (main <= watchers.minRevision(")],
   },
   {
     name: "events are repeated when those behind join the others",
     rule: "a watcher sees an event once",
     edits: [
-      edit("apply/watch/watches", "this.#fallBehind(this.#toldRevision + 1);", "this.#fallBehind(this.#toldRevision);"),
+      edit("apply/watch/synced-watchers", "#fallBehind(changes.revision);", "#fallBehind(changes.revision - 1);"),
     ],
   },
   {
     name: "watchers do not hear of a snapshot",
     rule: "a watcher sees what a snapshot holds beyond its state",
-    edits: [edit("apply/watch/watches", "this.#fallBehind(this.#toldRevision + 1);", "")],
+    edits: [edit("apply/watch/synced-watchers", "this.#fallBehind(this.#toldRevision + 1);", "")],
   },
   {
     name: "watchers join the others a revision early",
@@ -182,20 +166,11 @@ const watches: readonly Mutation[] = [
     ],
   },
   {
-    name: "events of a revision in the wrong order",
-    rule: "a watcher sees events in their order",
-    edits: [
-      edit(
-        "apply/watch/event-batch",
-        "if (watcher.lastDelivery === -1)",
-        "if (watcher.firstDelivery !== -1) { this.#deliveryNext[delivery] = watcher.firstDelivery; watcher.firstDelivery = delivery; return; }\n        if (watcher.lastDelivery === -1)",
-      ),
-    ],
-  },
-  {
     name: "progress is told to those behind",
     rule: "progress is told after every event up to its revision",
-    edits: [edit("apply/watch/watches", "return watcher.index === this.#synced && ", "return ")],
+    edits: [
+      edit("apply/watch/watches", "progressDue(watcher) && this.#synced.has(watcher) &&", "progressDue(watcher) &&"),
+    ],
   },
   {
     name: "watchers of what is compacted are not told",
