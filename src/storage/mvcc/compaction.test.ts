@@ -275,6 +275,29 @@ test("a compaction to revision 0 that a restart has cut short never was; one tha
   assert.deepEqual([done.store.compactRevision, done.store.compact(0)], [0, RevisionStatus.Compacted]);
 });
 
+test("index and records are gone through in slices of at most 1,000", async () => {
+  const backend = new MemoryBackend();
+  const store = await openStore(backend);
+  const keys = 5000;
+  for (let n = 0; n < 2 * keys; n++) {
+    const bytes = Buffer.from(`${n % keys}`.padStart(8, "0"));
+    store.begin();
+    store.put(bytes, 0, bytes.length, bytes, 0, 0, 0, 0);
+    store.end();
+    backend.endEntry(n + 1, 1);
+  }
+  assert.equal(store.compact(store.currentRevision), RevisionStatus.Ok);
+  backend.endEntry(2 * keys + 1, 1);
+  const compaction = store.beginCompaction()!;
+  let indexSlices = 1;
+  while (compaction.stepIndex()) indexSlices++;
+  let recordSlices = 1;
+  while (compaction.stepRecords(2 * keys) !== CompactionStep.Done) recordSlices++;
+  assert.equal(compaction.removed, keys);
+  assert.ok(indexSlices >= keys / 1000, `${indexSlices} slices of the index`);
+  assert.ok(recordSlices >= (2 * keys) / 1000, `${recordSlices} slices of the records`);
+});
+
 test("ten hashes are kept, those of the highest revisions, in order", () => {
   const hashes = new CompactionHashes();
   for (const revision of [7, 90, 20, 30, 40, 50, 60, 70, 80, 10, 5, 100]) {
