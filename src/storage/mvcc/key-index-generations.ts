@@ -174,12 +174,18 @@ export class GenerationTable {
     return false;
   }
 
-  /** Adds to `available` what a compaction at `atMain` would keep, but for a tombstone, and changes nothing. */
+  /**
+   * Adds to `available` what etcd's compaction at `atMain` would keep, but for a tombstone, and changes nothing. Of a key
+   * that one transaction there has deleted and put again etcd would keep the tombstone alone, so that nothing is added.
+   */
   keep(id: number, atMain: number, available: RevisionSet): void {
     const record = this.#oldestKept(id, atMain);
     if (record === 0) return;
     const words = this.#words[record >>> chunkShift]!;
     const w = (record & chunkMask) * recordWords;
+    const older = words[w + olderAt]!;
+    if (older !== 0 && this.#doubles[older >>> chunkShift]![(older & chunkMask) * recordDoubles + modMainAt] === atMain)
+      return;
     const modMain = this.#doubles[record >>> chunkShift]![(record & chunkMask) * recordDoubles + modMainAt]!;
     if (modMain <= atMain) {
       if (words[w + modSubAt]! < closedBit) available.add(modMain, words[w + modSubAt]!);

@@ -101,11 +101,11 @@ export class ModelIndex {
     return available;
   }
 
-  /** HashKV's keep set: as `compact` without tombstones, and without a change. */
+  /** HashKV's keep set: what etcd's `compact` keeps, without tombstones, and without a change. */
   keep(atRevision: number): Set<string> {
     const available = new Set<string>();
     for (const generations of this.keys.values()) {
-      const { generation, revision } = select(generations, atRevision);
+      const { generation, revision } = select(generations, atRevision, true);
       const { revisions } = generations[generation]!;
       const tombstone = generation < generations.length - 1 && revision === revisions.length - 1;
       if (revision >= 0 && !tombstone) available.add(name(revisions[revision]!));
@@ -129,13 +129,20 @@ export class ModelIndex {
   }
 }
 
-/** The generation a compaction ends in, and in it the newest revision ≤ atRevision (−1: none). */
-function select(generations: ModelGeneration[], atRevision: number): { generation: number; revision: number } {
+/**
+ * The generation a compaction ends in, and in it the newest revision ≤ atRevision (−1: none). `asEtcd`: of a key that a
+ * transaction at atRevision has deleted and put again the former generation.
+ */
+function select(
+  generations: ModelGeneration[],
+  atRevision: number,
+  asEtcd = false,
+): { generation: number; revision: number } {
   let generation = 0;
   while (generation < generations.length - 1) {
     const tombstone = generations[generation]!.revisions.at(-1)!.main;
     const next = generations[generation + 1]!.revisions[0];
-    const putAgain = tombstone === atRevision && next !== undefined && next.main === atRevision;
+    const putAgain = !asEtcd && tombstone === atRevision && next !== undefined && next.main === atRevision;
     if (tombstone >= atRevision && !putAgain) break;
     generation++;
   }
