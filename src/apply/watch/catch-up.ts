@@ -73,7 +73,6 @@ export class CatchUp implements RecordVisitor, MatchVisitor {
   /** The revision being read, whether its event is a delete, and whether anybody wants that. */
   #lastMain = 0;
   #isDelete = false;
-  #wanted = false;
   /** The first record that this slice must not take. */
   #cutMain = 0;
   #cutSub = 0;
@@ -208,12 +207,8 @@ export class CatchUp implements RecordVisitor, MatchVisitor {
       return;
     }
     this.#lastMain = main;
-    const batch = this.#batch;
     this.#isDelete = tombstone;
-    this.#wanted = false;
-    batch.add(bytes, start, end, tombstone, main);
-    batch.match(this.index, this);
-    if (!this.#wanted) batch.dropLast();
+    this.#batch.offer(this.index, this, bytes, start, end, tombstone, main);
   }
 
   matched(watcher: Watcher): void {
@@ -224,8 +219,7 @@ export class CatchUp implements RecordVisitor, MatchVisitor {
     const { touches } = batch;
     const touch = touches.of(watcher);
     if (touches.touchedAt(touch, main) >= revisionsMax) this.#fill(touch);
-    if (this.#isDelete ? watchers.noDelete(watcher) : watchers.noPut(watcher)) return;
-    this.#wanted = true;
+    if (!watchers.wants(watcher, this.#isDelete)) return;
     batch.deliver(watcher);
     if (touches.bytes(touch) >= responseBytesMax) this.#fill(touch);
   }

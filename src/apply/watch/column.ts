@@ -23,11 +23,6 @@ export class Column {
     chunk[at & chunkMask] = value;
   }
 
-  pop(): number {
-    const at = --this.#length;
-    return this.#chunks[at >>> chunkBits]![at & chunkMask]!;
-  }
-
   get(at: number): number {
     return this.#chunks[at >>> chunkBits]![at & chunkMask]!;
   }

@@ -48,8 +48,13 @@ export class EventBatch {
   #blockAt = 0;
   #filled = 0;
   #length = 0;
-  // Of the event added last.
-  #lastRevision = 0;
+  // The record in hand, and whether its event is in the batch: then it is the last one.
+  #source: Uint8Array = this.#block;
+  #sourceStart = 0;
+  #sourceEnd = 0;
+  #isDelete = false;
+  #revision = 0;
+  #isAdded = false;
   #lastBytes = 0;
   // Of each event: its block and where it lies there.
   readonly #inBlock = new Column();
@@ -104,8 +109,35 @@ export class EventBatch {
     this.touches.clear();
   }
 
-  /** Adds the event of a record `source[start, end)`. */
-  add(source: Uint8Array, start: number, end: number, isDelete: boolean, revision: number): void {
+  /**
+   * Tells `visitor` of each watcher of `index` whose range holds the key of the record `source[start, end)`, for it to
+   * `deliver` the record's event. One that nobody is given is not encoded.
+   */
+  offer(
+    index: RangeIndex,
+    visitor: MatchVisitor,
+    source: Uint8Array,
+    start: number,
+    end: number,
+    isDelete: boolean,
+    revision: number,
+  ): void {
+    this.#source = source;
+    this.#sourceStart = start;
+    this.#sourceEnd = end;
+    this.#isDelete = isDelete;
+    this.#revision = revision;
+    this.#isAdded = false;
+    const kv = this.#kv;
+    kv.read(source, start, end);
+    index.match(source, kv.keyStart, kv.keyEnd, visitor);
+  }
+
+  /** Adds the event of the record in hand. */
+  #add(): void {
+    const [source, start, end] = [this.#source, this.#sourceStart, this.#sourceEnd];
+    const [isDelete, revision] = [this.#isDelete, this.#revision];
+    this.#isAdded = true;
     const kvLength = end - start + (isDelete ? 1 + sizeVarint(revision) : 0);
     const length = (isDelete ? 2 : 0) + 1 + sizeVarint(kvLength) + kvLength;
     this.#reserve(length + overheadMax);
@@ -133,33 +165,14 @@ export class EventBatch {
     this.#prevEnds.push(notAsked);
     this.#revisions.push(revision);
     this.#kinds.push(isDelete ? Kind.delete : Kind.put);
-    this.#lastRevision = revision;
     this.#lastBytes = at - this.#filled;
     this.#length += this.#lastBytes;
     this.#filled = at;
   }
 
-  /** Takes back the event added last, which nobody gets. */
-  dropLast(): void {
-    this.#filled = this.#starts.pop();
-    this.#length -= this.#ends.pop() - this.#filled;
-    this.#inBlock.pop();
-    this.#kvStarts.pop();
-    this.#prevInBlock.pop();
-    this.#prevStarts.pop();
-    this.#prevEnds.pop();
-    this.#revisions.pop();
-    this.#kinds.pop();
-  }
-
-  /** Tells of each watcher whose range holds the key of the event added last. */
-  match(index: RangeIndex, visitor: MatchVisitor): void {
-    this.#readKv(this.#starts.length - 1);
-    index.match(this.#block, this.#kv.keyStart, this.#kv.keyEnd, visitor);
-  }
-
-  /** The watcher gets the event added last, after those that it has. */
+  /** The watcher gets the event of the record in hand, after those that it has. */
   deliver(watcher: Watcher): void {
+    if (!this.#isAdded) this.#add();
     const { touches } = this;
     const touch = touches.of(watcher);
     const delivery = this.#deliveryEvents.length;
@@ -167,7 +180,7 @@ export class EventBatch {
     this.#deliveryNext.push(none);
     const last = touches.lastDelivery(touch);
     if (last !== none) this.#deliveryNext.set(last, delivery);
-    touches.delivered(touch, delivery, this.#lastRevision, this.#lastBytes);
+    touches.delivered(touch, delivery, this.#revision, this.#lastBytes);
   }
 
   /** The delivery after `delivery`; −1: none. */

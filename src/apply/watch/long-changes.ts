@@ -72,7 +72,7 @@ export class LongChanges implements MatchVisitor {
   matched(watcher: Watcher): void {
     const watchers = this.#watchers;
     if (this.#revision < watchers.minRevision(watcher)) return;
-    if (!(this.#isDelete ? watchers.noDelete(watcher) : watchers.noPut(watcher))) this.#found.push(watcher);
+    if (watchers.wants(watcher, this.#isDelete)) this.#found.push(watcher);
   }
 
   #match(changes: TxnChanges, change: number, synced: RangeIndex): void {

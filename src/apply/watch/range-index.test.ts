@@ -114,14 +114,14 @@ test("a table's numbers are given out again, IDs are int64, and what belongs to 
     ids,
   );
   const [first, second] = [watchers[0]!, watchers[1]!];
-  assert.ok(table.noDelete(first) && table.fragment(first) && table.isLater(first) && table.progressDue(first));
-  assert.ok(!table.noPut(first) && !table.prevKv(first) && !table.progressNotify(first));
+  assert.ok(!table.wants(first, true) && table.fragment(first) && table.isLater(first) && table.progressDue(first));
+  assert.ok(table.wants(first, false) && !table.prevKv(first) && !table.progressNotify(first));
   assert.equal(table.minRevision(first), 2 ** 50);
   assert.equal(table.stream(first), stream);
   assert.deepEqual([table.startText(first), table.endText(first), table.isSingle(first)], ["a", "b", false]);
   table.remove(first);
   const again = table.add(stream, { id: 9, ...options, ...more, end: undefined, noDelete: false });
   assert.equal(again, first);
-  assert.ok(table.isSingle(again) && !table.noDelete(again) && table.noDelete(second));
+  assert.ok(table.isSingle(again) && table.wants(again, true) && !table.wants(second, true));
   assert.equal(table.count, ids.length);
 });

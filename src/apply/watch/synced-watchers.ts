@@ -43,7 +43,6 @@ export class SyncedWatchers implements MatchVisitor {
   readonly #view = emptyRecordView();
   #revision = 0;
   #isDelete = false;
-  #wanted = false;
   /** The revision up to which they have been told. */
   #toldRevision: number;
   #turn = { deliveries: 0, bytes: 0 };
@@ -104,14 +103,11 @@ export class SyncedWatchers implements MatchVisitor {
     if (this.#isBeyond(turnMax)) return this.#fallBehind(changes.revision);
     const batch = this.#batch;
     const view = this.#view;
+    this.#revision = changes.revision;
     for (let i = 0; i < changes.count; i++) {
       changes.read(i, view);
-      this.#revision = changes.revision;
       this.#isDelete = changes.isDelete(i);
-      this.#wanted = false;
-      batch.add(view.bytes, view.start, view.end, this.#isDelete, this.#revision);
-      batch.match(this.#index, this);
-      if (!this.#wanted) batch.dropLast();
+      batch.offer(this.#index, this, view.bytes, view.start, view.end, this.#isDelete, this.#revision);
     }
     if (batch.touches.count > 0) this.#tell(changes.revision);
     batch.clear();
@@ -134,8 +130,7 @@ export class SyncedWatchers implements MatchVisitor {
   matched(watcher: Watcher): void {
     const watchers = this.#watchers;
     if (this.#revision < watchers.minRevision(watcher)) return;
-    if (this.#isDelete ? watchers.noDelete(watcher) : watchers.noPut(watcher)) return;
-    this.#wanted = true;
+    if (!watchers.wants(watcher, this.#isDelete)) return;
     this.#batch.deliver(watcher);
   }
 

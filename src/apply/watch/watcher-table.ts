@@ -146,7 +146,7 @@ export class WatcherTable {
   remove(watcher: Watcher): void {
     const slab = this.#slab;
     const length = slab.int(watcher, startLength) + Math.max(0, slab.int(watcher, endLength));
-    this.#keys.remove(slab.int(watcher, keyAddress) >>> 0, length);
+    this.#keys.remove(this.#address(watcher), length);
     slab.setInt(watcher, group, none);
     slab.setInt(watcher, touch, none);
     slab.setInt(watcher, next, this.#firstFree);
@@ -172,11 +172,9 @@ export class WatcherTable {
     return this.#hashId(lowOf(id), highOf(id));
   }
 
-  noPut(watcher: Watcher): boolean {
-    return this.#has(watcher, Flag.noPut);
-  }
-  noDelete(watcher: Watcher): boolean {
-    return this.#has(watcher, Flag.noDelete);
+  /** Whether its filters let such a change through. */
+  wants(watcher: Watcher, isDelete: boolean): boolean {
+    return !this.#has(watcher, isDelete ? Flag.noDelete : Flag.noPut);
   }
   prevKv(watcher: Watcher): boolean {
     return this.#has(watcher, Flag.prevKv);

@@ -343,14 +343,24 @@ test("a revision of very many events is made and handed over in slices, and is t
   assert.ok(sliced.turns > whole.turns + 100, `${sliced.turns} turns, in one go ${whole.turns}`);
 });
 
-test("who gets nothing of a revision of very many events does not wait for those who do", async () => {
+function putMany(rig: WatchRig): void {
+  rig.txn(() => {
+    for (let i = 0; i < 50_000; i++) rig.putOne(`k${i}`, "v");
+  });
+}
+
+/** A stream that is to get one revision of 50,000 events, and another one that watches "other". */
+async function openWithMany(): Promise<{ rig: WatchRig; client: Client; other: Client }> {
   const { rig, client } = await open();
   const other = rig.open(2);
   rig.create(1, { key: "k", end: "l" });
   rig.create(2, { key: "other" });
-  rig.txn(() => {
-    for (let i = 0; i < 50_000; i++) rig.putOne(`k${i}`, "v");
-  });
+  putMany(rig);
+  return { rig, client, other };
+}
+
+test("who gets nothing of a revision of very many events does not wait for those who do", async () => {
+  const { rig, client, other } = await openWithMany();
   while (client.parts.length < 2) rig.turn();
   rig.put("other");
   rig.turn();
@@ -365,13 +375,7 @@ test("who gets nothing of a revision of very many events does not wait for those
 });
 
 test("who gets nothing of a revision of very many events is told of others while it is read up", async () => {
-  const { rig, client } = await open();
-  const other = rig.open(2);
-  rig.create(1, { key: "k", end: "l" });
-  rig.create(2, { key: "other" });
-  rig.txn(() => {
-    for (let i = 0; i < 50_000; i++) rig.putOne(`k${i}`, "v");
-  });
+  const { rig, client, other } = await openWithMany();
   for (let turns = 0; turns < 10; turns++) {
     rig.turn();
     const revision = rig.put("other");
@@ -415,9 +419,7 @@ test("a watch that is canceled while its long response is made gets nothing of i
   const { rig, client } = await open();
   rig.create(1, { key: "k", end: "l" });
   rig.create(1, { key: "k1" });
-  rig.txn(() => {
-    for (let i = 0; i < 50_000; i++) rig.putOne(`k${i}`, "v");
-  });
+  putMany(rig);
   while (client.parts.length < 2) rig.turn();
   rig.cancel(1, 0n);
   rig.settle();
