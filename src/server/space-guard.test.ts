@@ -28,9 +28,12 @@ class Rig {
   /** What apply has written on the board. */
   active: number[] = [noSpace, corrupt];
   readonly guard: SpaceGuard;
+  /** Calls that were answered with an error. */
+  readonly failed: MemberRig["failed"];
 
   constructor(quota: string, used: number, alarms: readonly ActiveAlarm[] = []) {
-    const { surroundings } = new MemberRig(1, { flags: [`--quota-backend-bytes=${quota}`] });
+    const { surroundings, failed } = new MemberRig(1, { flags: [`--quota-backend-bytes=${quota}`] });
+    this.failed = failed;
     const warn = (message: string, fields?: unknown): void => void this.lines.push([message, fields]);
     const progress = { ...emptyProgress(), dbSize: used };
     const logger = { ...surroundings.logger, warn };
@@ -137,4 +140,11 @@ test("this member's alarm is not raised while it is on; another member's, or ano
   early.active = [corrupt];
   assert.equal(early.exceeds(field.put, put(1)), true);
   assert.equal(early.raised, 1);
+  // Who waits is answered by what was on, although it has been disarmed before apply's word of it came.
+  const late = new Rig("10", 20);
+  late.active = [];
+  late.guard.refuse(7);
+  assert.deepEqual([...late.failed.keys()], []);
+  late.guard.alarmsChanged([{ memberId: 1n, alarm: noSpace }]);
+  assert.deepEqual([...late.failed.keys()], [7]);
 });

@@ -5,12 +5,9 @@
  */
 import { Quota, requestCost, type ActiveAlarm } from "../apply/index.js";
 import { ErrNoSpace } from "../errors/index.js";
+import { AlarmType } from "../proto/index.js";
 import type { MemberSurroundings } from "./member-surroundings.js";
 import type { Publisher } from "./publisher.js";
-
-/** etcdserverpb.AlarmType. */
-const alarmNoSpace = 1;
-const alarmCorrupt = 2;
 
 type Surroundings = Pick<
   MemberSurroundings,
@@ -48,7 +45,7 @@ export class SpaceGuard {
   /** A change of alarms has been applied. */
   alarmsChanged(alarms: readonly ActiveAlarm[]): void {
     this.#alarms = alarms;
-    if (this.#isRaised) this.#refuseUntil(Infinity);
+    if (this.#isToldRaised) this.#refuseUntil(Infinity);
   }
 
   /** Nobody waits for an alarm beyond a request's time: it may be that nobody leads. */
@@ -99,7 +96,7 @@ export class SpaceGuard {
 
   /** Whether a CORRUPT alarm is on, for whichever member. */
   get isCorrupt(): boolean {
-    return this.#alarms.some((active) => active.alarm === alarmCorrupt);
+    return this.#alarms.some((active) => active.alarm === AlarmType.CORRUPT);
   }
 
   /**
@@ -108,9 +105,13 @@ export class SpaceGuard {
    * write after it does.)
    */
   get #isRaised(): boolean {
-    const { identity, alarmBoard } = this.#surroundings;
-    const { memberId } = identity;
-    if (alarmBoard !== undefined && !alarmBoard.read().includes(alarmNoSpace)) return false;
-    return this.#alarms.some((active) => active.memberId === memberId && active.alarm === alarmNoSpace);
+    const { alarmBoard } = this.#surroundings;
+    return this.#isToldRaised && (alarmBoard === undefined || alarmBoard.read().includes(AlarmType.NOSPACE));
+  }
+
+  /** As apply has told last. Who waits for the alarm goes by this: it was on, even if it has been disarmed since. */
+  get #isToldRaised(): boolean {
+    const { memberId } = this.#surroundings.identity;
+    return this.#alarms.some((active) => active.memberId === memberId && active.alarm === AlarmType.NOSPACE);
   }
 }
