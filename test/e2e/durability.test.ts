@@ -13,29 +13,24 @@ import {
   frame,
   FrameFlag,
   FrameKind,
-  freePorts,
   GrpcClient,
   hasStrace,
+  type JsonObject,
   Member,
+  type MemberOptions,
+  optionsAlike,
   ourCommand,
   rawFrame,
   RawHttp2,
   requestBlock,
+  type SystemCall,
   temporaryFolder,
   TracedMember,
   uint32,
-  type JsonObject,
-  type MemberOptions,
-  type SystemCall,
 } from "../support/index.js";
 
 const skip = hasStrace ? false : "strace is not installed";
 const putPath = "/etcdserverpb.KV/Put";
-
-const newOptions = async (dataDir: string, more: Partial<MemberOptions> = {}): Promise<MemberOptions> => {
-  const [clientPort = 0, peerPort = 0] = await freePorts(2);
-  return { command: ourCommand(), dataDir, clientPort, peerPort, ...more };
-};
 
 /** Runs in a folder of its own, which is gone afterwards. */
 const inFolder = (run: (folder: string) => Promise<void>) => async (): Promise<void> => {
@@ -158,7 +153,11 @@ for (const { name, dataDir, walDir } of firstStarts) {
     const log = walDir === "" ? join(cwd, dataDir, "member", "wal") : join(cwd, walDir);
     const given = walDir === "" ? dataDir : join(cwd, dataDir);
     const flags = walDir === "" ? [] : [`--wal-dir=${log}`];
-    const traced = new TracedMember(await newOptions(given, { cwd, flags }), join(root, "trace"), directoryCalls);
+    const traced = new TracedMember(
+      { ...(await optionsAlike(ourCommand(), given, flags)), cwd },
+      join(root, "trace"),
+      directoryCalls,
+    );
     try {
       await traced.member.ready();
       await traced.until(() => traced.calls().some(({ args }) => args.includes("ready to serve client requests")));
@@ -236,7 +235,7 @@ async function putsCancelled(traced: TracedMember): Promise<string[]> {
 }
 
 const slowDisk = inFolder(async (folder) => {
-  const options = await newOptions(join(folder, "data"));
+  const options = await optionsAlike(ourCommand(), join(folder, "data"));
   const inject = ["-e", `inject=${slowSync}`];
   const traced = new TracedMember(options, join(folder, "trace"), ["pwrite64", "fdatasync"], inject);
   try {
@@ -299,7 +298,7 @@ async function keysOf(options: MemberOptions): Promise<Set<string>> {
 }
 
 const failingDisk = inFolder(async (folder) => {
-  const options = await newOptions(join(folder, "data"));
+  const options = await optionsAlike(ourCommand(), join(folder, "data"));
   const inject = ["-e", `inject=${failingSync}`];
   const traced = new TracedMember(options, join(folder, "trace"), ["pwrite64", "fdatasync"], inject);
   try {

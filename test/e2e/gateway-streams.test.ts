@@ -6,12 +6,19 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after, before, test } from "node:test";
 import { WebSocket } from "ws";
-import { etcdBinaries, HttpClient, LineStream, metricBecomes, ourCommand, readMetric } from "../support/index.js";
+import {
+  base64,
+  etcdBinaries,
+  HttpClient,
+  LineStream,
+  metricBecomes,
+  ourCommand,
+  readMetric,
+} from "../support/index.js";
 import { startPair, type PairMember } from "./pair.js";
 
 const cache = await etcdBinaries();
 const skip = cache.kind === "ready" ? false : cache.reason;
-const b64 = (text: string): string => Buffer.from(text).toString("base64");
 
 let pair: Awaited<ReturnType<typeof startPair>>;
 
@@ -19,8 +26,8 @@ before(async () => {
   if (cache.kind !== "ready") return;
   pair = await startPair(cache.binaries.etcd, ourCommand());
   for (const { member } of [pair.etcd, pair.ours]) {
-    await post(member.port, "/v3/kv/put", { key: b64("a"), value: b64("1") });
-    await post(member.port, "/v3/kv/put", { key: b64("a"), value: b64("2"), lease: "0" });
+    await post(member.port, "/v3/kv/put", { key: base64("a"), value: base64("1") });
+    await post(member.port, "/v3/kv/put", { key: base64("a"), value: base64("2"), lease: "0" });
     await post(member.port, "/v3/lease/grant", { ID: "7", TTL: "1000" });
   }
 });
@@ -58,27 +65,27 @@ interface Case {
 const watch = (request: object): string => JSON.stringify({ create_request: request });
 const soon = { "Grpc-Timeout": "300m" };
 const cases: readonly Case[] = [
-  { name: "history", path: "/v3/watch", body: watch({ key: b64("a"), start_revision: 1 }), lines: 2 },
+  { name: "history", path: "/v3/watch", body: watch({ key: base64("a"), start_revision: 1 }), lines: 2 },
   {
     name: "several requests in one body, spaces between them",
     path: "/v3/watch",
-    body: `${watch({ key: b64("a") })}${watch({ key: b64("b") })} \n{"cancel_request":{"watch_id":0}}`,
+    body: `${watch({ key: base64("a") })}${watch({ key: base64("b") })} \n{"cancel_request":{"watch_id":0}}`,
     lines: 3,
   },
   {
     name: "options",
     path: "/v3/watch",
-    body: watch({ key: b64("a"), startRevision: "3", prevKv: true, watch_id: "9", filters: ["NODELETE"] }),
+    body: watch({ key: base64("a"), startRevision: "3", prevKv: true, watch_id: "9", filters: ["NODELETE"] }),
     lines: 2,
   },
-  { name: "the old path", path: "/v3beta/watch", body: watch({ key: b64("a") }), lines: 1 },
-  { name: "a deadline", path: "/v3/watch", body: watch({ key: b64("a") }), headers: soon },
+  { name: "the old path", path: "/v3beta/watch", body: watch({ key: base64("a") }), lines: 1 },
+  { name: "a deadline", path: "/v3/watch", body: watch({ key: base64("a") }), headers: soon },
   { name: "a deadline that has passed", path: "/v3/watch", body: "", headers: { "Grpc-Timeout": "-1S" } },
   { name: "a malformed deadline", path: "/v3/watch", body: "", headers: { "Grpc-Timeout": "x" } },
   { name: "a body that is no JSON", path: "/v3/watch", body: '{"create_request":', headers: soon },
   { name: "an empty request", path: "/v3/watch", body: "{}", headers: soon },
   { name: "a token that nobody asks for", path: "/v3/watch", body: "{}", headers: { ...soon, Authorization: "x" } },
-  { name: "an empty range", path: "/v3/watch", body: watch({ key: b64("b"), range_end: b64("a") }), lines: 1 },
+  { name: "an empty range", path: "/v3/watch", body: watch({ key: base64("b"), range_end: base64("a") }), lines: 1 },
   { name: "keepalive", path: "/v3/lease/keepalive", body: '{"ID":7}{"ID":"7"} {"ID":8}' },
   { name: "keepalive of nothing", path: "/v3/lease/keepalive", body: "" },
   { name: "keepalive, then nonsense", path: "/v3/lease/keepalive", body: '{"ID":7}nonsense{"ID":7}' },
@@ -150,14 +157,14 @@ const socketOutcome = async (
 };
 
 const socketCases = [
-  { path: "/v3/watch", messages: [watch({ key: b64("a"), start_revision: 1 })], count: 2 },
-  { path: "/v3/watch", messages: [watch({ key: b64("a") }) + watch({ key: b64("b") })], count: 2 },
-  { path: "/v3/watch", messages: ['{"create_request":', `{"key":"${b64("a")}"}}`], count: 1 },
-  { path: "/v3/watch", messages: [Buffer.from(watch({ key: b64("a") }))], count: 1 },
-  { path: "/v3beta/watch", messages: [watch({ key: b64("a") })], count: 1 },
-  { path: "/v3/watch?method=GET", messages: [watch({ key: b64("a") })], count: 1 },
-  { path: "/v3/watch", protocols: ["Bearer", "token"], messages: [watch({ key: b64("a") })], count: 1 },
-  { path: "/v3/watch", headers: { Cookie: "token=x" }, messages: [watch({ key: b64("a") })], count: 1 },
+  { path: "/v3/watch", messages: [watch({ key: base64("a"), start_revision: 1 })], count: 2 },
+  { path: "/v3/watch", messages: [watch({ key: base64("a") }) + watch({ key: base64("b") })], count: 2 },
+  { path: "/v3/watch", messages: ['{"create_request":', `{"key":"${base64("a")}"}}`], count: 1 },
+  { path: "/v3/watch", messages: [Buffer.from(watch({ key: base64("a") }))], count: 1 },
+  { path: "/v3beta/watch", messages: [watch({ key: base64("a") })], count: 1 },
+  { path: "/v3/watch?method=GET", messages: [watch({ key: base64("a") })], count: 1 },
+  { path: "/v3/watch", protocols: ["Bearer", "token"], messages: [watch({ key: base64("a") })], count: 1 },
+  { path: "/v3/watch", headers: { Cookie: "token=x" }, messages: [watch({ key: base64("a") })], count: 1 },
   { path: "/v3/watch", protocols: ["other"], messages: [] },
   { path: "/v3/lease/keepalive", messages: ['{"ID":7}', '{"ID":8}'], count: 2 },
   { path: "/v3/lease/keepalive", messages: ["x"] },
@@ -199,7 +206,7 @@ test("handshakes that are none are refused as etcd refuses them", { skip }, asyn
 });
 
 test("a call with one request over WebSocket is answered after it", { skip }, async () => {
-  const message = JSON.stringify({ key: b64("a") });
+  const message = JSON.stringify({ key: base64("a") });
   const outcome = await socketOutcome(pair.ours, { path: "/v3/kv/range", messages: [message] });
   const { seen, code } = outcome as { seen: string[]; code: number };
   assert.match(seen[0] ?? "", /"kvs":\[\{"key":"YQ=="/);
@@ -208,9 +215,9 @@ test("a call with one request over WebSocket is answered after it", { skip }, as
 
 test("requests are answered while the client still sends", { skip }, async () => {
   const stream = new LineStream({ port: pair.ours.member.port, path: "/v3/watch", body: '{"crea', keepsOpen: true });
-  stream.send(`te_request":{"key":"${b64("open")}"}}`);
+  stream.send(`te_request":{"key":"${base64("open")}"}}`);
   assert.match((await stream.line()) ?? "", /"created":true/);
-  await post(pair.ours.member.port, "/v3/kv/put", { key: b64("open"), value: b64("x") });
+  await post(pair.ours.member.port, "/v3/kv/put", { key: base64("open"), value: base64("x") });
   assert.match((await stream.line()) ?? "", /"events":\[\{"kv":\{"key":"b3Blbg=="/);
   stream.send('{"cancel_request":{}}');
   assert.match((await stream.line()) ?? "", /"canceled":true/);
@@ -220,10 +227,10 @@ test("requests are answered while the client still sends", { skip }, async () =>
 test("the watches of a client that goes, go with it", { skip }, async () => {
   const { port } = pair.ours.member;
   const before = await readMetric(port, "etcd_debugging_mvcc_watcher_total");
-  const stream = new LineStream({ port, path: "/v3/watch", body: watch({ key: b64("gone") }) });
+  const stream = new LineStream({ port, path: "/v3/watch", body: watch({ key: base64("gone") }) });
   await stream.line();
   const socket = new WebSocket(`ws://127.0.0.1:${port}/v3/watch`);
-  socket.on("open", () => socket.send(watch({ key: b64("gone") })));
+  socket.on("open", () => socket.send(watch({ key: base64("gone") })));
   await new Promise((resolve) => socket.once("message", resolve));
   assert.equal(await readMetric(port, "etcd_debugging_mvcc_watcher_total"), before + 2);
   stream.close();
@@ -233,7 +240,7 @@ test("the watches of a client that goes, go with it", { skip }, async () => {
 
 test("a reader that stops costs bounded memory, delays nobody, and gets every event in the end", { skip }, async () => {
   const { port } = pair.ours.member;
-  const stream = new LineStream({ port, path: "/v3/watch", body: watch({ key: b64("slow") }) });
+  const stream = new LineStream({ port, path: "/v3/watch", body: watch({ key: base64("slow") }) });
   await stream.line();
   await stream.pause(true);
   const resident = await readMetric(port, "process_resident_memory_bytes");
@@ -241,7 +248,7 @@ test("a reader that stops costs bounded memory, delays nobody, and gets every ev
   const count = 400;
   const started = performance.now();
   for (let i = 0; i < count; i++) {
-    await post(port, "/v3/kv/put", { key: b64("slow"), value: b64(i % 2 === 0 ? value : `${i}`) });
+    await post(port, "/v3/kv/put", { key: base64("slow"), value: base64(i % 2 === 0 ? value : `${i}`) });
   }
   const tookMs = performance.now() - started;
   const grown = (await readMetric(port, "process_resident_memory_bytes")) - resident;

@@ -7,6 +7,7 @@ import { once } from "node:events";
 import http2 from "node:http2";
 import { after, before, test } from "node:test";
 import {
+  base64,
   decodeMessage,
   encodeMessage,
   etcdBinaries,
@@ -36,8 +37,6 @@ before(async () => {
 after(async () => {
   if (cache.kind === "ready") await pair.stop();
 });
-
-const b64 = (text: string): string => Buffer.from(text).toString("base64");
 
 /** What may differ between two members: who they are, how often they have voted, and spaces that come with a build. */
 const level = (text: string): string =>
@@ -143,15 +142,15 @@ class Course {
   }
 
   lock(name: string, lease: number, deadline?: string): Made {
-    return this.start("v3lockpb.Lock", "Lock", { name: b64(name), lease }, deadline);
+    return this.start("v3lockpb.Lock", "Lock", { name: base64(name), lease }, deadline);
   }
 
   campaign(name: string, lease: number, value: string): Made {
-    return this.start("v3electionpb.Election", "Campaign", { name: b64(name), lease, value: b64(value) });
+    return this.start("v3electionpb.Election", "Campaign", { name: base64(name), lease, value: base64(value) });
   }
 
   observe(name: string): Answers {
-    return this.#wire.observe(this.#port, { name: b64(name) });
+    return this.#wire.observe(this.#port, { name: base64(name) });
   }
 
   async tell(what: string, made: Made): Promise<void> {
@@ -163,7 +162,7 @@ class Course {
   }
 
   async unlock(key: string): Promise<void> {
-    await this.tell(`unlock ${key}`, this.start("v3lockpb.Lock", "Unlock", { key: b64(key) }));
+    await this.tell(`unlock ${key}`, this.start("v3lockpb.Lock", "Unlock", { key: base64(key) }));
   }
 
   async grant(id: number, ttl = 600): Promise<void> {
@@ -179,7 +178,12 @@ class Course {
     const until = Date.now() + waitMsMax;
     const type = "etcdserverpb.RangeResponse";
     for (;;) {
-      const range = { key: b64(`${name}/`), range_end: b64(`${name}0`), rangeEnd: b64(`${name}0`), count_only: true };
+      const range = {
+        key: base64(`${name}/`),
+        range_end: base64(`${name}0`),
+        rangeEnd: base64(`${name}0`),
+        count_only: true,
+      };
       const stream = open(this.#port, ["etcdserverpb.KV", "Range"], range, {});
       const text = await next(stream, type);
       stream.close();
@@ -252,13 +256,13 @@ const courses: Readonly<Record<string, Steps>> = {
     await course.tell("negative lease", course.lock(name, -5));
     await course.unlock("");
     await course.tell("unknown lease", course.campaign(name, lease + 9, "v"));
-    await course.election("nobody leads", "Leader", { name: b64(name) });
+    await course.election("nobody leads", "Leader", { name: base64(name) });
     await course.election("no leader field", "Proclaim", {});
     await course.election("no leader field", "Resign", {});
     await course.election("an empty one", "Proclaim", { leader: { lease: 1 } });
     await course.election("an empty one", "Resign", { leader: { lease: 1 } });
     await course.tell("too large a name", course.lock("x".repeat(1 << 20), lease));
-    await course.election("nobody leads under a long name", "Leader", { name: b64("x".repeat(2_000_000)) });
+    await course.election("nobody leads under a long name", "Leader", { name: base64("x".repeat(2_000_000)) });
   },
   "no name is a name": async (course, _name, lease) => {
     await course.grant(lease);
@@ -283,20 +287,20 @@ const courses: Readonly<Record<string, Steps>> = {
     course.told.push(`seen ${await seen.next()}`);
     const second = course.campaign(name, lease + 1, "three");
     await course.contenders(name, 2);
-    await course.election("leader", "Leader", { name: b64(name) });
+    await course.election("leader", "Leader", { name: base64(name) });
     const rev = Number(/"rev": ?"(\d+)"/.exec(first)![1]);
-    const leader = { name: b64(name), key: b64(`${name}/${lease.toString(16)}`), rev, lease };
-    await course.election("proclaims", "Proclaim", { leader, value: b64("four") });
+    const leader = { name: base64(name), key: base64(`${name}/${lease.toString(16)}`), rev, lease };
+    await course.election("proclaims", "Proclaim", { leader, value: base64("four") });
     course.told.push(`seen ${await seen.next()}`);
-    await course.election("is no leader", "Proclaim", { leader: { ...leader, rev: rev + 1 }, value: b64("five") });
+    await course.election("is no leader", "Proclaim", { leader: { ...leader, rev: rev + 1 }, value: base64("five") });
     await course.election("resigns for another", "Resign", { leader: { ...leader, rev: rev + 1 } });
     await course.election("resigns", "Resign", { leader });
     await course.tell("second", second);
     course.told.push(`seen ${await seen.next()}`);
     await course.election("resigns again", "Resign", { leader });
-    await course.election("leader", "Leader", { name: b64(name) });
+    await course.election("leader", "Leader", { name: base64(name) });
     await course.revoke(lease + 1);
-    await course.election("leader", "Leader", { name: b64(name) });
+    await course.election("leader", "Leader", { name: base64(name) });
     seen.close();
   },
   "a candidate who cancels is not elected": async (course, name, lease) => {
@@ -308,7 +312,7 @@ const courses: Readonly<Record<string, Steps>> = {
     second.cancel();
     await course.contenders(name, 1);
     await course.revoke(lease);
-    await course.election("leader", "Leader", { name: b64(name) });
+    await course.election("leader", "Leader", { name: base64(name) });
   },
 };
 
@@ -363,10 +367,10 @@ test("many who wait on one connection hold up nobody, and leave nothing when the
     stream.end(frame(message));
     return stream;
   };
-  const request = encodeMessage("v3lockpb.LockRequest", { name: b64(name), lease: 90_001 });
+  const request = encodeMessage("v3lockpb.LockRequest", { name: base64(name), lease: 90_001 });
   for (let i = 0; i < waiters; i++) call("/v3lockpb.Lock/Lock", request);
   await metricBecomes(member.port, "etcd_debugging_mvcc_watcher_total", waiters);
-  const range = call("/etcdserverpb.KV/Range", encodeMessage("etcdserverpb.RangeRequest", { key: b64("a") }));
+  const range = call("/etcdserverpb.KV/Range", encodeMessage("etcdserverpb.RangeRequest", { key: base64("a") }));
   await once(range, "data");
   session.destroy();
   await metricBecomes(member.port, "etcd_debugging_mvcc_watcher_total", 0);
@@ -387,14 +391,14 @@ test("an observer that does not read misses nothing", { skip }, async () => {
   const stream = new LineStream({
     port: member.port,
     path: "/v3/election/observe",
-    body: JSON.stringify({ name: b64(name) }),
+    body: JSON.stringify({ name: base64(name) }),
   });
   await stream.line();
   await stream.pause(true);
-  const leader = { name: b64(name), key: b64(`${name}/${(91_000).toString(16)}`), rev, lease: 91_000 };
+  const leader = { name: base64(name), key: base64(`${name}/${(91_000).toString(16)}`), rev, lease: 91_000 };
   const padding = "x".repeat(64 << 10);
   for (let i = 1; i <= proclaims; i++) {
-    const value = b64(`${i} ${padding}`);
+    const value = base64(`${i} ${padding}`);
     await course.start("v3electionpb.Election", "Proclaim", { leader, value }).answer;
   }
   await stream.pause(false);

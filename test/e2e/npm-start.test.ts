@@ -3,16 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
-import {
-  base64,
-  callOn,
-  freePorts,
-  GrpcClient,
-  Member,
-  packageRoot,
-  temporaryFolder,
-  type JsonObject,
-} from "../support/index.js";
+import { base64, callAt, freePorts, type JsonObject, Member, packageRoot, temporaryFolder } from "../support/index.js";
 
 const { scripts } = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as {
   scripts: { start: string };
@@ -22,16 +13,6 @@ const command = ["/bin/sh", "-c", `exec env ${scripts.start} "$@"`, "start"];
 
 /** A server that does not end when it should must not hold the suite. */
 const bounded = { timeout: 60_000 };
-
-/** One call on a connection of its own. */
-const ask = async (port: number, path: string, request: JsonObject): Promise<JsonObject> => {
-  const client = new GrpcClient(port);
-  try {
-    return await callOn(client, path, request);
-  } finally {
-    client.close();
-  }
-};
 
 let member: Member | undefined;
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
@@ -54,13 +35,13 @@ afterEach(async () => {
 test("it serves, with the flags that it is given, and Ctrl-C ends it; nothing is lost", bounded, async () => {
   const first = await launch();
   await first.ready();
-  await ask(first.port, "KV/Put", { key: base64("kept"), value: base64("value") });
+  await callAt(first.port, "KV/Put", { key: base64("kept"), value: base64("value") });
   first.signal("SIGINT");
   assert.deepEqual(await first.exited, { code: null, signal: "SIGINT" });
 
   const second = await launch();
   await second.ready();
-  const { kvs } = await ask(second.port, "KV/Range", { key: base64("kept") });
+  const { kvs } = await callAt(second.port, "KV/Range", { key: base64("kept") });
   assert.deepEqual(
     (kvs as JsonObject[]).map(({ value }) => value),
     [base64("value")],

@@ -5,12 +5,12 @@ import { HttpClient } from "./http.js";
 const pollMs = 20;
 const becomesMsMax = 30_000;
 
-/** The value of a metric without labels; NaN when /metrics does not have it. */
-export const readMetric = async (port: number, name: string): Promise<number> => {
+/** The value of a metric; `pattern` is a regular expression of its name and labels. NaN when /metrics has none. */
+export const readMetric = async (port: number, pattern: string): Promise<number> => {
   const client = new HttpClient(port);
   try {
     const reply = await client.send({ method: "GET", path: "/metrics" });
-    return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(reply.body.toString())?.[1] ?? Number.NaN);
+    return Number(new RegExp(`^${pattern} (\\S+)$`, "m").exec(reply.body.toString())?.[1] ?? Number.NaN);
   } finally {
     client.close();
   }
