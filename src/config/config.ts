@@ -3,7 +3,7 @@
  * after defaults that depend on others have been filled in and the whole has been checked.
  */
 import { autoCompactionRule } from "./auto-compaction.js";
-import { hasFeature, unbuiltGates } from "./feature-gates.js";
+import { hasFeature, unbuiltGate } from "./feature-gates.js";
 import { printDuration, type EtcdUrl, type Option } from "./kinds.js";
 import { options, type OptionName } from "./options.js";
 
@@ -133,7 +133,7 @@ function checkAgainstTls(config: Config): void {
 }
 
 function checkFeatures(config: Config): void {
-  const [unbuilt] = unbuiltGates(config.featureGates);
+  const unbuilt = unbuiltGate(config.featureGates);
   if (unbuilt !== undefined)
     throw new ConfigError(`--feature-gates: ${unbuilt} is not supported by this version: leave it out`);
   if (hasFeature(config, "LeaseCheckpointPersist") && !hasFeature(config, "LeaseCheckpoint"))

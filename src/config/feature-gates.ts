@@ -23,7 +23,7 @@ const gateDefaults: Readonly<Record<string, boolean>> = {
 const betaGates: ReadonlySet<string> = new Set(["AllBeta", "FastLeaseKeepAlive", "TxnModeWriteWithSharedBuffer"]);
 
 /** What these switch is built: they may differ from their default. */
-const builtGates = ["LeaseCheckpoint", "LeaseCheckpointPersist", "StopGRPCServiceOnDefrag"] as const;
+export const builtGates = ["LeaseCheckpoint", "LeaseCheckpointPersist", "StopGRPCServiceOnDefrag"] as const;
 export type BuiltGate = (typeof builtGates)[number];
 
 /** One gate as metrics tell of it. */
@@ -53,12 +53,11 @@ export function hasFeature({ featureGates: value }: { readonly featureGates: str
   return featureGateStates(value).some(({ name, isOn }) => name === gate && isOn);
 }
 
-/** The gates switched away from their default although what they switch is not built. */
-export function unbuiltGates(value: string): string[] {
+/** The first gate that is switched away from its default although what it switches is not built. */
+export function unbuiltGate(value: string): string | undefined {
   const isBuilt = (name: string): boolean => (builtGates as readonly string[]).includes(name);
-  return featureGateStates(value).flatMap(({ name, isOn }) =>
-    isOn === gateDefaults[name] || isBuilt(name) ? [] : [`${name}=${isOn}`],
-  );
+  const found = featureGateStates(value).find(({ name, isOn }) => isOn !== gateDefaults[name] && !isBuilt(name));
+  return found && `${found.name}=${found.isOn}`;
 }
 
 /** A line of the help for each gate, as etcd prints them. */

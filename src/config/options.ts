@@ -2,7 +2,7 @@
  * All options in one table: flag, ETCD_ variable, YAML key, default and help come from here.
  * Names, defaults and meanings are etcd's; durations are in milliseconds inside.
  */
-import { featureGates } from "./feature-gates.js";
+import { builtGates, featureGates } from "./feature-gates.js";
 import {
   boolean,
   checkOrigin,
@@ -198,7 +198,7 @@ export const options = {
   "feature-gates": featureGates({
     section: "member",
     default: "",
-    help: "Features to switch, as Name=true,Other=false; so far LeaseCheckpoint, LeaseCheckpointPersist and StopGRPCServiceOnDefrag.",
+    help: `Features to switch, as Name=true,Other=false; so far ${builtGates.slice(0, -1).join(", ")} and ${builtGates.at(-1)!}.`,
   }),
 
   // Clustering

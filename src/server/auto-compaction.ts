@@ -91,8 +91,9 @@ export class AutoCompaction {
     this.#proposed = { revision, beganMs: nowMs };
     // Another one has passed it, which is as good.
     const passed = state.compactRevision >= revision;
-    const propose = (): EtcdError | null => this.#options.propose(encodeCompactionRequest({ revision }));
-    const refusal = state.isCorrupt ? new ErrCorrupt() : passed ? null : propose();
+    let refusal: EtcdError | null = null;
+    if (state.isCorrupt) refusal = new ErrCorrupt();
+    else if (!passed) refusal = this.#options.propose(encodeCompactionRequest({ revision }));
     if (refusal !== null) this.#failed(refusal.message);
     else this.#await(nowMs, this.#proposed, state);
   }
