@@ -113,7 +113,7 @@ export class Applier {
     this.#kv = new KvWriter(options.store, options.leases, options.replies);
     this.#slice = options.writeSlice ?? writeSlice;
     this.#long = new LongWrites(options, this.#kv.counts);
-    this.#lease = new LeaseWriter(options.store, options.leases, this.#kv.counts, () => this.#storesCheckpoints);
+    this.#lease = new LeaseWriter(options.store, options.leases, this.#kv.counts);
     this.#leaseAnswers = new LeaseAnswers(options);
     this.#appliedIndex = options.backend.consistentIndex;
     this.#appliedTerm = options.backend.term;
@@ -245,7 +245,7 @@ export class Applier {
       case RequestField.LeaseRevoke:
         return this.#answered(this.#applyLeaseRevoke(start, end));
       case RequestField.LeaseCheckpoint:
-        this.#lease.checkpoint(this.#bytes, start, end);
+        this.#lease.checkpoint(this.#bytes, start, end, this.#storesCheckpoints);
         if (this.#callId !== 0) this.#leaseAnswers.bare(this.#callId);
         return null;
       case RequestField.Alarm:

@@ -25,11 +25,8 @@ export class LeaseWriter {
   #deleted = 0;
   /** For etcd_debugging_lease_revoked_total. */
   revokedCount = 0;
-  readonly #storesCheckpoints: () => boolean;
 
-  /** `storesCheckpoints`: whether a checkpoint is to outlast a restart. */
-  constructor(store: MvccStore, leases: LeaseTable, counts: KvCounts, storesCheckpoints: () => boolean) {
-    this.#storesCheckpoints = storesCheckpoints;
+  constructor(store: MvccStore, leases: LeaseTable, counts: KvCounts) {
     this.#store = store;
     this.#leases = leases;
     this.#counts = counts;
@@ -99,9 +96,8 @@ export class LeaseWriter {
     return true;
   }
 
-  /** LeaseCheckpointRequest: repeated 1 LeaseCheckpoint {1 ID, 2 remaining_TTL}. */
-  checkpoint(bytes: Uint8Array, start: number, end: number): void {
-    const isStored = this.#storesCheckpoints();
+  /** LeaseCheckpointRequest: repeated 1 LeaseCheckpoint {1 ID, 2 remaining_TTL}. `isStored`: to outlast a restart. */
+  checkpoint(bytes: Uint8Array, start: number, end: number, isStored: boolean): void {
     const each = new FieldCursor();
     each.reset(bytes, start, end);
     while (each.next()) if (each.tag === 0x0a) this.#checkpointOne(bytes, each.start, each.end, isStored);

@@ -10,14 +10,16 @@
  */
 import { ExpiryHeap } from "./expiry-heap.js";
 
-/** A renewal that the log has not told of after so long is proposed again. */
-const clearRetryMs = 3_000;
+/** What the log has not told of after so long may have been lost on its way there. */
+const retryMs = 3_000;
 
 export class CheckpointSchedule {
   readonly #intervalMs: number;
   readonly #due = new ExpiryHeap();
   /** Those whose checkpoint may be in the log already, behind what is applied. */
   readonly #underWay = new Set<number>();
+  /** When the last of them was proposed. */
+  #proposedMs = -Infinity;
   /** Those whose whole time the log is to hold again, by the time to propose that anew. */
   readonly #clears = new ExpiryHeap();
 
@@ -30,6 +32,11 @@ export class CheckpointSchedule {
     return this.#underWay.size;
   }
 
+  /** Whether those that are on their way may have been lost. */
+  areLate(now: number): boolean {
+    return now >= this.#proposedMs + retryMs;
+  }
+
   /** The time that the log holds for the lease, `loggedMs`, begins now. */
   schedule(slot: number, loggedMs: number, now: number): void {
     if (loggedMs > this.#intervalMs) this.#due.set(slot, now + this.#intervalMs);
@@ -38,14 +45,12 @@ export class CheckpointSchedule {
 
   /** A slot whose checkpoint is due, and is due again an interval later; −1: none is. */
   takeDue(now: number): number {
-    const slot = this.#due.first;
-    if (slot === -1 || this.#due.dueOf(slot) > now) return -1;
-    this.#due.set(slot, now + this.#intervalMs);
-    return slot;
+    return this.#due.takeDue(now, now + this.#intervalMs);
   }
 
-  proposed(slot: number): void {
+  proposed(slot: number, now: number): void {
     this.#underWay.add(slot);
+    this.#proposedMs = now;
   }
 
   isUnderWay(slot: number): boolean {
@@ -61,16 +66,13 @@ export class CheckpointSchedule {
   /** The log is to hold the lease's whole time again. True: it is to be proposed now. */
   beginClear(slot: number, now: number): boolean {
     if (this.#clears.has(slot)) return false;
-    this.#clears.set(slot, now + clearRetryMs);
+    this.#clears.set(slot, now + retryMs);
     return true;
   }
 
   /** A slot whose clear was proposed long ago, and takes it that it is proposed anew; −1: there is none. */
   takeLateClear(now: number): number {
-    const slot = this.#clears.first;
-    if (slot === -1 || this.#clears.dueOf(slot) > now) return -1;
-    this.#clears.set(slot, now + clearRetryMs);
-    return slot;
+    return this.#clears.takeDue(now, now + retryMs);
   }
 
   remove(slot: number): void {

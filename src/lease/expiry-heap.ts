@@ -27,6 +27,14 @@ export class ExpiryHeap {
     return this.#due[slot]!;
   }
 
+  /** The first slot, if its time has come, which is `again` from now on; −1: there is none. */
+  takeDue(now: number, again: number): number {
+    const slot = this.first;
+    if (slot === absent || this.#due[slot]! > now) return absent;
+    this.set(slot, again);
+    return slot;
+  }
+
   /** Adds a slot, or changes its time. */
   set(slot: number, due: number): void {
     this.#reach(slot);

@@ -5,5 +5,6 @@
  * Invariants: the table follows from the log alone; no lease ends before its time but by a client's revoke.
  */
 export { LeaseClock, Renewal } from "./lease-clock.js";
+export { leaseIdOf, signedLeaseIdOf } from "./lease-id.js";
 export { writeVarintHalves } from "./lease-record.js";
 export { LeaseTable, minimumTtl, type LeaseObserver } from "./lease-table.js";

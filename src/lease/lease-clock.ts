@@ -69,6 +69,10 @@ export class LeaseClock implements LeaseObserver {
   get checkpointsUnderWay(): number {
     return this.#checkpoints.underWayCount;
   }
+  /** Whether the last of those was named so long ago that they may have been lost. */
+  get areCheckpointsLate(): boolean {
+    return this.#checkpoints.areLate(this.#nowMs());
+  }
 
   /**
    * `isFormer`: a former leader may have granted it, and renewed it since, so that it gets what is left of the time that
@@ -167,10 +171,7 @@ export class LeaseClock implements LeaseObserver {
   takeExpired(endingMax: number, end: (low: number, high: number) => void): void {
     const now = this.#nowMs();
     const ids = this.#ids;
-    for (let slot = this.#retries.first; slot !== -1 && this.#retries.dueOf(slot) <= now; slot = this.#retries.first) {
-      this.#retries.set(slot, now + retryMs);
-      end(ids.low[slot]!, ids.high[slot]!);
-    }
+    for (let slot; (slot = this.#retries.takeDue(now, now + retryMs)) !== -1;) end(ids.low[slot]!, ids.high[slot]!);
     while (this.#retries.count < endingMax) {
       const slot = this.#ends.first;
       if (slot === -1 || this.#ends.dueOf(slot) > now) break;
@@ -192,7 +193,7 @@ export class LeaseClock implements LeaseObserver {
       if (slot === -1) return;
       const remainingTtl = Math.ceil((this.#expiry[slot]! - now) / 1000);
       if (remainingTtl <= 0 || remainingTtl >= this.#ttl[slot]!) continue;
-      this.#checkpoints.proposed(slot);
+      this.#checkpoints.proposed(slot, now);
       each(ids.low[slot]!, ids.high[slot]!, remainingTtl);
     }
   }

@@ -9,7 +9,7 @@
  *
  * Thread: main. Bound: one entry a tick, of at most `batchMax` leases (etcd: 1,000 an entry).
  */
-import type { LeaseClock } from "../lease/index.js";
+import { signedLeaseIdOf, type LeaseClock } from "../lease/index.js";
 import { encodeLeaseCheckpointRequest } from "../proto/index.js";
 
 const batchMax = 1_000;
@@ -39,11 +39,13 @@ export class LeaseCheckpoints {
   /** Proposes what is due; only for a member that is found leading in this very turn. */
   tick(): void {
     const checkpoints: Checkpoint[] = [];
-    this.#clock.takeLateClears(batchMax, (low, high) => checkpoints.push({ ID: idOf(low, high), remainingTTL: 0 }));
+    this.#clock.takeLateClears(batchMax, (low, high) =>
+      checkpoints.push({ ID: signedLeaseIdOf(low, high), remainingTTL: 0 }),
+    );
     // As long as many are on their way, the log has enough of them.
-    if (this.#clock.checkpointsUnderWay < batchMax) {
+    if (this.#clock.checkpointsUnderWay < batchMax || this.#clock.areCheckpointsLate) {
       this.#clock.takeCheckpoints(batchMax - checkpoints.length, (low, high, remainingTTL) =>
-        checkpoints.push({ ID: idOf(low, high), remainingTTL }),
+        checkpoints.push({ ID: signedLeaseIdOf(low, high), remainingTTL }),
       );
     }
     this.#propose(checkpoints);
@@ -51,7 +53,7 @@ export class LeaseCheckpoints {
 
   /** A lease that is to be renewed has less than its whole time in the log: proposes to change that, unless it is. */
   clear(low: number, high: number): void {
-    if (this.#clock.beginClear(low, high)) this.#propose([{ ID: idOf(low, high), remainingTTL: 0 }]);
+    if (this.#clock.beginClear(low, high)) this.#propose([{ ID: signedLeaseIdOf(low, high), remainingTTL: 0 }]);
   }
 
   #propose(checkpoints: readonly Checkpoint[]): void {
@@ -59,9 +61,4 @@ export class LeaseCheckpoints {
     this.#actions.propose(checkpointField, encodeLeaseCheckpointRequest({ checkpoints }));
     this.#actions.flush();
   }
-}
-
-/** As the log's int64. */
-function idOf(low: number, high: number): bigint {
-  return (BigInt(high | 0) << 32n) | BigInt(low);
 }

@@ -1,144 +1,12 @@
 /** The keeper with a stand-in for apply: revokes on their way, held keepalives, leadership, pauses. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { copyOf } from "../base/index.js";
 import { LeaseOp } from "../apply/index.js";
-import { ErrTimeout, type EtcdError } from "../errors/index.js";
-import type { Member } from "../membership/index.js";
-import { callHeaderBytes, CallBatchReader } from "../native/index.js";
-import { decodeLeaseCheckpointRequest } from "../proto/index.js";
-import type { BarrierDone } from "./barriers.js";
-import { LeaderCalls } from "./leader-calls.js";
-import { noPeers, type LeaderAnswer, type LeaseStatus, type Peers } from "./peers.js";
-import type { ConfirmationDone } from "./read-index.js";
-import { LeaseKeeper } from "./lease-keeper.js";
-
-interface Call {
-  readonly callId: number;
-  readonly minAppliedIndex: number;
-  readonly op: number;
-  readonly id: number;
-  readonly number: number;
-}
-
-class Rig {
-  now = 1000;
-  leads = true;
-  commit = 7;
-  last = 7;
-  applied = 7;
-  readonly proposed: Uint8Array[] = [];
-  /** Leases of checkpoints, each with what is left of it. */
-  readonly checkpoints: [number, number][] = [];
-  readonly calls: Call[] = [];
-  /** Those that wait for a ReadIndex. */
-  readonly confirmedCalls: Call[] = [];
-  readonly failed: { callId: number; text: string }[] = [];
-  /** Comes with the next poll. */
-  untold: (() => void) | null = null;
-  /** Whom this member takes for the leader when it does not lead itself. */
-  leader: Member | undefined = undefined;
-  readonly barriers: BarrierDone[] = [];
-  /** Questions to a quorum whether this member leads; false: it says yes at once. */
-  isCutOff = false;
-  readonly confirmations: ConfirmationDone[] = [];
-  /** Renewals and questions for a lease's time that are with the leader. */
-  readonly renewals: { id: bigint; done: (answer: LeaderAnswer<number>) => void }[] = [];
-  readonly questions: { id: bigint; done: (answer: LeaderAnswer<LeaseStatus | null>) => void }[] = [];
-  readonly peers: Peers = {
-    ...noPeers,
-    renewLease: (_leader, id, done) => void this.renewals.push({ id, done }),
-    leaseTimeToLive: (_leader, id, _withKeys, done) => void this.questions.push({ id, done }),
-  };
-  readonly leaderCalls = new LeaderCalls({
-    nowMs: () => this.now,
-    timeoutMs: 7000,
-    isLeader: () => this.leads,
-    leader: () => this.leader,
-  });
-  readonly keeper = new LeaseKeeper({
-    nowMs: () => this.now,
-    heartbeatMs: 100,
-    electionMs: 1000,
-    checkpointIntervalMs: 300_000,
-    leaderCalls: this.leaderCalls,
-    peers: this.peers,
-    knowAll: (done) => this.barriers.push(done),
-    confirmLeadership: (done) => {
-      this.confirmations.push(done);
-      if (!this.isCutOff) done(true);
-    },
-    readLinearizable: (record, length) => this.#take(this.confirmedCalls, -1, record, length),
-    isLeader: () => this.leads,
-    commitIndex: () => this.commit,
-    lastIndex: () => this.last,
-    pollApply: () => {
-      this.untold?.();
-      this.untold = null;
-    },
-    propose: (field, message) => {
-      if (field === 9) return void this.proposed.push(copyOf(message));
-      assert.equal(field, 11);
-      for (const { ID, remainingTTL } of decodeLeaseCheckpointRequest(message).checkpoints)
-        this.checkpoints.push([Number(ID), remainingTTL]);
-    },
-    flush: () => {},
-    fail: (callId: number, error: EtcdError) => void this.failed.push({ callId, text: error.message }),
-    handOver: (index, records, length) => this.#take(this.calls, index, records, length),
-  });
-
-  constructor() {
-    this.lead();
-    this.keeper.tick();
-  }
-
-  /** This member leads from now on, and has heard of what former leaders have written. */
-  lead(): void {
-    this.keeper.leadershipChanged(true);
-    assert.equal(this.keeper.keepAlive(1, 0, 0), false);
-    this.barriers.pop()!(null);
-  }
-
-  /** A LEASES message of one event. */
-  event(id: number, ttl: number, remainingTtl = 0): void {
-    const view = new DataView(new ArrayBuffer(16 + 24));
-    view.setUint32(0, 4, true);
-    view.setUint32(4, 1, true);
-    view.setFloat64(8, this.applied, true);
-    view.setUint32(16, id, true);
-    view.setFloat64(24, ttl, true);
-    view.setFloat64(32, remainingTtl, true);
-    this.keeper.events(view, 0);
-  }
-
-  /** Ticks as a member's clock does. */
-  pass(milliseconds: number): void {
-    for (let i = 0; i < milliseconds; i += 100) {
-      this.now += 100;
-      this.leaderCalls.tick();
-      this.keeper.tick();
-    }
-  }
-
-  #take(calls: Call[], minAppliedIndex: number, records: Uint8Array, length: number): void {
-    const reader = new CallBatchReader();
-    reader.reset(records, length);
-    const view = new DataView(records.buffer);
-    while (reader.next()) {
-      const at = reader.recordStart + callHeaderBytes;
-      calls.push({
-        callId: reader.callId,
-        minAppliedIndex,
-        op: view.getUint32(at, true),
-        id: view.getUint32(at + 8, true),
-        number: view.getFloat64(at + 16, true),
-      });
-    }
-  }
-}
+import { ErrTimeout } from "../errors/index.js";
+import { LeaseRig, other } from "./lease-rig.test-support.js";
 
 test("an ended lease is revoked through the log, once, and counted when it is gone", () => {
-  const rig = new Rig();
+  const rig = new LeaseRig();
   rig.event(300, 2);
   rig.pass(1900);
   assert.equal(rig.proposed.length, 0);
@@ -154,7 +22,7 @@ test("an ended lease is revoked through the log, once, and counted when it is go
 });
 
 test("ten thousand leases that end together are all asked for as fast as apply makes them go", () => {
-  const rig = new Rig();
+  const rig = new LeaseRig();
   for (let id = 1; id <= 10_000; id++) rig.event(id, 2);
   rig.pass(2200);
   let done = 0;
@@ -170,7 +38,7 @@ test("ten thousand leases that end together are all asked for as fast as apply m
 });
 
 test("after a pause, renewals that were waiting come first", () => {
-  const rig = new Rig();
+  const rig = new LeaseRig();
   rig.event(1, 2);
   rig.now += 60_000;
   rig.keeper.tick();
@@ -183,7 +51,7 @@ test("after a pause, renewals that were waiting come first", () => {
 });
 
 test("keepalives are answered by apply, in their stream's order", () => {
-  const rig = new Rig();
+  const rig = new LeaseRig();
   rig.event(1, 20);
   rig.event(2, 20);
   assert.ok(rig.keeper.keepAlive(5, 2, 0));
@@ -201,7 +69,7 @@ test("keepalives are answered by apply, in their stream's order", () => {
 });
 
 test("a lease of a former leader's that is applied after a promotion gets the time on top, one of this leader's not", () => {
-  const rig = new Rig();
+  const rig = new LeaseRig();
   const isEnded = (): boolean => rig.proposed.length > 0;
   rig.keeper.leadershipChanged(false);
   // The log holds a grant of the former leader's, not known to be committed yet.
@@ -223,7 +91,7 @@ test("a lease of a former leader's that is applied after a promotion gets the ti
 });
 
 test("a leader that does not know a lease says so once it knows all that was committed before the question", () => {
-  const rig = new Rig();
+  const rig = new LeaseRig();
   let again: () => boolean = () => rig.keeper.keepAlive(5, 1, 0);
   const answers: boolean[] = [];
   rig.keeper.onEnded = () => void answers.push(again());
@@ -249,7 +117,7 @@ test("a leader that does not know a lease says so once it knows all that was com
 });
 
 test("a lease's time is asked of apply after a ReadIndex where the leader does not know the lease", () => {
-  const rig = new Rig();
+  const rig = new LeaseRig();
   rig.event(1, 20);
   rig.keeper.timeToLive(6, 1, 0, true);
   rig.keeper.timeToLive(7, 2, 0, true);
@@ -265,7 +133,7 @@ test("a lease's time is asked of apply after a ReadIndex where the leader does n
 });
 
 test("what apply has told but main has not read counts as known", () => {
-  const rig = new Rig();
+  const rig = new LeaseRig();
   rig.untold = () => rig.event(3, 20);
   assert.ok(rig.keeper.keepAlive(5, 3, 0));
   rig.untold = () => rig.event(4, 20);
@@ -275,7 +143,7 @@ test("what apply has told but main has not read counts as known", () => {
 });
 
 test("a keepalive of a lease about to end waits for that", () => {
-  const rig = new Rig();
+  const rig = new LeaseRig();
   rig.event(1, 2);
   rig.pass(2200);
   let ended = 0;
@@ -291,7 +159,7 @@ test("a keepalive of a lease about to end waits for that", () => {
 });
 
 test("without leadership nothing ends, and questions wait for a leader, but not for ever", () => {
-  const rig = new Rig();
+  const rig = new LeaseRig();
   rig.event(1, 2);
   rig.leads = false;
   rig.keeper.leadershipChanged(false);
@@ -317,10 +185,8 @@ test("without leadership nothing ends, and questions wait for a leader, but not 
   assert.equal(rig.proposed.length, 1);
 });
 
-const other: Member = { id: 9n, name: "b", peerURLs: ["http://b:1"], clientURLs: [], isLearner: false };
-
 test("where another member leads, it renews and tells a lease's time, and is asked again until it answers", () => {
-  const rig = new Rig();
+  const rig = new LeaseRig();
   rig.leads = false;
   rig.leader = other;
   rig.keeper.leadershipChanged(false);
@@ -357,7 +223,7 @@ test("where another member leads, it renews and tells a lease's time, and is ask
 });
 
 test("a leader that stood still renews nothing until a quorum has said that it still leads", () => {
-  const rig = new Rig();
+  const rig = new LeaseRig();
   rig.event(1, 20);
   assert.ok(rig.keeper.keepAlive(5, 1, 0));
   rig.now += 5000;
@@ -374,7 +240,7 @@ test("a leader that stood still renews nothing until a quorum has said that it s
 });
 
 test("a leader that is cut off renews for half an election timeout after its last question that was answered", () => {
-  const rig = new Rig();
+  const rig = new LeaseRig();
   rig.event(1, 20);
   const renews = (): boolean => rig.keeper.keepAlive(5, 1, 0);
   assert.ok(renews());
@@ -405,93 +271,3 @@ test("a leader that is cut off renews for half an election timeout after its las
 });
 
 /** A LEASES event's TTL that says: a checkpoint. */
-const checkpoint = -1;
-
-test("the leader tells the log of what long leases have left, and a renewal gives the whole time back first", () => {
-  const rig = new Rig();
-  rig.event(7, 1000);
-  rig.event(8, 300);
-  rig.pass(300_100);
-  assert.deepEqual(rig.checkpoints, [[7, 700]]);
-  rig.keeper.onEnded = () => void answers.push(rig.keeper.keepAlive(5, 7, 0));
-  const answers: boolean[] = [];
-  assert.equal(rig.keeper.keepAlive(5, 7, 0), false, "the checkpoint may be in the log");
-  rig.event(7, checkpoint, 700);
-  assert.deepEqual(answers, []);
-  assert.equal(rig.keeper.keepAlive(6, 7, 0), false);
-  assert.deepEqual(rig.checkpoints.splice(0), [
-    [7, 700],
-    [7, 0],
-  ]);
-  rig.event(7, checkpoint, 0);
-  assert.deepEqual(answers, [true]);
-  assert.deepEqual(rig.calls.at(-1), { callId: 5, minAppliedIndex: 0, op: LeaseOp.KeepAlive, id: 7, number: 0 });
-  assert.equal(rig.keeper.renewedCount, 1);
-  rig.pass(300_100);
-  assert.deepEqual(rig.checkpoints, [[7, 700]]);
-});
-
-test("a checkpoint of 0 that was lost is proposed again; a member that leads no longer proposes none", () => {
-  const rig = new Rig();
-  rig.event(7, 1000, 500);
-  assert.equal(rig.keeper.keepAlive(5, 7, 0), false);
-  rig.pass(2000);
-  assert.equal(rig.keeper.keepAlive(5, 7, 0), false);
-  assert.deepEqual(rig.checkpoints, [[7, 0]]);
-  rig.pass(1000);
-  assert.deepEqual(rig.checkpoints.splice(0), [
-    [7, 0],
-    [7, 0],
-  ]);
-  rig.leads = false;
-  rig.keeper.leadershipChanged(false);
-  rig.pass(400_000);
-  assert.deepEqual(rig.checkpoints, []);
-});
-
-test("a new leader renews nothing before it knows of the last checkpoint of a former one", () => {
-  const rig = new Rig();
-  rig.event(7, 1000);
-  rig.keeper.leadershipChanged(false);
-  rig.last = 20;
-  rig.keeper.leadershipChanged(true);
-  const answers: boolean[] = [];
-  rig.keeper.onEnded = () => void answers.push(rig.keeper.keepAlive(5, 7, 0));
-  assert.equal(rig.keeper.keepAlive(5, 7, 0), false);
-  rig.applied = 10;
-  rig.event(7, checkpoint, 400);
-  rig.barriers.pop()!(null);
-  assert.deepEqual(answers, [false]);
-  assert.deepEqual(rig.checkpoints, [[7, 0]]);
-  rig.applied = 21;
-  rig.event(7, checkpoint, 0);
-  assert.deepEqual(answers, [false, true]);
-});
-
-test("a new leader says how much of a lease is left once it knows what former ones have written", () => {
-  const rig = new Rig();
-  rig.event(7, 1000, 400);
-  rig.keeper.leadershipChanged(false);
-  rig.last = 20;
-  rig.keeper.leadershipChanged(true);
-  rig.keeper.timeToLive(5, 7, 0, false);
-  assert.equal(rig.calls.length, 0);
-  rig.applied = 10;
-  rig.event(7, checkpoint, 0);
-  rig.barriers.pop()!(null);
-  rig.keeper.flush();
-  assert.deepEqual([rig.calls[0]!.callId, Math.round(rig.calls[0]!.number)], [5, 1_001_000]);
-  // Where it does not hear of it, the call fails; where another member leads by then, that one is asked.
-  rig.keeper.leadershipChanged(true);
-  rig.keeper.timeToLive(6, 7, 0, false);
-  rig.barriers.pop()!(new ErrTimeout());
-  assert.deepEqual(rig.failed, [{ callId: 6, text: "etcdserver: request timed out" }]);
-  rig.keeper.timeToLive(7, 7, 0, false);
-  rig.leads = false;
-  rig.leader = other;
-  rig.keeper.leadershipChanged(false);
-  assert.deepEqual(
-    rig.questions.map(({ id }) => id),
-    [7n],
-  );
-});

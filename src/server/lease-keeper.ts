@@ -9,7 +9,7 @@
  */
 import { appliedBefore, LeaseCallWriter, LeaseOp, readLeaseEvents } from "../apply/index.js";
 import type { EtcdError } from "../errors/index.js";
-import { LeaseClock, Renewal, writeVarintHalves } from "../lease/index.js";
+import { LeaseClock, leaseIdOf, Renewal, signedLeaseIdOf, writeVarintHalves } from "../lease/index.js";
 import { encodeLeaseKeepAliveResponse, encodeLeaseTimeToLiveResponse } from "../proto/index.js";
 import type { BarrierDone } from "./barriers.js";
 import { DoubtedLeases } from "./doubted-leases.js";
@@ -91,11 +91,10 @@ export class LeaseKeeper {
   #isAwaited = false;
   /** Apply has what former leaders have written of leases: what it tells from now on is of this leadership. */
   #isSettled = false;
-  #isSettling = false;
+  /** The question, of this leadership, that settles it. */
+  #settling: object | null = null;
   /** Questions for a lease's time that wait for it; one for each open call at most. */
   #unsettled: TimeToLiveCall[] = [];
-  /** Counts the changes of leadership. */
-  #leadership = 0;
   #expiredCount = 0;
   /** A lease has ended or is certain not to be there, or this member leads no longer: who waits may go on. */
   onEnded: (() => void) | undefined = undefined;
@@ -151,8 +150,8 @@ export class LeaseKeeper {
 
   /** This member leads, or leads no longer. */
   leadershipChanged(leads: boolean): void {
-    this.#leadership++;
-    this.#isSettled = this.#isSettling = false;
+    this.#isSettled = false;
+    this.#settling = null;
     if (leads) {
       this.#formerIndex = this.#actions.lastIndex();
       this.#clock.promote(this.#actions.electionMs);
@@ -168,9 +167,10 @@ export class LeaseKeeper {
     const now = this.#actions.nowMs();
     const isLate = now - this.#lastTickMs > lateTicks * this.#actions.heartbeatMs;
     this.#lastTickMs = now;
-    if (isLate) return;
+    if (isLate || !this.#actions.isLeader()) return;
+    if (!this.#isSettled) return this.#settle();
     this.#revokeExpired();
-    if (this.#actions.isLeader()) this.#checkpoints.tick();
+    this.#checkpoints.tick();
   }
 
   /**
@@ -190,7 +190,7 @@ export class LeaseKeeper {
       this.#checkpoints.clear(low, high);
       return false;
     }
-    if (renewal === Renewal.Unknown && !this.#doubted.isGone(idOf(low, high))) return false;
+    if (renewal === Renewal.Unknown && !this.#doubted.isGone(leaseIdOf(low, high))) return false;
     this.#add(0, callId, LeaseOp.KeepAlive, 0, low, high, 0);
     return true;
   }
@@ -205,7 +205,7 @@ export class LeaseKeeper {
     const call: LeaderCall = {
       here: () => done("here"),
       there: (leader, again) =>
-        peers.renewLease(leader, idOf(low, high), (answer) => {
+        peers.renewLease(leader, leaseIdOf(low, high), (answer) => {
           if (answer === null) again();
           else if (leaderCalls.end(call)) done("error" in answer ? answer : { ttl: answer.value });
         }),
@@ -217,7 +217,7 @@ export class LeaseKeeper {
 
   /** Answers one request of a keepalive stream with what the leader has said. */
   renewed(callId: number, low: number, high: number, ttl: number): void {
-    const message = encodeLeaseKeepAliveResponse({ ID: BigInt.asIntN(64, idOf(low, high)), TTL: ttl });
+    const message = encodeLeaseKeepAliveResponse({ ID: signedLeaseIdOf(low, high), TTL: ttl });
     this.#add(0, callId, LeaseOp.Head, 1, 0, 0, 0, message);
   }
 
@@ -231,11 +231,11 @@ export class LeaseKeeper {
     const call: LeaderCall = {
       here: () => this.timeToLiveHere(callId, low, high, withKeys),
       there: (leader, again) =>
-        peers.leaseTimeToLive(leader, idOf(low, high), withKeys, (answer) => {
+        peers.leaseTimeToLive(leader, leaseIdOf(low, high), withKeys, (answer) => {
           if (answer === null) again();
           else if (!leaderCalls.end(call)) return;
           else if ("error" in answer) fail(callId, answer.error);
-          else this.#timeToLiveToldBy(callId, idOf(low, high), answer.value);
+          else this.#timeToLiveToldBy(callId, leaseIdOf(low, high), answer.value);
         }),
       fail: (error) => fail(callId, error),
     };
@@ -301,19 +301,23 @@ export class LeaseKeeper {
       return false;
     }
     const validMs = confirmedFor * electionMs;
-    if (nowMs() - this.#confirmedMs > freshFor * validMs) this.#confirmLeadership();
-    this.#isAwaited = nowMs() - this.#confirmedMs > validMs;
+    const now = nowMs();
+    if (now - this.#confirmedMs > freshFor * validMs) this.#confirmLeadership(now);
+    this.#isAwaited = now - this.#confirmedMs > validMs;
     return !this.#isAwaited;
   }
 
-  /** A former leader may have written a checkpoint that this one has yet to hear of, and that would count after a renewal. */
+  /**
+   * A former leader may have written a checkpoint that this one has yet to hear of. It would count after a renewal, this
+   * leader's own checkpoint would pass over it, and a revoke would end a lease that has been renewed.
+   */
   #settle(): void {
-    if (this.#isSettling) return;
-    this.#isSettling = true;
-    const leadership = this.#leadership;
+    if (this.#settling !== null) return;
+    const settling = {};
+    this.#settling = settling;
     this.#actions.knowAll((error) => {
-      if (leadership !== this.#leadership) return;
-      this.#isSettling = false;
+      if (settling !== this.#settling) return;
+      this.#settling = null;
       this.#isSettled = error === null;
       for (const { callId, low, high, withKeys } of this.#unsettled.splice(0)) {
         if (error === null) this.timeToLiveHere(callId, low, high, withKeys);
@@ -323,9 +327,8 @@ export class LeaseKeeper {
     });
   }
 
-  #confirmLeadership(): void {
+  #confirmLeadership(askedMs: number): void {
     if (this.#isConfirming) return;
-    const askedMs = this.#actions.nowMs();
     this.#isConfirming = true;
     this.#actions.confirmLeadership((isConfirmed) => {
       this.#isConfirming = false;
@@ -357,7 +360,7 @@ export class LeaseKeeper {
   }
 
   #revokeExpired(): void {
-    if (!this.#actions.isLeader()) return;
+    if (!this.#actions.isLeader() || !this.#isSettled) return;
     let any = false;
     this.#clock.takeExpired(revokesMax, (low, high) => {
       any = true;
@@ -366,9 +369,4 @@ export class LeaseKeeper {
     });
     if (any) this.#actions.flush();
   }
-}
-
-/** A lease's ID as etcd's uint64. */
-function idOf(low: number, high: number): bigint {
-  return (BigInt(high) << 32n) | BigInt(low);
 }

@@ -51,12 +51,12 @@ export interface MemberSurroundings {
   readonly replies: ErrorSink;
   readonly logger: Logger;
   /** Alarms as apply has them, ahead of its word on the port. */
-  readonly alarmBoard?: Pick<AlarmBoard, "read">;
+  readonly alarmBoard?: Pick<AlarmBoard, "read"> | undefined;
   readonly prng: Prng;
   /** etcd's when not given; a simulation's are small, so that they are reached. */
   readonly limits?: RaftLimits;
   /** Between two checkpoints of a lease; etcd's five minutes when not given. */
-  readonly leaseCheckpointMs?: number;
+  readonly leaseCheckpointMs?: number | undefined;
   /** Milliseconds that never go back. */
   readonly nowMs: () => number;
   /** Wall clock at the start, in ms since 1970: the middle part of request IDs. */

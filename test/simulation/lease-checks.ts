@@ -80,7 +80,7 @@ export class LeaseChecks {
   readonly #early = new Map<string, { kind: string; detail: string }>();
   /** Checkpoints that are not known to be committed, by index and term. */
   readonly #checkpoints = new Map<string, readonly Checkpoint[]>();
-  /** All that were written of a lease since its last renewal, in the order in which they were. */
+  /** All that were written of a lease, in the order in which they were; a renewal looks back to the last of 0. */
   readonly #written = new Map<bigint, Checkpoint[]>();
   expired = 0;
   renewed = 0;
@@ -171,7 +171,8 @@ export class LeaseChecks {
 
   /**
    * How many seconds `member` may say at most that lease `id` has left when it is asked now, and leads: no more than
-   * the last checkpoint that it knew when it came to lead, if nobody has renewed the lease since.
+   * the last checkpoint that it knew when it came to lead, or a former leader's behind that, if nobody has renewed the
+   * lease since. (Those may leave more: that leader had given time on top.)
    */
   leftMax(id: bigint, member: SimulatedMember): number {
     const known = this.#known.get(id);
@@ -179,8 +180,12 @@ export class LeaseChecks {
     if (known === undefined || promotion === undefined) return Infinity;
     const checkpoint = known.checkpoints.findLast(({ index }) => index <= promotion.appliedIndex);
     if (checkpoint === undefined || checkpoint.atMs <= known.touchedMs) return Infinity;
+    const later = (this.#written.get(id) ?? []).filter(
+      ({ index, term }) => term < promotion.term && index > promotion.appliedIndex,
+    );
+    const ms = Math.max(checkpoint.ms, ...later.map((each) => each.ms));
     const led = member.clock.monotonicMs(this.#world.timeline.now) - promotion.clockMs;
-    return (checkpoint.ms + this.#world.config.electionTimeout - led + slackMs) / 1000;
+    return (ms + this.#world.config.electionTimeout - led + slackMs) / 1000;
   }
 
   #wrote(checkpoint: Checkpoint, member: SimulatedMember): void {

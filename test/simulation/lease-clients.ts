@@ -243,7 +243,7 @@ class Life {
       if (grantedTTL !== Math.max(2, this.#life.ttl) || strange)
         this.#world.fail("time to live", `${at.name}: lease ${this.#id} of ${grantedTTL} s with ${keys.length} keys`);
       // Whole seconds, cut towards zero: of a lease that is overdue, too.
-      if (ledIn !== null && leadsIn(at) === ledIn && TTL > (leftMax < 0 ? Math.ceil(leftMax) : leftMax))
+      if (ledIn !== null && leadsIn(at) === ledIn && TTL > Math.trunc(leftMax))
         this.#world.fail("a checkpoint counts", `${at.name}: ${TTL} s left of lease ${this.#id}, not ${leftMax}`);
     });
   }

@@ -11,8 +11,12 @@ const leases: readonly Mutation[] = [
     name: "leases end where nobody leads",
     rule: "only the leader ends leases",
     edits: [
-      edit("server/lease-keeper", "else\n            this.#clock.demote();", ""),
-      edit("server/lease-keeper", "if (!this.#actions.isLeader())\n            return;\n        let any", "let any"),
+      edit(
+        "server/lease-keeper",
+        "if (isLate || !this.#actions.isLeader())\n            return;\n        if (!this.#isSettled)",
+        "if (isLate)\n            return;\n        if (this.#actions.isLeader() && !this.#isSettled)",
+      ),
+      edit("server/lease-keeper", "if (!this.#actions.isLeader() || !this.#isSettled)\n            return;", ""),
     ],
   },
   {
@@ -89,7 +93,7 @@ const leases: readonly Mutation[] = [
     edits: [
       edit(
         "server/lease-keeper",
-        "if (renewal === Renewal.Unknown && !this.#doubted.isGone(idOf(low, high)))\n            return false;",
+        "if (renewal === Renewal.Unknown && !this.#doubted.isGone(leaseIdOf(low, high)))\n            return false;",
         "",
       ),
     ],
