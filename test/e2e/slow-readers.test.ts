@@ -62,7 +62,7 @@ const bodyOf = (stream: http2.ClientHttp2Stream): Promise<Buffer> =>
     const chunks: Buffer[] = [];
     stream.on("data", (chunk: Buffer) => chunks.push(chunk));
     stream.on("end", () => resolve(Buffer.concat(chunks)));
-    stream.on("error", reject);
+    stream.on("close", () => reject(new Error("the stream was closed")));
   });
 
 /** How many bytes a stream brings from now on to its end; nothing of them is kept. */
