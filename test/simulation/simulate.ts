@@ -203,7 +203,8 @@ async function runMany({ count, first, isLong, workers, mayShrink }: Options): P
     onResult: progress(count),
   });
   for (const line of summaryLines(summary)) print(line);
-  const kinds = new Map(summary.failures.map((failure) => [failure.kind, failure]));
+  // One of each kind, the first.
+  const kinds = new Map(summary.failures.toReversed().map((failure) => [failure.kind, failure]));
   for (const { seed } of kinds.values())
     await runOne(drawScenario(seed, isLong ? longRun : shortRun), mayShrink && !isLong);
   return summary.failures.length === 0;
