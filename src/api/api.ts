@@ -9,9 +9,8 @@ import { AlarmBoard, type Logger } from "../base/index.js";
 import { hasFeature, type Config, type EtcdUrl } from "../config/index.js";
 import { addProcessMetrics, ProcessMetrics, registry } from "../metrics/index.js";
 import { serverVersionText } from "../membership/index.js";
-import { drainOverheadBytes, Mailbox, setGatewayMailbox, startEdge, type Edge } from "../native/index.js";
+import { Mailbox, setGatewayMailbox, startEdge, type Edge } from "../native/index.js";
 import type { EtcdServer } from "../server/index.js";
-import { readBytesMax } from "./concurrency/index.js";
 import { clientDescriptorsMax } from "./descriptors.js";
 import { GrpcMetrics } from "./grpc/metrics.js";
 import { Dispatcher } from "./grpc/dispatcher.js";
@@ -139,7 +138,6 @@ class ClientApi implements Api {
     this.#http = http;
     this.#dispatcher = new Dispatcher(server, this.#edge, {
       requestLog: this.#requestLog,
-      messageBytesMax: readBytesMax(this.#messageBytesMax) + drainOverheadBytes,
       handOver: (message, transfer) => http?.handOver(message, transfer),
       stopsOnDefragment: hasFeature(this.#config, "StopGRPCServiceOnDefrag"),
       logger: this.#logger,

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { copyOf, EntryBatch, EntryType } from "../base/index.js";
-import { CallKind } from "../native/index.js";
+import { CallKind, inboxBytesUsual } from "../native/index.js";
 import {
   decodeDeleteRangeResponse,
   decodePutResponse,
@@ -27,7 +27,7 @@ class StandInMailbox {
     let at = 0;
     for (let next = this.messages[0]; next !== undefined; next = this.messages[0]) {
       const framed = 8 + Math.ceil(next.length / 8) * 8;
-      if (at + framed > into.length && at === 0) throw new RangeError("does not fit");
+      if (at + framed > into.length && at === 0) return -framed;
       if (at + framed > into.length) break;
       new DataView(into.buffer, into.byteOffset).setUint32(at, next.length, true);
       into.set(next, at + 8);
@@ -190,7 +190,7 @@ test("a message longer than the buffer is received all the same, and its buffer 
   loop.wake();
   settle();
   assert.equal(replies.length, 5);
-  assert.equal(inbox.bufferBytes, 1 << 20);
+  assert.equal(inbox.bufferBytes, inboxBytesUsual);
 });
 
 test("progress that main's full mailbox refused is told again", async () => {

@@ -4,7 +4,7 @@
  * Driven by its mailboxes and by `schedule`, so that tests run it without a thread.
  */
 import { copyOf } from "../base/index.js";
-import { mailboxPrefixBytes, type ReplyBatchWriter } from "../native/index.js";
+import { InboxBuffer, mailboxPrefixBytes, type ReplyBatchWriter } from "../native/index.js";
 import type { Backend } from "../storage/backend/index.js";
 import type { MvccStore } from "../storage/mvcc/index.js";
 import type { Applier } from "./applier.js";
@@ -21,17 +21,6 @@ import {
 import type { Reads } from "./reads.js";
 import type { SnapshotInstaller } from "./snapshot-installer.js";
 import type { Watches } from "./watch/index.js";
-
-/** Bytes received at a time: more when they have filled the buffer, up to the usual, and further for a longer message. */
-const inboxBytesMin = 1 << 15;
-const inboxBytesUsual = 1 << 20;
-const inboxBytesMax = 1 << 30;
-
-/** How large the inbox is to be next, after so much of it was filled. One for a long message goes with it. */
-function nextInboxBytes(size: number, filled: number): number {
-  if (size > inboxBytesUsual) return filled > inboxBytesUsual ? size : inboxBytesUsual;
-  return 2 * filled > size ? Math.min(2 * size, inboxBytesUsual) : size;
-}
 
 /** Entries that wait behind a long write; beyond, nothing more is received. */
 const heldBytesMax = 16 << 20;
@@ -76,8 +65,7 @@ export class ApplyLoop {
   readonly #progress = emptyProgress();
   readonly #progressView = new DataView(new ArrayBuffer(progressMessageBytes));
   readonly #progressBytes = new Uint8Array(this.#progressView.buffer);
-  #inbox = new Uint8Array(inboxBytesMin);
-  #inboxView = new DataView(this.#inbox.buffer);
+  readonly #inbox = new InboxBuffer();
   /** The applier has not done with a message: a long delete or transaction goes on in slices. */
   #suspended = false;
   /** A snapshot is being installed: no entry is applied meanwhile. */
@@ -171,49 +159,32 @@ export class ApplyLoop {
 
   /** Handles one buffer of messages; 0: there were none. */
   #receive(): number {
-    const length = this.#receiveBytes();
     const inbox = this.#inbox;
-    const view = this.#inboxView;
+    const length = inbox.receive((into) => this.#options.fromMain.receive(into));
+    const { bytes, view } = inbox;
     for (let at = 0; at < length;) {
       const messageBytes = view.getUint32(at, true);
-      this.#handle(inbox, at + mailboxPrefixBytes, messageBytes);
+      this.#handle(bytes, at + mailboxPrefixBytes, messageBytes);
       at += mailboxPrefixBytes + Math.ceil(messageBytes / 8) * 8;
     }
-    const size = nextInboxBytes(inbox.length, length);
-    if (size !== inbox.length && inbox === this.#inbox) this.#newInbox(size);
+    if (bytes === inbox.bytes) inbox.done(length);
+    if (bytes !== inbox.bytes) this.#message = new ApplyMessageReader();
     return length;
   }
 
-  #receiveBytes(): number {
-    for (;;) {
-      try {
-        return this.#options.fromMain.receive(this.#inbox);
-      } catch (error) {
-        // The first message does not fit.
-        if (this.#inbox.length >= inboxBytesMax) throw error;
-        this.#newInbox(this.#inbox.length * 4);
-      }
-    }
-  }
-
-  #newInbox(size: number): void {
-    this.#inbox = new Uint8Array(size);
-    this.#inboxView = new DataView(this.#inbox.buffer);
-  }
-
-  #handle(inbox: Uint8Array, start: number, messageBytes: number): void {
+  #handle(bytes: Uint8Array, start: number, messageBytes: number): void {
     const message = this.#message;
-    const kind = message.reset(inbox, start);
+    const kind = message.reset(bytes, start);
     if (kind === ApplyMessageKind.Reads) {
       message.readsHeader(this.#readsHeader);
-      this.#options.reads.accept(this.#readsHeader, inbox, message.recordsStart, message.recordsEnd);
+      this.#options.reads.accept(this.#readsHeader, bytes, message.recordsStart, message.recordsEnd);
     } else if (this.#suspended || this.#installing || this.#held.length > 0) {
-      this.#held.push(copyOf(inbox, start, start + messageBytes));
+      this.#held.push(copyOf(bytes, start, start + messageBytes));
       this.#heldBytes += messageBytes;
     } else {
       this.#take(kind);
       // The applier goes on reading this buffer.
-      if (this.#suspended && inbox === this.#inbox) this.#newInbox(Math.min(inbox.length, inboxBytesUsual));
+      if (this.#suspended && bytes === this.#inbox.bytes) this.#inbox.renew();
     }
   }
 

@@ -5,7 +5,8 @@
 import http2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import { CallBatchReader, CallKind } from "./call-batch.js";
-import { drainOverheadBytes, MethodKind, replyBatch, startEdge, type Edge, type EdgeOptions } from "./edge.js";
+import { MethodKind, replyBatch, startEdge, type Edge, type EdgeOptions } from "./edge.js";
+import { InboxBuffer } from "./inbox-buffer.js";
 import { ReplyBatchWriter, ReplyKind } from "./reply-batch.js";
 
 export const receiveBytesMax = 2 << 20;
@@ -42,7 +43,7 @@ export class EdgeRig {
   /** While true, calls are left where they are. */
   paused = false;
   readonly #reader = new CallBatchReader();
-  readonly #buffer = new Uint8Array(receiveBytesMax + drainOverheadBytes);
+  readonly #inbox = new InboxBuffer();
   readonly #handle: (seen: Seen, rig: EdgeRig) => void;
   #waiting: (() => void)[] = [];
 
@@ -66,11 +67,12 @@ export class EdgeRig {
 
   drain(): void {
     for (;;) {
-      const length = this.edge.drain(this.#buffer);
+      const length = this.#inbox.receive((into) => this.edge.drain(into));
       if (length === 0) break;
       const reader = this.#reader;
-      reader.reset(this.#buffer, length);
+      reader.reset(this.#inbox.bytes, length);
       while (reader.next()) this.#take(reader);
+      this.#inbox.done(length);
       this.flush();
     }
     for (const wake of this.#waiting.splice(0)) wake();

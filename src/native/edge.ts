@@ -137,9 +137,6 @@ export const edgeCounters = {
 /** Upper bounds, in seconds, of the counts of how long calls took; one more count is for what took longer. */
 export const edgeHandlingBounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;
 
-/** Bytes that a drain buffer needs beyond the largest message: the record's header, metadata and padding. */
-export const drainOverheadBytes = 256 << 10;
-
 /** A running edge. */
 export class Edge {
   readonly #door: EdgeDoor;
@@ -157,7 +154,7 @@ export class Edge {
 
   /**
    * Copies whole call records into `into` and returns their bytes. 0: none is left, and the next one wakes
-   * again; so call it until 0. `into` holds at least the largest message and `drainOverheadBytes`.
+   * again; so call it until 0. Negative: nothing was copied, since the first record has so many bytes.
    */
   drain(into: Uint8Array): number {
     return this.#door.drain(into);

@@ -20,7 +20,6 @@ export {
   EdgeListenError,
   MethodKind,
   bulkReplyBatch,
-  drainOverheadBytes,
   edgeCounters,
   edgeHandlingBounds,
   gatewaySubmit,
@@ -35,6 +34,7 @@ export {
 export { entryChecksum, environmentFault, stampEntries } from "./environment.js";
 export { exitNow } from "./exit-now.js";
 export { endByNameOnFaults } from "./fault-end.js";
+export { InboxBuffer, inboxBytesUsual, type Receive } from "./inbox-buffer.js";
 export { Mailbox, mailboxPrefixBytes } from "./mailbox.js";
 export { releaseMemory } from "./memory.js";
 export { RecordBuffer } from "./record-buffer.js";

@@ -54,7 +54,7 @@ export class Mailbox {
   /**
    * Copies whole messages into `into`, each as `{u32 length, u32 0, bytes, zeros up to a multiple of 8}`, and
    * returns the bytes written. 0: nothing is left, and the next message wakes again; so call it until 0.
-   * Throws when the first message does not fit.
+   * Negative: nothing was copied, since the first message takes so many bytes (`InboxBuffer` gives them).
    */
   receive(into: Uint8Array): number {
     return this.#door.receive(into);

@@ -18,7 +18,7 @@ import {
   type ReadsHeader,
 } from "../apply/index.js";
 import { copyOf, type EntryBatch, type Logger, threadFile } from "../base/index.js";
-import { Mailbox, mailboxPrefixBytes } from "../native/index.js";
+import { InboxBuffer, Mailbox, mailboxPrefixBytes } from "../native/index.js";
 
 /** Bytes on their way to apply; with them full, main holds back. */
 const toApplyBytesMax = 64 << 20;
@@ -48,8 +48,7 @@ export class ApplyClient {
   readonly #hooks: ApplyHooks;
   readonly #logger: Logger;
   readonly #writer = new ApplyMessageWriter();
-  readonly #inbox = new Uint8Array(toMainBytesMax + 64);
-  readonly #inboxView = new DataView(this.#inbox.buffer);
+  readonly #inbox = new InboxBuffer();
   readonly #held: Uint8Array[] = [];
   readonly #metricsAsked = new Map<number, (text: string) => void>();
   readonly #flushes = new Map<number, () => void>();
@@ -187,14 +186,15 @@ export class ApplyClient {
     // Whoever hears of leases may ask for more: it is on its way.
     if (this.#receiving) return false;
     this.#receiving = true;
-    const view = this.#inboxView;
+    const inbox = this.#inbox;
     let any = false;
     for (;;) {
-      const length = this.#toMain.receive(this.#inbox);
+      const length = inbox.receive((into) => this.#toMain.receive(into));
       if (length === 0) {
         this.#receiving = false;
         return any;
       }
+      const { view } = inbox;
       for (let at = 0; at < length; at += mailboxPrefixBytes + Math.ceil(view.getUint32(at, true) / 8) * 8) {
         if (view.getUint32(at + mailboxPrefixBytes, true) === ApplyMessageKind.Leases) {
           this.#hooks.leases(view, at + mailboxPrefixBytes);
@@ -203,6 +203,7 @@ export class ApplyClient {
           any = true;
         }
       }
+      inbox.done(length);
     }
   }
 

@@ -7,8 +7,8 @@ import { AlarmBoard, copyOf, silentLogger } from "../../src/base/index.js";
 import {
   CallBatchReader,
   CallKind,
-  drainOverheadBytes,
   type Edge,
+  InboxBuffer,
   Mailbox,
   MetadataTag,
   replyBatch,
@@ -60,7 +60,7 @@ export class FakeMain {
     const mailbox = new Mailbox(16 << 20);
     const alarmBoard = new AlarmBoard();
     setGatewayMailbox(mailbox.handle);
-    const drainBuffer = new Uint8Array(messageBytesMax + drainOverheadBytes);
+    const inbox = new InboxBuffer();
     const edge = startEdge(
       {
         listeners: [{ host: "127.0.0.1", port: 0 }],
@@ -74,8 +74,11 @@ export class FakeMain {
         })),
       },
       () => {
-        for (let length = edge.drain(drainBuffer); length > 0; length = edge.drain(drainBuffer)) {
-          forward(grpc, drainBuffer, length);
+        for (;;) {
+          const length = inbox.receive((into) => edge.drain(into));
+          if (length === 0) return;
+          forward(grpc, inbox.bytes, length);
+          inbox.done(length);
         }
       },
     );

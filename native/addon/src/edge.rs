@@ -1,6 +1,6 @@
 //! Conversions for `etcd_core::edge`.
 
-use crate::mailbox::too_small;
+use crate::mailbox::received;
 use crate::wake::wake_function;
 use etcd_core::edge::{self, Address, Door, Limits, ListenError, Method, MethodKind};
 use etcd_core::mailbox::Mailbox;
@@ -102,13 +102,10 @@ impl EdgeDoor {
 
     /// Copies whole call records into `into`; 0 when none is left.
     #[napi]
-    pub fn drain(&self, mut into: Uint8ArraySlice<'_>) -> Result<u32> {
+    pub fn drain(&self, mut into: Uint8ArraySlice<'_>) -> f64 {
         // SAFETY: JavaScript runs on this thread and waits for us, so nobody else touches its buffer.
         let into = unsafe { into.as_mut() };
-        self.edge
-            .drain(into)
-            .map(|filled| filled as u32)
-            .map_err(too_small)
+        received(self.edge.drain(into))
     }
 
     /// See `etcd_core::edge::Counters`.

@@ -48,13 +48,10 @@ impl MailboxDoor {
 
     /// See `etcd_core::mailbox`.
     #[napi]
-    pub fn receive(&self, mut into: Uint8ArraySlice<'_>) -> Result<u32> {
+    pub fn receive(&self, mut into: Uint8ArraySlice<'_>) -> f64 {
         // SAFETY: JavaScript runs on this thread and waits for us, so nobody else touches its buffer.
         let into = unsafe { into.as_mut() };
-        self.mailbox
-            .receive(into)
-            .map(|filled| filled as u32)
-            .map_err(too_small)
+        received(self.mailbox.receive(into))
     }
 
     /// `callback` runs on the calling thread when messages have come.
@@ -83,10 +80,10 @@ impl MailboxDoor {
     }
 }
 
-/// Says how large the buffer must be.
-pub fn too_small(error: BufferTooSmall) -> Error {
-    Error::from_reason(format!(
-        "the buffer is too small: a record of {} bytes waits",
-        error.needed
-    ))
+/// How many bytes were received; negative: how many the first record has, which does not fit.
+pub fn received(outcome: std::result::Result<usize, BufferTooSmall>) -> f64 {
+    match outcome {
+        Ok(filled) => filled as f64,
+        Err(BufferTooSmall { needed }) => -(needed as f64),
+    }
 }

@@ -5,14 +5,12 @@ import type { RequestLog } from "../request-stats.js";
 
 /** Where batches of calls come from: the edge. */
 export interface CallSource {
-  /** Copies whole records into `into` and returns their bytes; 0: nothing is left. */
+  /** Copies whole records into `into` and returns their bytes; 0: nothing is left; −n: the first has n, more than `into`. */
   drain(into: Uint8Array): number;
 }
 
 export interface DispatcherOptions {
   readonly requestLog: RequestLog;
-  /** The longest message that the edge lets through, or that the HTTP thread makes of one. */
-  readonly messageBytesMax: number;
   /** The gate StopGRPCServiceOnDefrag. */
   readonly stopsOnDefragment: boolean;
   readonly logger: Logger;

@@ -46,7 +46,6 @@ class Rig {
       { drain: (into) => this.#drain(into) },
       {
         requestLog: new RequestLog({ logger: silentLogger, logsDebug: false, slowAfterMs: 300 }),
-        messageBytesMax: 1 << 20,
         stopsOnDefragment: false,
         logger: silentLogger,
         handOver: ({ kind }) => this.reached.push(kind),

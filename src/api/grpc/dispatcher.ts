@@ -16,6 +16,7 @@ import {
   CallBatchReader,
   CallFlag,
   CallKind,
+  InboxBuffer,
   RecordBuffer,
   writeCancelRecord,
 } from "../../native/index.js";
@@ -66,7 +67,7 @@ export class Dispatcher {
   readonly #server: EtcdServer;
   readonly #source: CallSource;
   readonly #requestLog: RequestLog;
-  readonly #buffer: Uint8Array;
+  readonly #inbox = new InboxBuffer();
   readonly #reader = new CallBatchReader();
   readonly #validator: KvValidator;
   readonly #health: HealthService;
@@ -85,7 +86,6 @@ export class Dispatcher {
     this.#handedOver = new HandedOverCalls(options.handOver);
     this.#server = server;
     this.#source = source;
-    this.#buffer = new Uint8Array(Math.max(1 << 20, options.messageBytesMax + (1 << 16)));
     this.#validator = new KvValidator({ txnOpsMax: server.config.maxTxnOps });
     this.#health = new HealthService(server, options);
     this.#leaderStreams = new LeaderStreams({
@@ -151,10 +151,17 @@ export class Dispatcher {
   /** False: there was nothing to take, or the server takes nothing for now. */
   #takeBatch(): boolean {
     if (this.#server.core.blocked) return false;
-    const length = this.#source.drain(this.#buffer);
-    if (length === 0) return false;
+    const inbox = this.#inbox;
+    const length = inbox.receive((into) => this.#source.drain(into));
+    if (length > 0) this.#walk(inbox.bytes, length);
+    inbox.done(length);
+    this.#reader.reset(inbox.bytes, 0);
+    return length > 0;
+  }
+
+  #walk(batch: Uint8Array, length: number): void {
     const reader = this.#reader;
-    reader.reset(this.#buffer, length);
+    reader.reset(batch, length);
     while (reader.next()) {
       if (reader.kind === CallKind.Call) this.#call();
       else this.#other();
@@ -162,7 +169,6 @@ export class Dispatcher {
     if (this.#local.length > 0) this.#server.core.readSerializable(this.#local.bytes, this.#local.length);
     this.#local.clear();
     this.#server.core.flush();
-    return true;
   }
 
   #call(): void {

@@ -1,21 +1,15 @@
-/**
- * Takes the replies that wait in the gateway's mailbox. A reply may be as large as a range is, so the buffer grows when
- * a message does not fit, and goes back afterwards.
- */
-import { mailboxPrefixBytes } from "../../native/index.js";
+/** Takes the replies that wait in the gateway's mailbox. One may be as large as a range is. */
+import { InboxBuffer, mailboxPrefixBytes } from "../../native/index.js";
 
-/** What this needs of a Mailbox: `receive` throws when the first message does not fit. */
+/** What this needs of a Mailbox. */
 export interface Inbox {
   receive(into: Uint8Array): number;
 }
 
-const bufferBytesKept = 4 << 20;
-const bufferBytesMax = 2 ** 32;
-
 export class ReplyInbox {
   readonly #mailbox: Inbox;
   readonly #take: (bytes: Uint8Array, start: number, end: number) => void;
-  #buffer = new Uint8Array(bufferBytesKept);
+  readonly #inbox = new InboxBuffer();
 
   /** `take` gets each message, a run of reply records, in a buffer that is used again. */
   constructor(mailbox: Inbox, take: (bytes: Uint8Array, start: number, end: number) => void) {
@@ -25,26 +19,18 @@ export class ReplyInbox {
 
   /** Takes all that waits. */
   drain(): void {
-    for (let length = this.#receive(); length > 0; length = this.#receive()) {
-      const view = new DataView(this.#buffer.buffer);
+    const inbox = this.#inbox;
+    for (;;) {
+      const length = inbox.receive((into) => this.#mailbox.receive(into));
+      const { bytes, view } = inbox;
       for (let at = 0; at < length;) {
         const start = at + mailboxPrefixBytes;
         const end = start + view.getUint32(at, true);
-        this.#take(this.#buffer, start, end);
+        this.#take(bytes, start, end);
         at = (end + 7) & ~7;
       }
-    }
-    if (this.#buffer.length > bufferBytesKept) this.#buffer = new Uint8Array(bufferBytesKept);
-  }
-
-  #receive(): number {
-    for (;;) {
-      try {
-        return this.#mailbox.receive(this.#buffer);
-      } catch (error) {
-        if (this.#buffer.length >= bufferBytesMax) throw error;
-        this.#buffer = new Uint8Array(2 * this.#buffer.length);
-      }
+      inbox.done(length);
+      if (length === 0) return;
     }
   }
 }
