@@ -36,7 +36,7 @@ export { exitNow } from "./exit-now.js";
 export { endByNameOnFaults } from "./fault-end.js";
 export { InboxBuffer, inboxBytesUsual, type Receive } from "./inbox-buffer.js";
 export { Mailbox, mailboxPrefixBytes } from "./mailbox.js";
-export { releaseMemory } from "./memory.js";
+export { collectGarbage, releaseMemory } from "./memory.js";
 export { RecordBuffer } from "./record-buffer.js";
 export { ReplyBatchWriter, ReplyKind } from "./reply-batch.js";
 export {

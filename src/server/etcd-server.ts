@@ -7,7 +7,7 @@ import { AlarmBoard, SeededPrng, type Logger } from "../base/index.js";
 import type { Config } from "../config/index.js";
 import { memberIdText } from "../membership/index.js";
 import { registry } from "../metrics/index.js";
-import { releaseMemory } from "../native/index.js";
+import { collectGarbage, releaseMemory } from "../native/index.js";
 import { SnapshotClient } from "../storage/snap/index.js";
 import type { WalStats } from "../storage/wal/index.js";
 import type { ApplyClient } from "./apply-client.js";
@@ -143,7 +143,8 @@ export class EtcdServer {
     });
     this.#ticker = setInterval(() => core.tick(), this.config.heartbeatInterval);
     this.#spaceTimer = setInterval(() => void space.look(), spaceIntervalMs);
-    const memory = new IdleMemory({ intervalMs: memoryIntervalMs, cpuMs, release: () => void releaseMemory() });
+    const release = (): void => void releaseMemory();
+    const memory = new IdleMemory({ intervalMs: memoryIntervalMs, cpuMs, collect: collectGarbage, release });
     this.#memoryTimer = setInterval(() => memory.look(), memoryIntervalMs);
     void space.look();
   }

@@ -2,8 +2,10 @@
  * When memory that the process holds and does not use is given back: once after each time of work, as soon as there is
  * less to do, and after a long one in its midst. A start is such a time.
  *
- * To give back holds each thread that wants memory for a moment (about 1 ms for 20 MiB), and what is needed again must
- * be asked for again: so not while much is done, and not again and again while nothing is.
+ * After work the threads' heaps are collected first, and an interval later what that has freed is given back. A collection
+ * holds its thread for 4 to 10 ms in small parts, to give back holds each thread that wants memory for a moment (about
+ * 1 ms for 20 MiB), and what is needed again must be asked for again: so not while much is done, and not again and
+ * again while nothing is.
  * Thread: main. No clock or timer of its own.
  */
 
@@ -16,6 +18,8 @@ export interface IdleMemoryOptions {
   readonly intervalMs: number;
   /** Processor time that the process has used, in ms. */
   readonly cpuMs: () => number;
+  /** Has garbage collected; it may go on after the call. */
+  readonly collect: () => void;
   readonly release: () => void;
 }
 
@@ -24,6 +28,8 @@ export class IdleMemory {
   #cpuMs: number;
   /** Intervals of work since memory was given back. */
   #worked = 1;
+  /** The heaps were collected at the last look. */
+  #collected = false;
 
   constructor(options: IdleMemoryOptions) {
     this.#options = options;
@@ -32,12 +38,18 @@ export class IdleMemory {
 
   /** To be called once an interval. */
   look(): void {
-    const { intervalMs, cpuMs, release } = this.#options;
+    const { intervalMs, cpuMs, collect, release } = this.#options;
     const now = cpuMs();
     const works = now - this.#cpuMs >= workShareMin * intervalMs;
     this.#cpuMs = now;
-    if (works) this.#worked++;
-    if (this.#worked === 0 || (works && this.#worked < workIntervalsMax)) return;
+    // A collection is no work that would ask for another one.
+    if (works && !this.#collected) this.#worked++;
+    if (this.#worked === 0 || (works && !this.#collected && this.#worked < workIntervalsMax)) return;
+    if (!works && !this.#collected) {
+      this.#collected = true;
+      return collect();
+    }
+    this.#collected = false;
     this.#worked = 0;
     release();
   }

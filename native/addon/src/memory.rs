@@ -1,8 +1,24 @@
-//! Conversions for `etcd_core::memory`.
+//! Conversions for `etcd_core::memory` and `etcd_core::heaps`.
 
-use napi::bindgen_prelude::AsyncTask;
+use etcd_core::heaps;
+use napi::bindgen_prelude::{AsyncTask, Object};
 use napi::{Env, Result, Task};
 use napi_derive::napi;
+
+/// Each thread that loads the addon has its heap collected by `collect_garbage`, as long as it lives.
+#[napi(module_exports)]
+pub fn enter_heap(_exports: Object<'_>, env: Env) -> Result<()> {
+    if let Some(heap) = heaps::enter() {
+        env.add_env_cleanup_hook(heap, heaps::leave)?;
+    }
+    Ok(())
+}
+
+/// See `etcd_core::heaps::collect`.
+#[napi]
+pub fn collect_garbage() {
+    heaps::collect();
+}
 
 /// Runs on a thread of libuv's pool, since it takes some milliseconds.
 pub struct ReleaseMemory;
