@@ -151,18 +151,16 @@ export class Dispatcher {
   /** False: there was nothing to take, or the server takes nothing for now. */
   #takeBatch(): boolean {
     if (this.#server.core.blocked) return false;
-    const inbox = this.#inbox;
-    const length = inbox.receive((into) => this.#source.drain(into));
-    if (length > 0) this.#walk(inbox.bytes, length);
-    inbox.done(length);
-    this.#reader.reset(inbox.bytes, 0);
+    const length = this.#inbox.receive((into) => this.#source.drain(into));
+    if (length > 0) this.#walk(length);
+    this.#inbox.done(length);
+    this.#reader.reset(this.#inbox.bytes, 0);
     return length > 0;
   }
 
-  #walk(batch: Uint8Array, length: number): void {
+  #walk(length: number): void {
     const reader = this.#reader;
-    reader.reset(batch, length);
-    while (reader.next()) {
+    for (reader.reset(this.#inbox.bytes, length); reader.next();) {
       if (reader.kind === CallKind.Call) this.#call();
       else this.#other();
     }
