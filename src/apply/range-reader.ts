@@ -8,7 +8,7 @@
  * One instance serves one range at a time and is used again.
  */
 import type { ReplyBatchWriter } from "../native/index.js";
-import { SortOrder, SortTarget, sizeVarint, writeVarint } from "../proto/index.js";
+import { SortOrder, SortTarget, writeVarint } from "../proto/index.js";
 import {
   KeyValueReader,
   RevisionStatus,
@@ -19,7 +19,7 @@ import {
   type SliceLimits,
 } from "../storage/mvcc/index.js";
 import { emptyRecordView } from "../storage/backend/index.js";
-import { writeDelimited } from "./response.js";
+import { writeDelimited, writeWithoutValue } from "./response.js";
 import { RecordSorter } from "./record-sorter.js";
 import type { RangeFields } from "./requests.js";
 
@@ -206,24 +206,8 @@ export class RangeReader implements RangeSink {
     this.#written++;
     this.#overflowed ||= this.#at + 11 + end - start > this.#endMax;
     if (this.#overflowed) return;
-    if (this.#dropsValue) this.#at = this.#writeWithoutValue(bytes, start, end);
+    if (this.#dropsValue) this.#at = writeWithoutValue(this.#writer, this.#at, kvsTag, bytes, start, end, this.#kv);
     else this.#at = writeDelimited(this.#writer, this.#at, kvsTag, bytes, start, end);
-  }
-
-  #writeWithoutValue(bytes: Uint8Array, start: number, end: number): number {
-    const kv = this.#kv;
-    kv.read(bytes, start, end);
-    const length = kv.valueEnd - kv.valueStart;
-    if (length === 0) return writeDelimited(this.#writer, this.#at, kvsTag, bytes, start, end);
-    const valueField = kv.valueStart - 1 - sizeVarint(length);
-    const kept = valueField - start + end - kv.valueEnd;
-    this.#writer.ensure(this.#at + 11 + kept);
-    const target = this.#writer.bytes;
-    target[this.#at] = kvsTag;
-    const at = writeVarint(kept, target, this.#at + 1);
-    target.set(bytes.subarray(start, valueField), at);
-    target.set(bytes.subarray(kv.valueEnd, end), at + valueField - start);
-    return at + kept;
   }
 
   #writeSorted(limits: SliceLimits): boolean {

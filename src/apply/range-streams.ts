@@ -5,11 +5,13 @@
  * the last message.
  *
  * Each message is a read of its own: when a compaction has passed the revision by then, the call ends as compacted.
+ * A sort target without an order sorts each message by itself, as etcd does: with more keys than one message holds,
+ * some may come twice and others not at all (etcd refuses every other order).
  */
 import { copyOf } from "../base/index.js";
 import { ErrFutureRevision, type EtcdErrorClass } from "../errors/index.js";
 import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
-import { sizeVarint, writeVarint } from "../proto/index.js";
+import { SortTarget, sizeVarint, writeVarint } from "../proto/index.js";
 import {
   KeyValueReader,
   RevisionStatus,
@@ -23,8 +25,9 @@ import type { KvCounts } from "./kv-writer.js";
 import type { ApplyMetrics } from "./metrics.js";
 import type { Clock } from "./clock.js";
 import { refusalOf } from "./range-status.js";
+import { RecordSorter } from "./record-sorter.js";
 import { RangeFields } from "./requests.js";
-import { headerBytesMax, writeDelimited, type HeaderWriter } from "./response.js";
+import { headerBytesMax, writeDelimited, writeWithoutValue, type HeaderWriter } from "./response.js";
 
 const firstKeys = 10;
 const defaultMessageBytes = 1.5 * 1024 * 1024;
@@ -63,6 +66,8 @@ interface Stream {
   revision: number;
   /** The store's revision then. */
   headerRevision: number;
+  /** The SortTarget that each message is sorted by; KEY: as the keys are read. */
+  readonly sortTarget: number;
   readonly keysOnly: boolean;
   readonly countOnly: boolean;
   /** Keys that are still to be sent at most; Infinity: all. */
@@ -72,7 +77,7 @@ interface Stream {
   sent: number;
 }
 
-const Phase = { Idle: 0, Keys: 1, Count: 2 } as const;
+const Phase = { Idle: 0, Keys: 1, Sorted: 2, Count: 3 } as const;
 type Phase = (typeof Phase)[keyof typeof Phase];
 
 export class RangeStreams implements RangeSink {
@@ -81,6 +86,7 @@ export class RangeStreams implements RangeSink {
   readonly #scan: RangeScan;
   readonly #fields = new RangeFields();
   readonly #kv = new KeyValueReader();
+  readonly #sorter = new RecordSorter();
   /** The message being read. */
   readonly writer: ReplyBatchWriter;
   readonly #query: RangeQuery = {
@@ -103,11 +109,13 @@ export class RangeStreams implements RangeSink {
   #requestBytes = 0;
   #phase: Phase = Phase.Idle;
   #began = 0;
-  // Of the message being read: where its keys begin and end, where the last one is, how many there are.
+  // Of the message being read: where its keys begin and end, where the last one is, how many there are, and the bytes
+  // of those that are to be sorted.
   #start = 0;
   #at = 0;
   #lastStart = 0;
   #written = 0;
+  #sortedBytes = 0;
   #more = false;
 
   constructor(options: RangeStreamsOptions, writer: ReplyBatchWriter) {
@@ -142,6 +150,7 @@ export class RangeStreams implements RangeSink {
       key: copyOf(bytes, fields.keyStart, fields.keyEnd),
       revision: fields.revision,
       headerRevision: 0,
+      sortTarget: fields.sortTarget,
       keysOnly: fields.keysOnly,
       countOnly: fields.countOnly,
       left,
@@ -186,6 +195,7 @@ export class RangeStreams implements RangeSink {
     if (stream.revision < this.#options.store.compactRevision)
       return this.#refuse(refusalOf(RevisionStatus.Compacted)!);
     if (this.#phase === Phase.Keys) this.#stepKeys(stream, limits);
+    else if (this.#phase === Phase.Sorted) this.#stepSorted(stream, limits);
     else if (this.#scan.next(this, { keys: limits.keys * keysCountedPerRead, bytes: limits.bytes })) this.#end(stream);
     return this.#stream === null;
   }
@@ -197,7 +207,7 @@ export class RangeStreams implements RangeSink {
     this.#stream = stream;
     this.#began = clock.now();
     this.#start = this.#at = this.writer.begin(stream.callId, ReplyKind.Message, frontBytesMax) + frontBytesMax;
-    this.#written = 0;
+    this.#written = this.#sortedBytes = 0;
     this.#more = false;
     if (stream.headerRevision === 0) {
       stream.headerRevision = currentRevision;
@@ -210,7 +220,9 @@ export class RangeStreams implements RangeSink {
   }
 
   #startScan(stream: Stream, countOnly: boolean): RevisionStatus {
-    const { key, end } = stream;
+    const { key, end, sortTarget, keys } = stream;
+    const isSorted = sortTarget !== SortTarget.KEY;
+    if (isSorted) this.#sorter.reset(sortTarget, false, keys === Infinity ? 0 : keys);
     const query = this.#query;
     query.bytes = new Uint8Array(key.length + end.length);
     query.bytes.set(key);
@@ -218,18 +230,38 @@ export class RangeStreams implements RangeSink {
     query.keyEnd = query.endStart = key.length;
     query.endEnd = query.bytes.length;
     query.revision = stream.revision;
-    query.limit = stream.keys;
+    // To sort, etcd reads a key more than it sends.
+    query.limit = isSorted ? keys + 1 : keys;
     query.countOnly = countOnly;
-    query.keysOnly = stream.keysOnly;
+    query.keysOnly = stream.keysOnly && sortTarget !== SortTarget.VALUE;
     this.#phase = countOnly ? Phase.Count : Phase.Keys;
     return this.#scan.start(query);
   }
 
   #stepKeys(stream: Stream, limits: SliceLimits): void {
     const isRead = this.#scan.next(this, limits);
-    const isCut = !isRead && this.#at - this.#start > messagesBytesFactor * this.#messageBytes;
+    const bytes = this.#at - this.#start + this.#sortedBytes;
+    const isCut = !isRead && bytes > messagesBytesFactor * this.#messageBytes;
     if (!isRead && !isCut) return;
-    this.#more = isCut || this.#scan.more;
+    if (stream.sortTarget === SortTarget.KEY) return this.#endKeys(stream, isCut || this.#scan.more);
+    this.#sorter.seal();
+    this.#more = isCut || this.#sorter.records > stream.keys;
+    this.#phase = Phase.Sorted;
+  }
+
+  /** Writes what is sorted, as much as a slice may. */
+  #stepSorted(stream: Stream, limits: SliceLimits): void {
+    const sorter = this.#sorter;
+    const bytesEnd = this.#at + limits.bytes;
+    for (let count = 0; count < limits.keys && this.#at < bytesEnd; count++) {
+      if (this.#written === stream.keys || !sorter.next()) return this.#endKeys(stream, this.#more);
+      this.#write(sorter.bytes, sorter.start, sorter.end);
+    }
+  }
+
+  /** All keys of the message are written. */
+  #endKeys(stream: Stream, more: boolean): void {
+    this.#more = more;
     this.#observe();
     stream.sent += this.#written;
     stream.left -= this.#written;
@@ -243,12 +275,21 @@ export class RangeStreams implements RangeSink {
 
   /** Takes one key from the store. */
   record(bytes: Uint8Array, start: number, end: number): void {
-    this.#lastStart = this.#at;
-    this.#at = writeDelimited(this.writer, this.#at, kvsTag, bytes, start, end);
+    if (this.#stream!.sortTarget === SortTarget.KEY) return this.#write(bytes, start, end);
+    this.#sorter.add(bytes, start, end);
+    this.#sortedBytes += end - start;
+  }
+
+  #write(bytes: Uint8Array, start: number, end: number): void {
+    const dropsValue = this.#stream!.keysOnly && !this.#query.keysOnly;
+    const at = (this.#lastStart = this.#at);
+    this.#at = dropsValue
+      ? writeWithoutValue(this.writer, at, kvsTag, bytes, start, end, this.#kv)
+      : writeDelimited(this.writer, at, kvsTag, bytes, start, end);
     this.#written++;
   }
 
-  /** The first key that sorts behind the last one written. */
+  /** The first key behind the last one written. */
   #keyAfterLast(): Uint8Array {
     const { bytes } = this.writer;
     let length = 0;

@@ -4,6 +4,7 @@
  */
 import type { ReplyBatchWriter } from "../native/index.js";
 import { sizeVarint, writeVarint, writeVarint64 } from "../proto/index.js";
+import type { KeyValueReader } from "../storage/mvcc/index.js";
 
 /** Tag, length, cluster ID, member ID, revision, term. */
 export const headerBytesMax = 2 + 11 + 11 + 10 + 10;
@@ -85,6 +86,30 @@ export function writeDelimited(
   bytes[at++] = tag;
   at = writeVarint(end - start, bytes, at);
   return copyBytes(source, start, end, bytes, at);
+}
+
+/** The same of a marshalled mvccpb.KeyValue, its value left out. `kv` is moved to it. */
+export function writeWithoutValue(
+  writer: ReplyBatchWriter,
+  at: number,
+  tag: number,
+  source: Uint8Array,
+  start: number,
+  end: number,
+  kv: KeyValueReader,
+): number {
+  kv.read(source, start, end);
+  const length = kv.valueEnd - kv.valueStart;
+  if (length === 0) return writeDelimited(writer, at, tag, source, start, end);
+  const valueField = kv.valueStart - 1 - sizeVarint(length);
+  const kept = valueField - start + end - kv.valueEnd;
+  writer.ensure(at + 11 + kept);
+  const { bytes } = writer;
+  bytes[at] = tag;
+  const fields = writeVarint(kept, bytes, at + 1);
+  bytes.set(source.subarray(start, valueField), fields);
+  bytes.set(source.subarray(kv.valueEnd, end), fields + valueField - start);
+  return fields + kept;
 }
 
 /** Begins a length-delimited field whose length is not known yet; returns where its bytes go. */

@@ -116,6 +116,19 @@ test(`RangeStream sends what Range does, in etcd's messages (seed ${seed})`, { s
     }
     await both.call("KV", "Compact", { revision: 300, physical: true });
     for (const revision of [299, 300, 0]) await checkStream(both, { ...all, revision });
+    // Each message sorted by a target without an order: revisions, and values of no more keys than Go sorts stably.
+    for (const sorted of [
+      { sort_target: 2 },
+      { sort_target: 3, keys_only: true },
+      { sort_target: 3, limit: 35 },
+      { sort_target: 2, limit: 7 },
+      { sort_target: 3, limit: -1, keys_only: true },
+      { sort_target: 4, limit: 9 },
+      { sort_target: 4, limit: 10, keys_only: true },
+    ]) {
+      const { status } = await both.call("KV", "RangeStream", { ...all, ...sorted });
+      assert.equal(status, 0);
+    }
     for (const refused of [
       {},
       { ...all, sort_order: 2 },
