@@ -99,6 +99,11 @@ export class ApplyLoop {
     this.wake();
   }
 
+  /** Tells main how far apply is, and the file's size, before what is told next. */
+  tellProgress(): void {
+    this.#sendProgress();
+  }
+
   /** Resolves when everything received is applied; reads still waiting are left. */
   drain(): Promise<void> {
     return new Promise((resolve) => {

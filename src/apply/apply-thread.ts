@@ -140,7 +140,14 @@ export class ApplyThread {
     const { counts } = applier;
     const watches = newWatches(init, surroundings, { ...shared, counts }, wake);
     const rebuilds = new OneAtATime();
-    const defragmenter = new Defragmenter({ ...shared, compactor, rebuilds, path: init.backendPath, post });
+    const defragmenter = new Defragmenter({
+      ...shared,
+      compactor,
+      rebuilds,
+      path: init.backendPath,
+      post,
+      tellProgress: () => this.#loop.tellProgress(),
+    });
     const installer = newInstaller(init, surroundings, { ...shared, applier, compactor, watches, rebuilds });
     const reads = new Reads({
       ...shared,

@@ -28,6 +28,8 @@ export interface DefragmenterOptions extends DefragmentOptions {
   /** Of this and the installation of snapshots. */
   readonly rebuilds: OneAtATime;
   readonly post: (message: FromApply) => void;
+  /** Main hears of the file's size: whoever has an answer may write up to the quota. */
+  readonly tellProgress: () => void;
 }
 
 export class Defragmenter {
@@ -48,7 +50,7 @@ export class Defragmenter {
   }
 
   async #run(): Promise<void> {
-    const { post, logger, compactor, rebuilds } = this.#options;
+    const { post, logger, compactor, rebuilds, tellProgress } = this.#options;
     this.#running = true;
     for (let callId = this.#waiting.shift(); callId !== undefined; callId = this.#waiting.shift()) {
       logger.info("starting defragment");
@@ -61,6 +63,7 @@ export class Defragmenter {
         failure = (error as Error).message;
         logger.warn("failed to defragment", { error: failure });
       }
+      tellProgress();
       post({ type: "defragmented", callId, failure });
     }
     this.#running = false;

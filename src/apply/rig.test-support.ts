@@ -227,6 +227,7 @@ export class Rig {
         rebuilds: new OneAtATime(),
         path: "",
         post: (event) => this.events.push(event),
+        tellProgress: () => {},
         logger: silentLogger,
       }),
       streamMessageBytes: options.streamMessageBytes,

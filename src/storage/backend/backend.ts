@@ -47,7 +47,7 @@ export interface ScanLimits {
 
 /** Sizes as etcd reports them. */
 export interface BackendSizes {
-  /** Bytes of the file's pages (dbSize). */
+  /** Bytes of the file's pages, those aside that the store keeps for itself (dbSize). */
   readonly total: number;
   /** Bytes of the pages that hold something (dbSizeInUse). */
   readonly inUse: number;

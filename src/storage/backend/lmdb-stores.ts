@@ -32,6 +32,13 @@ const mapBytesMin = 64 * 1024 ** 3;
 /** The map is so many times the quota: MAP_FULL must never meet apply. */
 const mapPerQuota = 16;
 
+/**
+ * Pages of the file that hold nothing even where hardly anything is stored: LMDB writes changed pages anew and uses
+ * those of the last two commits only later. bbolt's files have none of them, and a quota of a few pages, as etcd's own
+ * tests set it, is to hold as much here.
+ */
+const ownPages = 8;
+
 /** A revision as a key of the `key` database; one object is reused for all calls. */
 export interface RevisionKey {
   main: number;
@@ -276,14 +283,18 @@ export class LmdbStores {
     return (this.root.readerList().match(/^ *\d+ +[\da-f]+ +\d+$/gm) ?? []).length;
   }
 
-  /** Pages of the file and pages in use: the two meta pages, the free list's and main tree's, and the buckets'. */
+  /**
+   * Pages of the file but LMDB's own, and pages in use: the two meta pages, the free list's and main tree's, and the
+   * buckets'.
+   */
   sizes(): BackendSizes {
     this.root.resetReadTxn();
     const stats = this.root.getStats() as { lastPageNumber: number; root: TreeStat; free: TreeStat };
     let pages = 2 + pagesOf(stats.root) + pagesOf(stats.free) + pagesOf(this.key.db.stat());
     for (const database of this.#small.values()) pages += pagesOf(database.db.stat());
     const { pageSize } = stats.root;
-    return { total: (stats.lastPageNumber + 1) * pageSize, inUse: pages * pageSize };
+    const inUse = pages * pageSize;
+    return { total: Math.max((stats.lastPageNumber + 1 - ownPages) * pageSize, inUse), inUse };
   }
 }
 
