@@ -111,7 +111,7 @@ export class ApplyThread {
   }
 
   private constructor(init: ApplyInit, surroundings: ApplySurroundings, opened: Opened) {
-    const { quotaBackendBytes, warningApplyDurationMs, clusterId, methods } = init;
+    const { quotaBackendBytes, warningApplyDurationMs, clusterId, methods, leaseCheckpointPersist } = init;
     const { post, schedule, reply, fromMain, toMain } = surroundings;
     const { store, leases, backend, metrics } = opened;
     const leaseEvents = new LeaseEvents();
@@ -128,7 +128,6 @@ export class ApplyThread {
     this.#compactor = compactor;
     const yieldNow = (): Promise<void> => new Promise((resolve) => schedule(resolve));
     const slices = { send: reply, yield: yieldNow, fatal };
-    const { leaseCheckpointPersist } = init;
     const applier = new Applier({
       ...shared,
       compactor,
@@ -140,13 +139,14 @@ export class ApplyThread {
     const { counts } = applier;
     const watches = newWatches(init, surroundings, { ...shared, counts }, wake);
     const rebuilds = new OneAtATime();
+    const tellProgress = (): void => this.#loop.tellProgress();
     const defragmenter = new Defragmenter({
       ...shared,
       compactor,
       rebuilds,
       path: init.backendPath,
       post,
-      tellProgress: () => this.#loop.tellProgress(),
+      tellProgress,
     });
     const installer = newInstaller(init, surroundings, { ...shared, applier, compactor, watches, rebuilds });
     const reads = new Reads({

@@ -14,6 +14,7 @@ import {
   encodeTxnRequest,
   type RangeRequestInit,
   type RangeResponse,
+  SortTarget,
 } from "../proto/index.js";
 import { MemoryBackend } from "../storage/backend/index.js";
 import { callRecord, methods, Rig, type Reply, type RigOptions } from "./rig.test-support.js";
@@ -336,6 +337,28 @@ test("a stream with a negative limit is one message, cut only where it gets far 
     sizes.reduce((sum, size) => sum + size, 0),
     1000,
   );
+});
+
+test("a stream with a sort target sorts each message by itself, as etcd does: a key may be left out", async () => {
+  const rig = await filled(0);
+  const name = (i: number): string => `s${String(i).padStart(2, "0")}`;
+  for (let i = 0; i < 13; i++) rig.follow({ put: { key: Buffer.from(name(i)), value: Buffer.from(name(99 - i)) } });
+  const sorted = { key: Buffer.from("s"), rangeEnd: Buffer.from("t"), sortTarget: SortTarget.VALUE };
+  const messagesOf = (callId: number, keysOnly: boolean): string[][] => {
+    const stream = new StreamCall(rig, callId, { ...sorted, keysOnly });
+    const messages: string[][] = [];
+    for (let replies = stream.read(); ; replies = stream.read()) {
+      const { kvs } = chunkOf(replies[0]!);
+      assert.ok(kvs.every(({ value }) => (value.length === 0) === keysOnly));
+      messages.push(kvs.map(({ key }) => Buffer.from(key).toString()));
+      if (replies.length === 2) return messages;
+      stream.taken();
+    }
+  };
+  // Eleven are read for ten: the greatest of them, s00, is not sent, and what comes next begins behind s01.
+  const expected = [[10, 9, 8, 7, 6, 5, 4, 3, 2, 1].map(name), [12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2].map(name)];
+  assert.deepEqual(messagesOf(7, false), expected);
+  assert.deepEqual(messagesOf(8, true), expected);
 });
 
 test("a stream whose revision is compacted between messages ends as compacted; a cancelled one is forgotten", async () => {
