@@ -111,7 +111,7 @@ export class ApplyThread {
   }
 
   private constructor(init: ApplyInit, surroundings: ApplySurroundings, opened: Opened) {
-    const { quotaBackendBytes, warningApplyDurationMs, clusterId, methods, leaseCheckpointPersist } = init;
+    const { quotaBackendBytes, warningApplyDurationMs, clusterId, methods } = init;
     const { post, schedule, reply, fromMain, toMain } = surroundings;
     const { store, leases, backend, metrics } = opened;
     const leaseEvents = new LeaseEvents();
@@ -123,23 +123,16 @@ export class ApplyThread {
     const shared = sharedParts(init, surroundings, opened);
     const { membership, alarms, replies, localId } = shared;
     const wake = (): void => this.#loop.wake();
+    const tellProgress = (): void => this.#loop.tellProgress();
     const fatal = (error: unknown): void => this.#fail(error, false);
     const compactor = newCompactor(init, surroundings, shared, { isBusy: () => applier.isBusy, wake, fatal });
     this.#compactor = compactor;
     const yieldNow = (): Promise<void> => new Promise((resolve) => schedule(resolve));
     const slices = { send: reply, yield: yieldNow, fatal };
-    const applier = new Applier({
-      ...shared,
-      compactor,
-      send: reply,
-      warningApplyDurationMs,
-      leaseCheckpointPersist,
-      post,
-    });
+    const applier = newApplier(init, surroundings, { ...shared, compactor });
     const { counts } = applier;
     const watches = newWatches(init, surroundings, { ...shared, counts }, wake);
     const rebuilds = new OneAtATime();
-    const tellProgress = (): void => this.#loop.tellProgress();
     const defragmenter = new Defragmenter({
       ...shared,
       compactor,
@@ -297,6 +290,14 @@ function newCompactor(
 
 function mvccSurroundings({ schedule, crc32c }: ApplySurroundings): Pick<MvccStoreOptions, "yield" | "crc32c"> {
   return { yield: () => new Promise((resolve) => schedule(resolve)), crc32c };
+}
+
+function newApplier(
+  { warningApplyDurationMs, leaseCheckpointPersist }: ApplyInit,
+  { reply, post }: ApplySurroundings,
+  parts: SharedParts & { readonly compactor: Compactor },
+): Applier {
+  return new Applier({ ...parts, send: reply, warningApplyDurationMs, leaseCheckpointPersist, post });
 }
 
 function newInstaller(
