@@ -50,6 +50,14 @@ test("work that begins right after a collection has memory collected once it is 
   assert.deepEqual(done([0, 1, 1, 0, 0]), ["collect", "release", "", "collect", "release"]);
 });
 
+test("memory is given back once more when nothing was done for some time after it, and not again", () => {
+  const calm = Array.from({ length: 60 }, () => 0);
+  const lastOf = (shares: readonly number[]): number => done(shares).lastIndexOf("release");
+  assert.equal(lastOf(calm), 13);
+  assert.equal(lastOf([0, 0, ...calm.slice(0, 8), 1, ...calm]), 10 + 14);
+  assert.equal(done([...calm, ...calm]).filter((what) => what === "release").length, 2);
+});
+
 test("memory is given back about once a minute while work goes on", () => {
   const counts = done(Array.from({ length: 181 }, () => 1));
   const releases = counts.flatMap((what, second) => (what === "release" ? [second] : []));

@@ -2,7 +2,8 @@
  * When memory that the process holds and does not use is given back: once after each time of work, as soon as there is
  * less to do, and after a long one in its midst. A start is such a time.
  *
- * After work the threads' heaps are collected first, and an interval later what that has freed is given back. A collection
+ * After work the threads' heaps are collected first, and an interval later what that has freed is given back; once more
+ * when V8's own last collections are over, some ten seconds later, if nothing was done meanwhile. A collection
  * holds its thread for 4 to 10 ms in small parts, to give back holds each thread that wants memory for a moment (about
  * 1 ms for 20 MiB), and what is needed again must be asked for again: so not while much is done, and not again and
  * again while nothing is.
@@ -13,6 +14,8 @@
 const workShareMin = 0.1;
 /** Intervals of work on end after which memory is given back all the same. */
 const workIntervalsMax = 60;
+/** Intervals from then until memory is given back for the last time. */
+const restIntervals = 12;
 
 export interface IdleMemoryOptions {
   readonly intervalMs: number;
@@ -30,6 +33,8 @@ export class IdleMemory {
   #worked = 1;
   /** The heaps were collected at the last look. */
   #collected = false;
+  /** Intervals until memory is given back once more; 0: it is not. */
+  #restLeft = 0;
 
   constructor(options: IdleMemoryOptions) {
     this.#options = options;
@@ -38,19 +43,26 @@ export class IdleMemory {
 
   /** To be called once an interval. */
   look(): void {
-    const { intervalMs, cpuMs, collect, release } = this.#options;
+    const { intervalMs, cpuMs, collect } = this.#options;
     const now = cpuMs();
     const works = now - this.#cpuMs >= workShareMin * intervalMs;
     this.#cpuMs = now;
     // A collection is no work that would ask for another one.
-    if (works && !this.#collected) this.#worked++;
-    if (this.#worked === 0 || (works && !this.#collected && this.#worked < workIntervalsMax)) return;
-    if (!works && !this.#collected) {
+    if (this.#collected) {
+      this.#collected = false;
+      this.#restLeft = restIntervals;
+      this.#release();
+    } else if (works) {
+      this.#restLeft = 0;
+      if (++this.#worked >= workIntervalsMax) this.#release();
+    } else if (this.#worked > 0) {
       this.#collected = true;
-      return collect();
-    }
-    this.#collected = false;
+      collect();
+    } else if (this.#restLeft > 0 && --this.#restLeft === 0) this.#release();
+  }
+
+  #release(): void {
     this.#worked = 0;
-    release();
+    this.#options.release();
   }
 }
