@@ -1,6 +1,6 @@
 /**
  * /metrics beside etcd's, after the same requests: whatever ours exports under etcd's names has
- * etcd's kind, labels and buckets, and the counters of those requests stand at the same number.
+ * etcd's kind, help text, labels and buckets, and the counters of those requests stand at the same number.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -23,6 +23,7 @@ import { startPair, type PairMember } from "./pair.js";
 
 interface Family {
   readonly kind: string;
+  readonly help: string;
   readonly labels: ReadonlySet<string>;
   readonly buckets: ReadonlySet<string>;
 }
@@ -36,12 +37,17 @@ const sampleLine = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$/;
 const labelPair = /([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g;
 
 const parse = (text: string): Exposition => {
-  const families = new Map<string, { kind: string; labels: Set<string>; buckets: Set<string> }>();
+  const families = new Map<string, { kind: string; help: string; labels: Set<string>; buckets: Set<string> }>();
+  const helps = new Map<string, string>();
   const samples = new Map<string, number>();
   const repeated: string[] = [];
   for (const line of text.split("\n")) {
-    const type = /^# TYPE (\S+) (\S+)$/.exec(line);
-    if (type !== null) families.set(type[1] ?? "", { kind: type[2] ?? "", labels: new Set(), buckets: new Set() });
+    const comment = /^# (HELP|TYPE) (\S+) (.*)$/.exec(line);
+    if (comment !== null) {
+      const [, what, name = "", text = ""] = comment;
+      if (what === "HELP") helps.set(name, text);
+      else families.set(name, { kind: text, help: helps.get(name) ?? "", labels: new Set(), buckets: new Set() });
+    }
     const sample = line.startsWith("#") ? null : sampleLine.exec(line);
     if (sample === null) continue;
     const [, name = "", labels = "", value = ""] = sample;
@@ -182,8 +188,10 @@ const compareNames = (etcd: Exposition, other: Exposition): string[] => {
 const compareFamilies = (etcd: Exposition, other: Exposition): string[] => {
   const problems: string[] = [];
   for (const [name, family] of other.families) {
-    if (!isEtcds(name)) continue;
     const theirs = etcd.families.get(name);
+    if (theirs !== undefined && theirs.help !== family.help)
+      problems.push(`${name}: help "${family.help}", etcd "${theirs.help}"`);
+    if (!isEtcds(name)) continue;
     if (theirs === undefined) problems.push(`${name}: etcd has none`);
     else if (theirs.kind !== family.kind) problems.push(`${name}: ${family.kind}, etcd ${theirs.kind}`);
     else if (theirs.labels.size > 0 && family.labels.size > 0) {
