@@ -107,3 +107,17 @@ test("MoveLeader is for a leader and a voter, and to itself is done at once", ()
   rig.subject.move(1n, (error) => answers.push(error?.message ?? null));
   assert.deepEqual(answers.slice(3), [null, "etcdserver: not leader"]);
 });
+
+test("MoveLeader has no limit of its own, and one that is given up is not answered", () => {
+  const rig = new Rig(3);
+  const answers: (string | null)[] = [];
+  rig.subject.move(2n, (error) => answers.push(error?.message ?? null));
+  const giveUp = rig.subject.move(2n, () => answers.push("given up"));
+  rig.now = 3_600_000;
+  rig.subject.tick(0);
+  assert.deepEqual(answers, []);
+  giveUp();
+  rig.lead = 2n;
+  rig.subject.leaderChanged();
+  assert.deepEqual(answers, [null]);
+});
