@@ -24,7 +24,7 @@ export interface DefragmentOptions {
 }
 
 export interface DefragmenterOptions extends DefragmentOptions {
-  readonly compactor: Compactor;
+  readonly compactor: Pick<Compactor, "withoutCompaction">;
   /** Of this and the installation of snapshots. */
   readonly rebuilds: OneAtATime;
   readonly post: (message: FromApply) => void;

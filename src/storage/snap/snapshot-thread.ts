@@ -10,7 +10,7 @@ import type { BoltLayout } from "../../bolt/index.js";
 import type { PinnedRead, PinnedReader } from "../backend/index.js";
 import type { FromSnapshots, ToSnapshots } from "./messages.js";
 import { SnapshotFileWriter } from "./snapshot-file-writer.js";
-import { SnapshotWriter } from "./snapshot-writer.js";
+import { digestBytes, SnapshotWriter } from "./snapshot-writer.js";
 
 /** Other jobs and messages get their turn after so long. */
 const turnMs = 5;
@@ -166,6 +166,10 @@ export class SnapshotThread {
       turnEnds = performance.now() + turnMs;
     }
     await this.#taken(job);
+    this.#log("info", "sending database sha256 checksum to client", {
+      "total-bytes": layout.fileBytes,
+      "checksum-size": digestBytes,
+    });
     this.#flush(job);
     const took = `${((performance.now() - job.began) / 1000).toFixed(6)}s`;
     this.#log("info", "successfully sent database snapshot to client", { ...about, took, ...version });

@@ -15,6 +15,9 @@ const blobBytes = 32 << 10;
 /** Bytes sent before the client must have taken the last ones. */
 export const windowBytes = 16 * blobBytes;
 
+/** Of the SHA-256 behind the file. */
+export const digestBytes = 32;
+
 const remainingBytesTag = 0x10;
 const blobTag = 0x1a;
 const versionTag = 0x22;
