@@ -8,7 +8,7 @@ import { MembershipStore } from "../membership/index.js";
 import type { Registry } from "../metrics/index.js";
 import { ReplyBatchWriter } from "../native/index.js";
 import { LmdbBackend, lmdbBackendDefaults, type Backend, type CommitReport } from "../storage/backend/index.js";
-import { MvccStore, type MvccStoreOptions } from "../storage/mvcc/index.js";
+import { MvccStore, type KeyValueHash, type MvccStoreOptions } from "../storage/mvcc/index.js";
 import { startRebuildThread } from "../storage/snap/index.js";
 import { AlarmStore } from "./alarm-store.js";
 import { Applier } from "./applier.js";
@@ -80,6 +80,8 @@ export class ApplyThread {
   readonly #backend: Backend;
   readonly #loop: ApplyLoop;
   readonly #compactor: Compactor;
+  readonly #store: MvccStore;
+  readonly #reads: Reads;
   #failed = false;
 
   /** Opens the state, which takes as long as reading all keys; then main hears "ready". */
@@ -120,6 +122,7 @@ export class ApplyThread {
     leases.observer = leaseEvents;
     this.#surroundings = surroundings;
     this.#backend = backend;
+    this.#store = store;
     const shared = sharedParts(init, surroundings, opened);
     const { membership, alarms, replies, localId } = shared;
     const wake = (): void => this.#loop.wake();
@@ -158,6 +161,7 @@ export class ApplyThread {
       post,
       wake,
     });
+    this.#reads = reads;
     const leasesRevoked = (): number => applier.leasesRevoked;
     metrics.attach({ store, backend, membership, localId, quotaBackendBytes, counts, leasesRevoked });
     this.#loop = new ApplyLoop({
@@ -198,6 +202,12 @@ export class ApplyThread {
       case "flush":
         this.#flush(message.id);
         return false;
+      case "hashNow":
+        void this.#reads.hashes.now().then((hash) => this.#postHashes(message.id, [hash]));
+        return false;
+      case "keptHashes":
+        this.#postHashes(message.id, this.#store.compactionHashes.all());
+        return false;
       case "stop":
         await this.#stop();
         return true;
@@ -210,6 +220,10 @@ export class ApplyThread {
       // The backend has said so to `onFatal`.
       () => {},
     );
+  }
+
+  #postHashes(id: number, hashes: readonly KeyValueHash[]): void {
+    this.#surroundings.post({ type: "hashes", id, currentRevision: this.#store.currentRevision, hashes });
   }
 
   async #stop(): Promise<void> {

@@ -4,6 +4,7 @@
  * What is frequent goes through the mailboxes (`messages.ts`).
  */
 import type { ConfState, DowngradeInfo, Member } from "../membership/index.js";
+import type { KeyValueHash } from "../storage/mvcc/index.js";
 
 /** `workerData` of `apply.worker.ts`. */
 export interface ApplyInit {
@@ -143,6 +144,13 @@ export type FromApply =
       readonly fields: Readonly<Record<string, unknown>>;
     }
   | { readonly type: "metrics"; readonly id: number; readonly text: string }
+  /** The answer to "hashNow", with one, or to "keptHashes". */
+  | {
+      readonly type: "hashes";
+      readonly id: number;
+      readonly currentRevision: number;
+      readonly hashes: readonly KeyValueHash[];
+    }
   /** The answer to "flush": what had been applied when it came is in the file. */
   | { readonly type: "flushed"; readonly id: number }
   /**
@@ -158,5 +166,7 @@ export type ToApply =
   | { readonly type: "stop" }
   /** Ask for this thread's metrics in text form; answered by "metrics" with the same ID. */
   | { readonly type: "metrics"; readonly id: number }
+  /** Ask for HashKV up to the present revision, or for the hashes that compactions have left; "hashes" answers. */
+  | { readonly type: "hashNow" | "keptHashes"; readonly id: number }
   /** Commit what has been applied; answered by "flushed" with the same ID. */
   | { readonly type: "flush"; readonly id: number };

@@ -1,4 +1,4 @@
-/** HashKV and Hash calls: one after another, each read in slices of the store's own. */
+/** HashKV and Hash calls, and the member's own questions: one after another, each read in slices of the store's own. */
 import { ReplyKind, type ReplyBatchWriter } from "../native/index.js";
 import { encodeHashKVResponse, encodeHashResponse, writeVarint64 } from "../proto/index.js";
 import type { HashResult, MvccStore } from "../storage/mvcc/index.js";
@@ -14,6 +14,8 @@ const hashRevisionTag = 0x20;
 interface AskedHash {
   /** Of the whole store: Hash, not HashKV. */
   readonly whole: boolean;
+  /** The member itself asks, and no call. */
+  readonly own?: (result: HashResult) => void;
   readonly callId: number;
   readonly raftTerm: number;
   /** Any int64: the answer repeats it. */
@@ -61,6 +63,11 @@ export class Hashes {
     this.#add({ whole: true, callId, raftTerm, revision: 0n });
   }
 
+  /** HashKV up to the present revision, for the member itself. */
+  now(): Promise<HashResult> {
+    return new Promise((own) => this.#add({ whole: false, own, callId: 0, raftTerm: 0, revision: 0n }));
+  }
+
   #add(asked: AskedHash): void {
     this.#asked.push(asked);
     if (!this.#hashing) void this.#run();
@@ -79,7 +86,8 @@ export class Hashes {
         }
         const result = await store.hashKv(saturated(asked.revision));
         metrics.hashed(clock.now() - began);
-        this.#answer(asked, result);
+        if (asked.own === undefined) this.#answer(asked, result);
+        else asked.own(result);
       }
     } catch (error) {
       fatal(error);

@@ -117,7 +117,7 @@ export class Reads {
   readonly #pressure: ReplyPressure;
   #waitingCalls = 0;
   #waitingBytes = 0;
-  readonly #hashes: Hashes;
+  readonly hashes: Hashes;
   readonly #streams: RangeStreams;
   readonly #leases: LeaseAnswers;
   readonly #leaseLists: LeaseLists;
@@ -133,7 +133,7 @@ export class Reads {
     this.#options = options;
     this.#handlers = options.methods.map((path) => handlers[path] ?? "unknown");
     this.#pressure = new ReplyPressure(options);
-    this.#hashes = new Hashes(options);
+    this.hashes = new Hashes(options);
     this.#streams = new RangeStreams(options, new ReplyBatchWriter());
     this.#leaseLists = new LeaseLists(options);
     this.#leaseKeyLists = new LeaseKeyLists(options);
@@ -142,7 +142,7 @@ export class Reads {
   }
 
   get pendingCalls(): number {
-    const inSlices = this.#long.length + this.#active.length + this.#hashes.pending + this.#leaseLists.pending;
+    const inSlices = this.#long.length + this.#active.length + this.hashes.pending + this.#leaseLists.pending;
     return this.#waitingCalls + inSlices + this.#leaseKeyLists.pending + this.#streams.pending;
   }
   get pendingBytes(): number {
@@ -271,7 +271,7 @@ export class Reads {
         else this.#streams.ask(callId, header.raftTerm, bytes, messageStart, messageEnd);
         break;
       case "hash":
-        this.#hashes.askWhole(callId, header.raftTerm);
+        this.hashes.askWhole(callId, header.raftTerm);
         break;
       case "status":
         replies.message(callId, ReplyKind.MessageAndEnd, encodeStatus(this.#options, header, this.#appliedIndex));
@@ -280,7 +280,7 @@ export class Reads {
         replies.message(callId, ReplyKind.MessageAndEnd, encodeMemberList(this.#options, header));
         break;
       case "hashKv":
-        this.#hashes.ask(callId, header.raftTerm, bytes, messageStart, messageEnd);
+        this.hashes.ask(callId, header.raftTerm, bytes, messageStart, messageEnd);
         break;
       case "defragment":
         if (!this.#options.defragmenter.ask(callId)) this.#refuse(callId);

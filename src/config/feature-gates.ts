@@ -23,7 +23,13 @@ const gateDefaults: Readonly<Record<string, boolean>> = {
 const betaGates: ReadonlySet<string> = new Set(["AllBeta", "FastLeaseKeepAlive", "TxnModeWriteWithSharedBuffer"]);
 
 /** What these switch is built: they may differ from their default. */
-export const builtGates = ["LeaseCheckpoint", "LeaseCheckpointPersist", "StopGRPCServiceOnDefrag"] as const;
+export const builtGates = [
+  "CompactHashCheck",
+  "InitialCorruptCheck",
+  "LeaseCheckpoint",
+  "LeaseCheckpointPersist",
+  "StopGRPCServiceOnDefrag",
+] as const;
 export type BuiltGate = (typeof builtGates)[number];
 
 /** One gate as metrics tell of it. */

@@ -208,6 +208,8 @@ describe("refusals, with etcd's text and exit status", () => {
     const stops = "StopGRPCServiceOnDefrag=true";
     assert.equal(config(`--feature-gates=${stops}`).featureGates, stops);
     assert.equal(load([], { ETCD_FEATURE_GATES: stops }).config.featureGates, stops);
+    const checks = "InitialCorruptCheck=true,CompactHashCheck=true";
+    assert.equal(config(`--feature-gates=${checks}`, "--corrupt-check-time=4h").corruptCheckTime, 4 * 3_600_000);
     const gates = "LeaseCheckpoint=true,LeaseCheckpointPersist=true";
     assert.equal(config(`--feature-gates=${gates}`).featureGates, gates);
     assert.equal(load([], { ETCD_FEATURE_GATES: gates }).config.featureGates, gates);

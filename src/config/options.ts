@@ -493,15 +493,13 @@ export const options = {
   // Features
   "corrupt-check-time": duration({
     section: "features",
-    notYet: true,
     default: 0,
     help: "Time between checks that all members hold equal data; 0 for never.",
   }),
   "compact-hash-check-time": duration({
     section: "features",
-    noEffect: true,
     default: 60_000,
-    help: "Time between checks of compaction hashes.",
+    help: "Time between checks of compaction hashes, with --feature-gates=CompactHashCheck=true.",
   }),
   "compaction-batch-limit": integer({
     section: "features",

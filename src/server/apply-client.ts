@@ -19,6 +19,9 @@ import {
 } from "../apply/index.js";
 import { copyOf, type EntryBatch, type Logger, threadFile } from "../base/index.js";
 import { InboxBuffer, Mailbox, mailboxPrefixBytes } from "../native/index.js";
+import type { KeyValueHash } from "../storage/mvcc/index.js";
+import type { MemberHashes } from "./corruption-checks.js";
+import type { PeerHash } from "./peers.js";
 
 /** Bytes on their way to apply; with them full, main holds back. */
 const toApplyBytesMax = 64 << 20;
@@ -27,7 +30,12 @@ const toMainBytesMax = 1 << 20;
 /** What the worker says of its state when it is ready. */
 export type ApplyReady = Extract<FromApply, { type: "ready" }>;
 /** What the worker tells of what it has applied. */
-export type ApplyEvent = Exclude<FromApply, { type: "ready" | "metrics" | "flushed" | "stopped" | "log" | "fatal" }>;
+export type ApplyEvent = Exclude<
+  FromApply,
+  { type: "ready" | "metrics" | "hashes" | "flushed" | "stopped" | "log" | "fatal" }
+>;
+
+type HashesMessage = Extract<FromApply, { type: "hashes" }>;
 
 /** Called on main. */
 export interface ApplyHooks {
@@ -40,7 +48,7 @@ export interface ApplyHooks {
   fatal(message: string, stack: string): void;
 }
 
-export class ApplyClient {
+export class ApplyClient implements MemberHashes {
   readonly progress: ApplyProgress = emptyProgress();
   readonly #worker: Worker;
   readonly #toApply: Mailbox;
@@ -52,8 +60,10 @@ export class ApplyClient {
   readonly #held: Uint8Array[] = [];
   readonly #metricsAsked = new Map<number, (text: string) => void>();
   readonly #flushes = new Map<number, () => void>();
+  readonly #hashesAsked = new Map<number, (hashes: HashesMessage) => void>();
   #metricsId = 0;
   #flushId = 0;
+  #hashesId = 0;
   #receiving = false;
   #stopped: (() => void) | null = null;
   #ready: ((ready: ApplyReady) => void) | null = null;
@@ -131,6 +141,25 @@ export class ApplyClient {
     return new Promise((resolve) => {
       this.#metricsAsked.set(id, resolve);
       this.#worker.postMessage({ type: "metrics", id });
+    });
+  }
+
+  /** HashKV up to the present revision. */
+  async hashNow(): Promise<PeerHash & KeyValueHash> {
+    const { currentRevision, hashes } = await this.#askHashes("hashNow");
+    return { ...hashes[0]!, currentRevision };
+  }
+
+  /** The hashes that compactions have left, in order of revision. */
+  async keptHashes(): Promise<readonly KeyValueHash[]> {
+    return (await this.#askHashes("keptHashes")).hashes;
+  }
+
+  #askHashes(type: "hashNow" | "keptHashes"): Promise<HashesMessage> {
+    const id = ++this.#hashesId;
+    return new Promise((resolve) => {
+      this.#hashesAsked.set(id, resolve);
+      this.#worker.postMessage({ type, id });
     });
   }
 
@@ -215,6 +244,10 @@ export class ApplyClient {
       case "metrics":
         this.#metricsAsked.get(message.id)?.(message.text);
         this.#metricsAsked.delete(message.id);
+        return;
+      case "hashes":
+        this.#hashesAsked.get(message.id)?.(message);
+        this.#hashesAsked.delete(message.id);
         return;
       case "flushed":
         this.#flushes.get(message.id)?.();

@@ -4,7 +4,7 @@
  */
 import { statfs } from "node:fs/promises";
 import { AlarmBoard, SeededPrng, type Logger } from "../base/index.js";
-import type { Config } from "../config/index.js";
+import { hasFeature, type Config } from "../config/index.js";
 import { memberIdText } from "../membership/index.js";
 import { registry } from "../metrics/index.js";
 import { collectGarbage, releaseMemory } from "../native/index.js";
@@ -108,6 +108,9 @@ export class EtcdServer {
     const snapshots = makeSnapshots(surroundings, storage);
     core = makeCore(surroundings, storage, snapshots, replies);
     void removeOldSnapshots(storage.dataDir.paths.snapDir, storage.ready.consistentIndex);
+    // A new member has nothing that could be wrong yet.
+    if (!storage.dataDir.fresh && hasFeature(surroundings.config, "InitialCorruptCheck"))
+      await core.corruption?.initial();
     core.begin();
     const detach = (): void => {
       core = null;
@@ -225,6 +228,7 @@ function makeCore(
       logger,
       transport,
       peers: noPeers,
+      hashes: apply,
       sendSnapshot: (message) => sendSnapshot(message, { openFile: () => snapshots.openFile(), transport, logger }),
       prng: new SeededPrng(Number(identity.memberId & 0xffff_ffffn) * 2 ** 20 + (startMs % 2 ** 20)),
       nowMs: () => performance.now(),

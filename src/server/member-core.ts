@@ -15,13 +15,21 @@ import { none, Role, type Message, type SoftState, type StepResult } from "../ra
 import type { ApplyEvent } from "./apply-client.js";
 import type { AutoCompaction } from "./auto-compaction.js";
 import type { ClusterSide } from "./cluster-side.js";
+import type { CorruptionChecks } from "./corruption-checks.js";
 import type { LeaseKeeper } from "./lease-keeper.js";
 import { anonymous, type Identity } from "./proposal-builder.js";
 import { Proposals } from "./proposals.js";
 import type { Publisher } from "./publisher.js";
 import type { RaftLoop } from "./raft-loop.js";
 import { applyConfChange, makeRaftLoop } from "./raft-node.js";
-import { makeAutoCompaction, makeCluster, makeLeases, makePublisher, type CoreDoings } from "./member-parts.js";
+import {
+  makeAutoCompaction,
+  makeCluster,
+  makeCorruptionChecks,
+  makeLeases,
+  makePublisher,
+  type CoreDoings,
+} from "./member-parts.js";
 import type { MemberCounters, MemberState, MemberSurroundings } from "./member-surroundings.js";
 import { contextBytes, contextNumber, ReadIndexQueue } from "./read-index.js";
 import { highestOwnSequence } from "./request-header.js";
@@ -40,6 +48,8 @@ export class MemberCore {
   readonly #loop: RaftLoop;
   readonly #publisher: Publisher;
   readonly #autoCompaction: AutoCompaction | null;
+  /** null: nothing is to be compared. */
+  readonly corruption: CorruptionChecks | null;
   readonly #ids: RequestIdGenerator;
   /** Quota, disk and the NOSPACE alarm. */
   readonly space: SpaceGuard;
@@ -88,6 +98,7 @@ export class MemberCore {
     this.#publisher = makePublisher(surroundings, doings, ready.clusterVersion);
     this.space = new SpaceGuard(surroundings, this.#publisher, this.#requestTimeoutMs, ready.alarms);
     this.#autoCompaction = makeAutoCompaction(surroundings, doings);
+    this.corruption = makeCorruptionChecks(surroundings, doings, this.cluster);
   }
 
   #doings(ids: RequestIdGenerator): CoreDoings {
@@ -280,6 +291,7 @@ export class MemberCore {
     this.cluster.tick(stalledMs);
     const { isLeader, space } = this;
     this.#autoCompaction?.tick(now, { ...this.#surroundings.apply.progress, isLeader, isCorrupt: space.isCorrupt });
+    this.corruption?.tick(now);
     space.tick();
     this.leases.tick();
     this.#surroundings.replies.flush();

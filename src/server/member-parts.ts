@@ -3,10 +3,12 @@
  */
 import { autoCompactionRule, hasFeature } from "../config/index.js";
 import type { EtcdError } from "../errors/index.js";
+import { AlarmAction, AlarmType, encodeAlarmRequest } from "../proto/index.js";
 import type { RawNode } from "../raft/index.js";
 import type { ApplyReady } from "./apply-client.js";
 import { AutoCompaction } from "./auto-compaction.js";
 import { ClusterSide } from "./cluster-side.js";
+import { CorruptionChecks } from "./corruption-checks.js";
 import { LeaseKeeper } from "./lease-keeper.js";
 import type { MemberSurroundings } from "./member-surroundings.js";
 import { Publisher } from "./publisher.js";
@@ -99,6 +101,33 @@ export function makeAutoCompaction(
     return refusal;
   };
   return new AutoCompaction({ rule, timeoutMs, logger, propose });
+}
+
+/** null: there is nothing to compare. */
+export function makeCorruptionChecks(
+  { config, hashes, identity, logger, peers }: MemberSurroundings,
+  doings: CoreDoings,
+  { barriers, view }: ClusterSide,
+): CorruptionChecks | null {
+  if (hashes === undefined) return null;
+  const alarmField = 10;
+  const { timeoutMs, isLeader } = doings;
+  return new CorruptionChecks({
+    localId: identity.memberId,
+    view,
+    peers,
+    barriers,
+    hashes,
+    periodicMs: config.corruptCheckTime,
+    compactionsMs: hasFeature(config, "CompactHashCheck") ? config.compactHashCheckTime : 0,
+    timeoutMs,
+    isLeader,
+    raise: (memberID) => {
+      const alarm = { action: AlarmAction.ACTIVATE, memberID, alarm: AlarmType.CORRUPT };
+      proposeOwn(doings, alarmField, encodeAlarmRequest(alarm));
+    },
+    logger,
+  });
 }
 
 function proposeOwn({ gather, flush }: CoreDoings, field: number, message: Uint8Array): void {

@@ -7,6 +7,7 @@ import type { Config } from "../config/index.js";
 import type { EtcdError } from "../errors/index.js";
 import type { Message } from "../raft/index.js";
 import type { ApplyReady } from "./apply-client.js";
+import type { MemberHashes } from "./corruption-checks.js";
 import type { MemberIdentity, ReplayedLog } from "./bootstrap.js";
 import type { Peers } from "./peers.js";
 import type { Applier, LogWriter, Transport } from "./raft-loop.js";
@@ -46,6 +47,8 @@ export interface MemberSurroundings {
   readonly apply: MemberApply;
   readonly transport: Transport;
   readonly peers: Peers;
+  /** For checks that members hold equal data; without it there are none. */
+  readonly hashes?: MemberHashes;
   /** See `SnapshotSenderOptions`. */
   readonly sendSnapshot: (message: Message) => Promise<void>;
   readonly replies: ErrorSink;

@@ -26,6 +26,17 @@ export interface LeaseStatus {
 /** What a leader says to a call passed on to it; null: no answer came, or the member does not lead. */
 export type LeaderAnswer<T> = { readonly value: T } | { readonly error: EtcdError } | null;
 
+/** What a member's store hashes to up to a revision. */
+export interface PeerHash {
+  readonly hash: number;
+  readonly compactRevision: number;
+  /** The member's own revision then. */
+  readonly currentRevision: number;
+}
+
+/** An error is the member's own; null: no answer came in the time of a request. */
+export type HashAnswer = PeerHash | EtcdError | null;
+
 export interface Peers {
   /** Since when there is a connection with `id` without a break, by the member's clock; null: there is none. */
   activeSince(id: bigint): number | null;
@@ -33,6 +44,8 @@ export interface Peers {
   membersChanged(others: readonly Member[]): void;
   /** null: it cannot be reached. */
   version(of: Member, done: (versions: MemberVersions | null) => void): void;
+  /** HashKV at a revision. */
+  hashKv(of: Member, revision: number, done: (answer: HashAnswer) => void): void;
   /** Renews a lease at the leader; the value is its TTL in seconds, 0 when there is no such lease. */
   renewLease(leader: Member, id: bigint, done: (answer: LeaderAnswer<number>) => void): void;
   leaseTimeToLive(
@@ -49,6 +62,7 @@ export const noPeers: Peers = {
   activeSince: () => null,
   membersChanged: () => {},
   version: (_of, done) => queueMicrotask(() => done(null)),
+  hashKv: (_of, _revision, done) => queueMicrotask(() => done(null)),
   renewLease: (_leader, _id, done) => queueMicrotask(() => done(null)),
   leaseTimeToLive: (_leader, _id, _withKeys, done) => queueMicrotask(() => done(null)),
   promote: (_leader, _id, done) => queueMicrotask(() => done(null)),

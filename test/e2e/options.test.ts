@@ -78,7 +78,6 @@ const refused: Readonly<Record<string, readonly OptionName[]>> = {
     "cipher-suites",
   ],
   "auth is not there yet": ["auth-token"],
-  "members have nobody to compare their data with yet": ["corrupt-check-time"],
   "it breaks up a cluster of several members, which are not there yet": ["force-new-cluster"],
   "logs are not rotated yet": ["enable-log-rotation"],
   "spans are not sent yet": ["enable-distributed-tracing"],

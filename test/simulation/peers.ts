@@ -51,6 +51,8 @@ export function simulatedPeers(process: MemberProcess): Peers {
     membersChanged: () => {},
     version: (of, done) =>
       request<MemberVersions>(of.id, (at, answer) => answer({ server: "3.7.1", cluster: at.clusterVersion }), done),
+    // Nobody is asked to check for corruption.
+    hashKv: (_of, _revision, done) => process.main.run(0, () => done(null)),
     promote: (leader, id, done) =>
       request<LeaderAnswer<ConfChangeOutcome>>(leader.id, (at, answer) => at.promote(id, answer), done),
     renewLease: (leader, id, done) =>

@@ -288,7 +288,7 @@ export class MemberProcess {
     const { world, checker } = { world: this.member.world, checker: this.member.world.checker };
     if (message.type === "fatal") return this.#applyFailed(message);
     const { type } = message;
-    if (type === "log" || type === "metrics" || type === "stopped" || type === "flushed") return;
+    if (type === "log" || type === "metrics" || type === "stopped" || type === "flushed" || type === "hashes") return;
     if (message.type === "confChange") checker.confChanged(this.member, message);
     const { now } = world.timeline;
     this.#lastPost = Math.max(this.#lastPost, now + world.threadChance.around(0.05));
