@@ -45,6 +45,7 @@ class Rig {
         },
       },
       rebuilds: this.rebuilds,
+      tellProgress: () => this.posts.push("progress"),
       post: (message: FromApply) => {
         if (message.type === "defragmented") this.posts.push(`${message.callId}: ${message.failure ?? "done"}`);
         else this.posts.push(message.type);
@@ -80,7 +81,7 @@ test("one after another while compaction is held; one that fails is answered so,
   assert.deepEqual([rig.backend.begun, rig.holds, rig.metric(`${seconds}_count`)], [2, 1, "0"]);
   rig.backend.running[1]!.end();
   await turn();
-  assert.deepEqual(rig.posts, ["defragmenting", "1: no room", "defragmenting", "2: done"]);
+  assert.deepEqual(rig.posts, ["defragmenting", "progress", "1: no room", "defragmenting", "progress", "2: done"]);
   assert.deepEqual([rig.holds, rig.metric(inflight)], [0, "0"]);
   assert.deepEqual([rig.metric(`${seconds}_count`), rig.metric(`${seconds}_sum`)], ["1", "0.25"]);
   assert.deepEqual(rig.lines, [
