@@ -47,6 +47,9 @@ export class HttpService {
   #metricsId = 0;
   readonly #board: AlarmBoard;
   #state: ServerState;
+  /** Main has told the member's state: it serves clients. */
+  #serves = (): void => {};
+  readonly #served = new Promise<void>((resolve) => (this.#serves = resolve));
 
   constructor(data: HttpWorkerData, { submit, send, reply }: HttpServiceWires) {
     this.#data = data;
@@ -90,6 +93,7 @@ export class HttpService {
     switch (message.kind) {
       case "state":
         this.#state = message.state;
+        this.#serves();
         break;
       case "metrics":
         this.#metrics.get(message.id)?.(message.texts);
@@ -150,6 +154,7 @@ export class HttpService {
       corsOrigins,
       hostWhitelist,
       serverVersion,
+      served: this.#served,
     });
   }
 

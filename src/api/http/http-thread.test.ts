@@ -45,11 +45,14 @@ function ask(socketPath: string, path: string): Promise<string> {
   });
 }
 
+const decided = { ...unknownState, hasLeader: true, clusterVersion: "3.7.0", storageVersion: "3.7.0" };
+const versions = '{"etcdserver":"3.7.1","etcdcluster":"3.7.0","storage":"3.7.0"}';
 const undecided = '{"etcdserver":"3.7.1","etcdcluster":"not_decided","storage":"unknown"}';
 
 test("listens on its sockets, and closes them", async () => {
   const [socketPath, metricsSocketPath] = [join(folder, "both"), join(folder, "metrics")];
   const thread = await start({ socketPath, metricsSocketPath });
+  thread.setState(unknownState);
   assert.equal(await ask(socketPath, "/version"), undecided);
   assert.equal(await ask(metricsSocketPath, "/version"), "404 page not found\n");
   assert.equal(await ask(metricsSocketPath, "/readyz/non_learner"), "ok\n");
@@ -58,8 +61,22 @@ test("listens on its sockets, and closes them", async () => {
   await assert.rejects(ask(metricsSocketPath, "/version"));
   rmSync(socketPath, { force: true });
   const again = await start({ socketPath });
+  again.setState(unknownState);
   assert.equal(await ask(socketPath, "/version"), undecided);
   await again.close();
+});
+
+test("clients' requests wait until the member serves them, and those for metrics do not", async () => {
+  const [socketPath, metricsSocketPath] = [join(folder, "early"), join(folder, "early-metrics")];
+  const thread = await start({ socketPath, metricsSocketPath });
+  let answered = false;
+  const early = ask(socketPath, "/version").finally(() => (answered = true));
+  // Two requests of another connection have come and gone meanwhile.
+  for (let i = 0; i < 2; i++) assert.match(await ask(metricsSocketPath, "/health"), /RAFT NO LEADER/);
+  assert.equal(answered, false);
+  thread.setState(decided);
+  assert.equal(await early, versions);
+  await thread.close();
 });
 
 test("a socket that cannot be made fails the start, and the thread ends in good order", async () => {

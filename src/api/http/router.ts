@@ -32,6 +32,8 @@ export interface RouterOptions {
   /** Host names that plain HTTP is answered for; "*" or none is any. */
   readonly hostWhitelist: readonly string[];
   readonly serverVersion: string;
+  /** Resolves once the member serves clients: until then their requests wait, as etcd's do. */
+  readonly served: Promise<void>;
 }
 
 const gatewayPrefix = "/v3/";
@@ -40,15 +42,18 @@ const oldGatewayPrefix = "/v3beta/";
 export class Router implements HttpHandlers {
   readonly #options: RouterOptions;
   readonly #mux: Mux;
+  #isServed = false;
 
   constructor(options: RouterOptions) {
     this.#options = options;
+    void options.served.then(() => (this.#isServed = true));
     const version: Handler = (request) => this.#version(request);
     this.#mux = new Mux(new Map([...options.handlers, ["/version", version]]));
   }
 
   /** The answer to a request; undefined when nobody waits for it any more. */
   async handle(request: HttpRequest): Promise<HttpResponse | undefined> {
+    if (!this.#isServed) await this.#options.served;
     const decoded = decodePath(request.path);
     if (decoded === undefined) return malformed();
     const isOld = decoded.startsWith(oldGatewayPrefix);
