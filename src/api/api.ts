@@ -11,6 +11,7 @@ import { addProcessMetrics, ProcessMetrics, registry } from "../metrics/index.js
 import { serverVersionText } from "../membership/index.js";
 import { Mailbox, setGatewayMailbox, startEdge, type Edge } from "../native/index.js";
 import type { EtcdServer } from "../server/index.js";
+import { debugVars } from "./debug-vars.js";
 import { clientDescriptorsMax } from "./descriptors.js";
 import { GrpcMetrics } from "./grpc/metrics.js";
 import { Dispatcher } from "./grpc/dispatcher.js";
@@ -50,15 +51,16 @@ export interface Api {
   close(): Promise<void>;
 }
 
-/** Opens the client listeners. Throws EdgeListenError. */
-export function startApi(config: Config, logger: Logger): Api {
-  return new ClientApi(config, logger);
+/** Opens the client listeners. Throws EdgeListenError. `commandLine` is what the process was started with. */
+export function startApi(config: Config, logger: Logger, commandLine: readonly string[]): Api {
+  return new ClientApi(config, logger, commandLine);
 }
 
 class ClientApi implements Api {
   readonly methodPaths = servedMethods.map(({ path }) => path);
   readonly #config: Config;
   readonly #logger: Logger;
+  readonly #commandLine: readonly string[];
   readonly #requestLog: RequestLog;
   readonly #edge: Edge;
   readonly #socketPath: string;
@@ -72,9 +74,10 @@ class ClientApi implements Api {
   #http: HttpThread | null = null;
   #httpStart: Promise<HttpThread> | null = null;
 
-  constructor(config: Config, logger: Logger) {
+  constructor(config: Config, logger: Logger, commandLine: readonly string[]) {
     this.#config = config;
     this.#logger = logger;
+    this.#commandLine = commandLine;
     this.#requestLog = new RequestLog({
       logger,
       logsDebug: config.logLevel === "debug",
@@ -122,6 +125,7 @@ class ClientApi implements Api {
     this.#httpStart = HttpThread.start({
       data: this.#httpData(),
       metricsTexts: (counts) => this.#metricsTexts(counts),
+      debugVars: () => debugVars(this.#commandLine, this.#server?.core.raftStatus() ?? null),
       onCallEnded: (callId) => this.#dispatcher?.callEnded(callId),
       logger: this.#logger,
       onFailure: (error) => fatal("the HTTP thread failed", { error: error.message, stack: error.stack }),

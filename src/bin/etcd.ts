@@ -99,7 +99,7 @@ class Member {
 
   async start(config: Config): Promise<void> {
     const fatal = (message: string, fields: Readonly<Record<string, unknown>>): never => this.fail(message, fields);
-    const api = startApi(config, this.#logger);
+    const api = startApi(config, this.#logger, process.argv.slice(1));
     this.#api = api;
     this.#logger.info("starting an etcd server", {
       "etcd-version": serverVersionText,

@@ -133,6 +133,8 @@ export class MemberCore {
   get term(): number {
     return this.#loop.term;
   }
+  /** What /debug/vars tells of Raft. */
+  readonly raftStatus = (): object => this.#loop.status();
   get commitIndex(): number {
     return this.#loop.commitIndex;
   }

@@ -24,6 +24,7 @@ import { Outstanding } from "./outstanding.js";
 import { ownSequenceOf } from "./request-header.js";
 import type { RequestIdGenerator } from "./request-id.js";
 import type { Waiters } from "./waiters.js";
+import { raftStatusOf } from "./raft-status.js";
 
 /** Entries of the log that have not come to apply yet, in bytes; above it no more calls are taken. */
 const pendingBytesMax = 64 << 20;
@@ -142,6 +143,10 @@ export class RaftLoop {
   }
   get node(): RawNode {
     return this.#node;
+  }
+  /** To be written as JSON. */
+  status(): object {
+    return raftStatusOf(this.#node.status());
   }
   /** No more proposals should be taken for now. */
   get full(): boolean {

@@ -243,6 +243,17 @@ const scrapeAtEnd = async (member: PairMember): Promise<Exposition> => {
   }
 };
 
+/** /debug/vars: its variables, and what it tells of Raft; the members have the same IDs and have done the same. */
+const varsOf = async ({ member }: PairMember): Promise<unknown> => {
+  const client = new HttpClient(member.port);
+  const { status, headers, body } = await client.send({ method: "GET", path: "/debug/vars" });
+  client.close();
+  const { ["raft.status"]: raft, ...vars } = JSON.parse(body.toString()) as Record<string, object>;
+  // How many entries there were hangs on when a lease has ended.
+  const shape = JSON.stringify(raft).replace(/"(commit|applied|match|next)":\d+/g, '"$1":0');
+  return { status, type: headers["content-type"], names: Object.keys(vars), shape };
+};
+
 test("metrics have etcd's names, kinds, labels, buckets and numbers", { skip }, async (t) => {
   if (cache.kind === "skipped") return;
   const pair = await startPair(cache.binaries.etcd, ours, [
@@ -257,6 +268,7 @@ test("metrics have etcd's names, kinds, labels, buckets and numbers", { skip }, 
     t.diagnostic(`${names.length} of etcd's ${[...etcd.families.keys()].filter(isEtcds).length} families`);
     const problems = [...compareNames(etcd, other), ...compareFamilies(etcd, other), ...compareMoved(etcd, other)];
     assert.deepEqual([...problems, ...compareSamples(etcd, other)], []);
+    assert.deepEqual(await varsOf(pair.ours), await varsOf(pair.etcd));
   } finally {
     await pair.stop();
   }

@@ -17,7 +17,7 @@ const fatal = (message: string, fields: Readonly<Record<string, unknown>>): neve
   logger.fatal(message, fields);
   process.exit(1);
 };
-const api = startApi(config, logger);
+const api = startApi(config, logger, []);
 const server = await EtcdServer.start({
   config,
   methods: api.methodPaths,

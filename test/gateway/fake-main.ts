@@ -99,6 +99,7 @@ export class FakeMain {
         state,
         alarmBoard: alarmBoard.memory,
       },
+      debugVars: () => "{}",
       metricsTexts: async () => ["# HELP fake_metric From main.\n# TYPE fake_metric gauge\nfake_metric 1\n"],
       onCallEnded: () => {},
       logger: silentLogger,
@@ -106,6 +107,8 @@ export class FakeMain {
         throw error;
       },
     });
+    // Clients' requests wait for it.
+    http.setState(state);
     return new FakeMain({ edge, http, grpc, mailbox, alarmBoard });
   }
 

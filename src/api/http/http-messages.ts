@@ -53,7 +53,8 @@ export type ConcurrencyMessage =
 export type ToHttpWorker =
   | ConcurrencyMessage
   | { readonly kind: "state"; readonly state: ServerState }
-  | { readonly kind: "metrics"; readonly id: number; readonly texts: readonly string[] }
+  /** Answers "metrics" and "vars". */
+  | { readonly kind: "texts"; readonly id: number; readonly texts: readonly string[] }
   | { readonly kind: "close" };
 
 export type FromHttpWorker =
@@ -62,6 +63,8 @@ export type FromHttpWorker =
   | { readonly kind: "callEnded"; readonly id: number }
   /** Asks for the other threads' metrics, and tells of this one's calls. */
   | { readonly kind: "metrics"; readonly id: number; readonly counts: GatewayCounts }
+  /** Asks for what /debug/vars tells. */
+  | { readonly kind: "vars"; readonly id: number }
   /** The thread cannot go on; it ends after this. */
   | { readonly kind: "failed"; readonly message: string; readonly stack: string | undefined }
   | {

@@ -6,7 +6,7 @@ import { AlarmBoard, assert, type Logger } from "../../base/index.js";
 import { readBytesMax } from "../concurrency/index.js";
 import { CallClient, type Submit } from "./call-client.js";
 import { ConcurrencyCalls } from "./concurrency-calls.js";
-import type { Handler } from "./exchange.js";
+import { methodNotAllowed, type Handler, type HttpRequest, type HttpResponse } from "./exchange.js";
 import { Gateway, jsonGrowthMax } from "./gateway.js";
 import { GatewayCounter } from "./gateway-counts.js";
 import { healthCheckHandlers } from "./health-checks.js";
@@ -23,8 +23,8 @@ import { loadUws } from "./uws.js";
 
 /** Calls that may wait for their replies; more are refused. */
 const callsMax = 10_000;
-/** /metrics gives up on the other threads after this. */
-const metricsTimeoutMs = 10_000;
+/** /metrics and /debug/vars give up on the other threads after this. */
+const textsTimeoutMs = 10_000;
 
 /** How the service reaches main. */
 export interface HttpServiceWires {
@@ -43,8 +43,9 @@ export class HttpService {
   /** Listens on --listen-metrics-urls; null: there are none. */
   readonly #metricsServer: HttpServer | null;
   readonly #counter: GatewayCounter;
-  readonly #metrics = new Map<number, (texts: readonly string[]) => void>();
-  #metricsId = 0;
+  /** What main has been asked for. */
+  readonly #asked = new Map<number, (texts: readonly string[]) => void>();
+  #askId = 0;
   readonly #board: AlarmBoard;
   #state: ServerState;
   /** Main has told the member's state: it serves clients. */
@@ -95,9 +96,9 @@ export class HttpService {
         this.#state = message.state;
         this.#serves();
         break;
-      case "metrics":
-        this.#metrics.get(message.id)?.(message.texts);
-        this.#metrics.delete(message.id);
+      case "texts":
+        this.#asked.get(message.id)?.(message.texts);
+        this.#asked.delete(message.id);
         break;
       case "call":
         this.#concurrency.start(message.call);
@@ -128,7 +129,9 @@ export class HttpService {
     assert(rangeMethod >= 0, "http: KV.Range is not served");
     const checked = { client, logger, state: () => this.#healthState(), rangeMethod };
     const health = new HealthHandler({ ...checked, requestTimeoutMs });
-    const metrics = new MetricsHandler(() => this.#otherTexts());
+    const metrics = new MetricsHandler(() =>
+      this.#askMain((id) => ({ kind: "metrics", id, counts: this.#counter.counts })),
+    );
     return new Map<string, Handler>([
       ["/health", (request) => health.handle(request)],
       ["/metrics", (request) => metrics.handle(request)],
@@ -148,7 +151,7 @@ export class HttpService {
     const requestLog = new RequestLog({ logger, logsDebug, slowAfterMs });
     return new Router({
       gateway: enableGateway ? new Gateway(this.client, { served, messageBytesMax, requestLog }) : undefined,
-      handlers,
+      handlers: new Map([...handlers, ["/debug/vars", (request) => this.#debugVars(request)]]),
       state: () => this.#state,
       logger,
       corsOrigins,
@@ -158,19 +161,26 @@ export class HttpService {
     });
   }
 
-  #otherTexts(): Promise<readonly string[]> {
-    const id = ++this.#metricsId;
+  #askMain(question: (id: number) => FromHttpWorker): Promise<readonly string[]> {
+    const id = ++this.#askId;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        this.#metrics.delete(id);
+        this.#asked.delete(id);
         reject(new Error("the server's other threads did not answer in time"));
-      }, metricsTimeoutMs);
-      this.#metrics.set(id, (texts) => {
+      }, textsTimeoutMs);
+      this.#asked.set(id, (texts) => {
         clearTimeout(timer);
         resolve(texts);
       });
-      this.#send({ kind: "metrics", id, counts: this.#counter.counts });
+      this.#send(question(id));
     });
+  }
+
+  /** etcd serves it to clients, and not where metrics alone are. */
+  async #debugVars({ method }: HttpRequest): Promise<HttpResponse> {
+    if (method !== "GET") return methodNotAllowed();
+    const texts = await this.#askMain((id) => ({ kind: "vars", id }));
+    return { status: 200, headers: [["Content-Type", "application/json; charset=utf-8"]], body: texts.join("") };
   }
 }
 

@@ -32,7 +32,8 @@ function start(change: Partial<HttpWorkerData>, onFailure: (error: Error) => voi
     ...change,
   };
   const metricsTexts = (): Promise<string[]> => Promise.resolve([]);
-  return HttpThread.start({ data, metricsTexts, onCallEnded: () => {}, logger: silentLogger, onFailure });
+  const debugVars = (): string => '{"vars":1}';
+  return HttpThread.start({ data, metricsTexts, debugVars, onCallEnded: () => {}, logger: silentLogger, onFailure });
 }
 
 function ask(socketPath: string, path: string): Promise<string> {

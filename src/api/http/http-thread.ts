@@ -15,6 +15,8 @@ export interface HttpThreadOptions {
   readonly data: HttpWorkerData;
   /** The texts of all threads' metrics but the HTTP thread's, which has counted this many calls. */
   readonly metricsTexts: (counts: GatewayCounts) => Promise<readonly string[]>;
+  /** What /debug/vars tells. */
+  readonly debugVars: () => string;
   /** A call that was handed over has ended. */
   readonly onCallEnded: (callId: number) => void;
   readonly logger: Logger;
@@ -80,6 +82,9 @@ export class HttpThread {
       case "metrics":
         void this.#answerMetrics(message.id, message.counts);
         break;
+      case "vars":
+        this.#post({ kind: "texts", id: message.id, texts: [this.#options.debugVars()] });
+        break;
       case "callEnded":
         this.#options.onCallEnded(message.id);
         break;
@@ -100,7 +105,7 @@ export class HttpThread {
       this.#options.logger.error("metrics of a thread are not to be had", { error });
       return [];
     });
-    this.#post({ kind: "metrics", id, texts });
+    this.#post({ kind: "texts", id, texts });
   }
 
   #post(message: ToHttpWorker): void {
