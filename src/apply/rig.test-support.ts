@@ -107,6 +107,7 @@ export interface RigOptions {
   readonly quotaBackendBytes?: number;
   readonly learnersMax?: number;
   readonly compactionBatchLimit?: number;
+  readonly compactionSleepMs?: number;
   /** Between chunks of a compaction; a turn, if nothing is given. */
   readonly compactionSleep?: (milliseconds: number) => Promise<void>;
   /** Of compactions. */
@@ -137,6 +138,8 @@ export class Rig {
   readonly sent: Reply[] = [];
   readonly registry = new Registry();
   readonly failures: unknown[] = [];
+  /** As if an entry was under way. */
+  isEntryOpen = false;
   readonly #writer = new ApplyMessageWriter();
   readonly #message = new ApplyMessageReader();
   /** Runs between the slices of an entry; `turns` counts them. */
@@ -183,14 +186,15 @@ export class Rig {
       localId: memberId,
       quotaBackendBytes,
       metrics,
-      clock: { now: () => time++ },
+      clock: { now: () => time++, timeOrigin: 1_700_000_000_000 },
     };
     this.compactor = new Compactor({
       ...shared,
       batchLimit: options.compactionBatchLimit,
+      sleepMs: options.compactionSleepMs,
       sleep: options.compactionSleep ?? yieldTurn,
       yield: yieldTurn,
-      isBusy: () => this.applier.isBusy,
+      isBusy: () => this.isEntryOpen || this.applier.isBusy,
       wake: () => {},
       logger: options.logger ?? silentLogger,
       fatal: (error) => this.failures.push(error),
