@@ -21,6 +21,14 @@ export class Slab {
     while (count > this.#capacity) this.#grow();
   }
 
+  /** Records from `count` on are not used any more: the blocks that hold nothing else go. */
+  trim(count: number): void {
+    const blocks = Math.max(1, Math.ceil(count / recordsPerBlock));
+    if (blocks >= this.#ints.length) return;
+    this.#ints.length = this.#doubles.length = blocks;
+    this.#capacity = blocks * recordsPerBlock;
+  }
+
   /** Of the fields 0 to 15. */
   int(record: number, field: number): number {
     return this.#ints[record >>> recordBits]![((record & recordMask) << fieldBits) | field]!;

@@ -2,52 +2,26 @@
  * Which watchers a batch of events has something for, and what: a touch each, from its first event that is gathered
  * until what was gathered is sent, or given up. Its deliveries are a list in the batch.
  */
+import { Slab } from "./slab.js";
 import { none, type Watcher, type WatcherTable } from "./watcher-table.js";
 
-const sizeMin = 16;
+/** Memory for so many is kept when all are forgotten; a change may have a million. */
+const touchesKept = 1 << 14;
 
-/** What is known of each touch, by its number. */
-class Columns {
-  readonly watcher: Int32Array;
-  /** −1: nothing is to be sent to it. */
-  readonly firstDelivery: Int32Array;
-  readonly lastDelivery: Int32Array;
-  readonly events: Int32Array;
-  readonly bytes: Float64Array;
-  /** Revisions that touched the watcher's range, and the last of them. */
-  readonly revisions: Int32Array;
-  readonly lastRevision: Float64Array;
-  /** Of the first delivery. */
-  readonly firstRevision: Float64Array;
-  /** 1: it has enough for a response. */
-  readonly isFull: Uint8Array;
-
-  constructor(size: number, before: Columns | null) {
-    this.watcher = new Int32Array(size);
-    this.firstDelivery = new Int32Array(size);
-    this.lastDelivery = new Int32Array(size);
-    this.events = new Int32Array(size);
-    this.bytes = new Float64Array(size);
-    this.revisions = new Int32Array(size);
-    this.lastRevision = new Float64Array(size);
-    this.firstRevision = new Float64Array(size);
-    this.isFull = new Uint8Array(size);
-    if (before === null) return;
-    this.watcher.set(before.watcher);
-    this.firstDelivery.set(before.firstDelivery);
-    this.lastDelivery.set(before.lastDelivery);
-    this.events.set(before.events);
-    this.bytes.set(before.bytes);
-    this.revisions.set(before.revisions);
-    this.lastRevision.set(before.lastRevision);
-    this.firstRevision.set(before.firstRevision);
-    this.isFull.set(before.isFull);
-  }
-}
+// Fields of a record: int32 each, but for the doubles `bytes`, `lastRevision` and `firstRevision`.
+const watcherOf = 0;
+const firstDelivery = 1;
+const lastDelivery = 2;
+const events = 3;
+const revisions = 4;
+const isFull = 5;
+const bytes = 3;
+const lastRevision = 4;
+const firstRevision = 5;
 
 export class Touches {
   readonly #table: WatcherTable;
-  #columns = new Columns(sizeMin, null);
+  readonly #slab = new Slab();
   #count = 0;
 
   constructor(table: WatcherTable) {
@@ -72,67 +46,72 @@ export class Touches {
   /** Forgets all; none of a watcher may be left. */
   clear(): void {
     this.#count = 0;
+    this.#slab.trim(touchesKept);
   }
 
   watcher(touch: number): Watcher {
-    return this.#columns.watcher[touch]!;
+    return this.#slab.int(touch, watcherOf);
   }
   /** −1: nothing is to be sent to it. */
   firstDelivery(touch: number): number {
-    return this.#columns.firstDelivery[touch]!;
+    return this.#slab.int(touch, firstDelivery);
   }
   lastDelivery(touch: number): number {
-    return this.#columns.lastDelivery[touch]!;
+    return this.#slab.int(touch, lastDelivery);
   }
   /** Of the first delivery. */
   firstRevision(touch: number): number {
-    return this.#columns.firstRevision[touch]!;
+    return this.#slab.double(touch, firstRevision);
   }
   events(touch: number): number {
-    return this.#columns.events[touch]!;
+    return this.#slab.int(touch, events);
   }
   bytes(touch: number): number {
-    return this.#columns.bytes[touch]!;
+    return this.#slab.double(touch, bytes);
   }
 
   /** A further delivery of `size` bytes. */
   delivered(touch: number, delivery: number, revision: number, size: number): void {
-    const { firstDelivery, lastDelivery, firstRevision, events, bytes } = this.#columns;
-    if (firstDelivery[touch] === none) {
-      firstDelivery[touch] = delivery;
-      firstRevision[touch] = revision;
+    const slab = this.#slab;
+    if (slab.int(touch, firstDelivery) === none) {
+      slab.setInt(touch, firstDelivery, delivery);
+      slab.setDouble(touch, firstRevision, revision);
     }
-    lastDelivery[touch] = delivery;
-    events[touch]!++;
-    bytes[touch]! += size;
+    slab.setInt(touch, lastDelivery, delivery);
+    slab.setInt(touch, events, slab.int(touch, events) + 1);
+    slab.setDouble(touch, bytes, slab.double(touch, bytes) + size);
   }
 
   /** The watcher's range was touched at this revision, whether or not it wants the event; how many revisions that makes. */
   touchedAt(touch: number, revision: number): number {
-    const { revisions, lastRevision } = this.#columns;
-    if (lastRevision[touch] !== revision) {
-      lastRevision[touch] = revision;
-      revisions[touch]!++;
+    const slab = this.#slab;
+    if (slab.double(touch, lastRevision) !== revision) {
+      slab.setDouble(touch, lastRevision, revision);
+      slab.setInt(touch, revisions, slab.int(touch, revisions) + 1);
     }
-    return revisions[touch]!;
+    return slab.int(touch, revisions);
   }
 
   /** It has enough for a response. */
   isFull(touch: number): boolean {
-    return this.#columns.isFull[touch] === 1;
+    return this.#slab.int(touch, isFull) === 1;
   }
   setFull(touch: number): void {
-    this.#columns.isFull[touch] = 1;
+    this.#slab.setInt(touch, isFull, 1);
   }
 
   #begin(watcher: Watcher): number {
     const touch = this.#count++;
-    if (touch === this.#columns.watcher.length) this.#columns = new Columns(4 * touch, this.#columns);
-    const columns = this.#columns;
-    columns.watcher[touch] = watcher;
-    columns.firstDelivery[touch] = columns.lastDelivery[touch] = none;
-    columns.events[touch] = columns.bytes[touch] = columns.revisions[touch] = columns.lastRevision[touch] = 0;
-    columns.isFull[touch] = 0;
+    const slab = this.#slab;
+    slab.reserve(this.#count);
+    slab.setInt(touch, watcherOf, watcher);
+    slab.setInt(touch, firstDelivery, none);
+    slab.setInt(touch, lastDelivery, none);
+    slab.setInt(touch, events, 0);
+    slab.setInt(touch, revisions, 0);
+    slab.setInt(touch, isFull, 0);
+    slab.setDouble(touch, bytes, 0);
+    slab.setDouble(touch, lastRevision, 0);
     this.#table.setTouch(watcher, touch);
     return touch;
   }
