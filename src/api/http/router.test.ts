@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "../../base/index.js";
 import { RequestLog } from "../request-stats.js";
-import { CallBatchReader, CallKind, ReplyBatchWriter, ReplyKind } from "../../native/index.js";
+import { CallBatchReader, CallKind, MetadataTag, ReplyBatchWriter, ReplyKind } from "../../native/index.js";
 import { CallClient } from "./call-client.js";
 import type { HttpRequest, HttpResponse } from "./exchange.js";
 import { Gateway } from "./gateway.js";
@@ -34,14 +34,16 @@ function request(
 
 /** A router over a gateway whose calls are kept, to be answered or not. */
 function setUp(options: { corsOrigins?: string[]; hostWhitelist?: string[]; answers?: boolean } = {}) {
-  const calls: { id: number; kind: number; flags: number }[] = [];
+  const calls: { id: number; kind: number; flags: number; token: string | undefined }[] = [];
   const client: CallClient = new CallClient(
     (bytes, length) => {
       const reader = new CallBatchReader();
       reader.reset(bytes, length);
       const replies = new ReplyBatchWriter();
       while (reader.next()) {
-        calls.push({ id: reader.callId, kind: reader.kind, flags: reader.flags });
+        const token = reader.metadata(MetadataTag.Token);
+        const text = token && Buffer.from(token).toString("latin1");
+        calls.push({ id: reader.callId, kind: reader.kind, flags: reader.flags, token: text });
         if (options.answers !== false && reader.kind === CallKind.Call) {
           replies.message(reader.callId, ReplyKind.MessageAndEnd, new Uint8Array(0));
         }
@@ -126,6 +128,21 @@ test("metadata: gateway and leader flags", async () => {
   assert.deepEqual(
     calls.map(({ flags }) => flags),
     [3, 2],
+  );
+});
+
+test("metadata: the token, with or without its scheme; a gRPC one counts more", async () => {
+  const { router, calls } = setUp();
+  for (const headers of [
+    {},
+    { authorization: "Bearer abc.1" },
+    { authorization: "abc.1" },
+    { "grpc-metadata-token": "xyz.2", authorization: "abc.1" },
+  ])
+    await router.handle(request("POST", "/v3/kv/range", headers));
+  assert.deepEqual(
+    calls.map(({ token }) => token),
+    [undefined, "abc.1", "abc.1", "xyz.2"],
   );
 });
 
