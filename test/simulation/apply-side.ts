@@ -8,7 +8,7 @@ import {
   type ApplyProgress,
   type ReadsHeader,
 } from "../../src/apply/index.js";
-import { copyOf, type EntryBatch } from "../../src/base/index.js";
+import { assert, copyOf, type EntryBatch } from "../../src/base/index.js";
 import { mailboxPrefixBytes } from "../../src/native/index.js";
 import type { MemberApply } from "../../src/server/index.js";
 import type { SimulatedMailbox } from "./mailbox.js";
@@ -84,7 +84,8 @@ export class ApplySide implements MemberApply {
     this.#receiving = true;
     const view = new DataView(this.#inbox.buffer);
     let any = false;
-    for (let length = this.toMain!.receive(this.#inbox); length > 0; length = this.toMain!.receive(this.#inbox)) {
+    for (let length = this.toMain!.receive(this.#inbox); length !== 0; length = this.toMain!.receive(this.#inbox)) {
+      assert(length > 0, "apply's messages to main are bounded");
       for (let at = 0; at < length; at += mailboxPrefixBytes + Math.ceil(view.getUint32(at, true) / 8) * 8) {
         const start = at + mailboxPrefixBytes;
         if (view.getUint32(start, true) === ApplyMessageKind.Leases) this.#hooks.leases(view, start);
