@@ -8,8 +8,7 @@ import type { MvccStore } from "../storage/mvcc/index.js";
 import { CompareEvaluator } from "./compare.js";
 import type { FieldCursor } from "./field-cursor.js";
 import type { Slice } from "./slice.js";
-import { mergeVariants } from "./merge-variants.js";
-import { CursorStack, nextField, OpKind, OpReader, TxnTag } from "./txn-walk.js";
+import { CursorStack, mergeVariants, nextField, OpKind, OpReader, TxnTag } from "./txn-walk.js";
 
 /** The branch of a transaction whose compares are under way. */
 const undecided = 0;

@@ -20,8 +20,7 @@ import {
   writeNestedHeader,
   type HeaderWriter,
 } from "./response.js";
-import { mergeVariants } from "./merge-variants.js";
-import { OpKind, OpReader, TxnTag } from "./txn-walk.js";
+import { mergeVariants, OpKind, OpReader, TxnTag } from "./txn-walk.js";
 import { refuseTxnRange } from "./txn-writer.js";
 
 const Phase = { Compares: 0, Ops: 1, Done: 2 } as const;

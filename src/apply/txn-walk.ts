@@ -2,6 +2,7 @@
  * Walks a TxnRequest in place: its compares, and the ops of one branch.
  * Nested transactions are walked by the same cursors, one a depth.
  */
+import { decodeTxnRequest, encodeTxnRequest } from "../proto/index.js";
 import { FieldCursor } from "./field-cursor.js";
 
 /** Tags within a TxnRequest. */
@@ -50,4 +51,9 @@ export class CursorStack {
   at(depth: number): FieldCursor {
     return (this.#cursors[depth] ??= new FieldCursor());
   }
+}
+
+/** The same transaction with every RequestOp's variant given once, as Go's parser merges them. */
+export function mergeVariants(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  return encodeTxnRequest(decodeTxnRequest(bytes, start, end));
 }

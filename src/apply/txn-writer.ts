@@ -95,7 +95,7 @@ export class TxnWriter {
     const { counts } = this.#kv;
     const before = counts.ranges;
     counts.ranges += this.#path.compares;
-    const refusal = this.#refuseOps();
+    const refusal = this.#refuseTxn(this.#path.start, this.#path.end, 0);
     // To etcd this was a transaction of its own, which has only read.
     if (counts.ranges - before > 1) counts.txns++;
     return refusal;
@@ -133,26 +133,19 @@ export class TxnWriter {
     if (this.#running === OpKind.Range) this.#running = OpKind.None;
   }
 
-  /** Without recursion: a client of a real member may nest 5,000 deep. */
-  #refuseOps(): EtcdErrorClass | null {
-    const { bytes, start, end } = this.#path;
-    this.#depth = -1;
-    this.#at = unanswered;
-    this.#enter(start, end);
-    while (this.#depth >= 0) {
-      const cursor = this.#cursors.at(this.#depth);
-      if (!nextField(cursor, this.#branches[this.#depth]!)) {
-        this.#depth--;
-        continue;
-      }
+  #refuseTxn(start: number, end: number, depth: number): EtcdErrorClass | null {
+    const cursor = this.#cursors.at(depth);
+    const { bytes } = this.#path;
+    const branch = this.#path.taken[this.#pathAt++] ? TxnTag.Success : TxnTag.Failure;
+    for (cursor.reset(bytes, start, end); nextField(cursor, branch);) {
       this.#op.read(bytes, cursor.start, cursor.end);
-      const refusal = this.#refuseOp(bytes);
+      const refusal = this.#refuseOp(bytes, depth);
       if (refusal !== null) return refusal;
     }
     return null;
   }
 
-  #refuseOp(bytes: Uint8Array): EtcdErrorClass | null {
+  #refuseOp(bytes: Uint8Array, depth: number): EtcdErrorClass | null {
     const { kind, start, end } = this.#op;
     switch (kind) {
       case OpKind.Range:
@@ -162,8 +155,7 @@ export class TxnWriter {
         this.#put.read(bytes, start, end);
         return this.#refusePut();
       case OpKind.Txn:
-        this.#enter(start, end);
-        return null;
+        return this.#refuseTxn(start, end, depth + 1);
       default:
         return null;
     }

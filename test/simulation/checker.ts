@@ -3,7 +3,7 @@
  * promise, equal state at equal applied index. The first thing that does not hold ends the run.
  */
 import { EntryType, type EntryBatch } from "../../src/base/index.js";
-import { MessageType, type ConfState, type Message } from "../../src/raft/index.js";
+import { MessageType, type ConfState, type HardState, type Message } from "../../src/raft/index.js";
 import type { LogDisk } from "./log-disk.js";
 import { Oracle } from "./oracle.js";
 
@@ -230,10 +230,14 @@ export class Checker {
     }
   }
 
-  /** A member writes down up to where the log is committed. */
-  commitWritten(member: CheckedMember, term: number, index: number): void {
-    if (this.#leaders.get(term) === member.id) this.#countsOwnTerm(member, term, index);
-    else this.#toldCommit = Math.max(this.#toldCommit, index);
+  /** A member writes its hard state. */
+  hardStateWritten(member: CheckedMember, { term, vote, commit }: HardState): void {
+    const before = member.disk.durable.hardState;
+    const isBack =
+      before !== null && (term < before.term || (term === before.term && before.vote !== 0n && vote !== before.vote));
+    if (isBack) this.#fail("term and vote are kept", `${member.name} forgets its vote in term ${before.term}`);
+    if (this.#leaders.get(term) === member.id) this.#countsOwnTerm(member, term, commit);
+    else this.#toldCommit = Math.max(this.#toldCommit, commit);
   }
 
   /** A leader counts copies of entries of its own term alone; what is older is committed with those (§5.4.2). */

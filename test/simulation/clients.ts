@@ -87,7 +87,8 @@ export class Clients {
 
   constructor(world: World, operations: readonly Operation[]) {
     this.#world = world;
-    for (const operation of operations) {
+    for (const drawn of operations) {
+      const operation = { ...drawn, value: drawn.value.padEnd(drawn.bytes ?? 0, "x") };
       const queue = this.#queues.get(operation.client);
       if (queue === undefined) this.#queues.set(operation.client, [operation]);
       else queue.push(operation);

@@ -3,13 +3,24 @@
  * would notice what may go wrong in them. A pattern takes the place of a seed's other faults and weather.
  */
 import { Chance } from "./chance.js";
+import { drawStatePattern } from "./draw-state-patterns.js";
 import { fairWeather, type Weather } from "./network.js";
 import { leader, type Fault, type LeaseLife, type Operation, type OperationKind, type Scenario } from "./scenario.js";
 
 type Pattern = Pick<Scenario, "faults" | "operations" | "weather"> & { readonly leases: readonly LeaseLife[] };
 
-/** A seed in so many has each of the patterns. */
-const patternOneIn = 10;
+/** Of so many seeds each of these has its pattern, the others have none. */
+const seedsEach = 20;
+const patterns = [
+  "deposedLeader",
+  "deposedLeader",
+  "flappingMember",
+  "flappingMember",
+  "heirs",
+  "heirs",
+  "slowLeader",
+  "fatWatchers",
+] as const;
 /** Clients of a pattern have numbers from here on, those of one kind at one member so many. */
 const firstClient = 1000;
 const clientsEach = 3;
@@ -18,12 +29,18 @@ const leasesEach = 12;
 const firstLeaderAt = 3.2;
 
 /** null: the seed has no pattern. */
-export function drawPattern(scenario: Scenario): Pattern | null {
+export function drawPattern(scenario: Scenario): Partial<Scenario> | null {
   const chance = new Chance(scenario.seed, 102);
-  const which = chance.below(patternOneIn);
-  if (which > 1 || scenario.members < 3) return null;
-  const drawing = new Drawing(chance, scenario);
-  return which === 0 ? drawing.deposedLeader() : drawing.flappingMember();
+  const which = patterns[chance.below(seedsEach)];
+  if (which === undefined || scenario.members < 3) return null;
+  switch (which) {
+    case "deposedLeader":
+      return new Drawing(chance, scenario).deposedLeader();
+    case "flappingMember":
+      return new Drawing(chance, scenario).flappingMember();
+    default:
+      return drawStatePattern(which, scenario, chance);
+  }
 }
 
 class Drawing {

@@ -338,9 +338,19 @@ export function drawScenario(seed: number, length: Length = shortRun): Scenario 
   const drawn = new Drawing(seed, length).scenario(seed);
   const scenario: Scenario = isLong ? drawn : { ...drawn, ...drawPattern(drawn) };
   const later = drawLeasesAndWatches(seed, isLong, scenario);
-  const leases = [...(scenario.leases ?? []), ...(later.leases ?? [])];
+  const leases = withDetached(seed, [...(scenario.leases ?? []), ...(later.leases ?? [])]);
+  const watches = [...(scenario.watches ?? []), ...(later.watches ?? [])];
+  const { watchProgressMs = later.watchProgressMs ?? 0 } = scenario;
   const faults = [...scenario.faults, ...cutShort(scenario, later)];
-  return withLeaderNeeds({ ...scenario, ...later, leases, faults, ...withCheckpoints(scenario, leases, faults) });
+  const checkpoints = scenario.leaseCheckpointMs === undefined ? withCheckpoints(scenario, leases, faults) : null;
+  return withLeaderNeeds({ ...scenario, ...later, leases, watches, watchProgressMs, faults, ...checkpoints });
+}
+
+/** Some keys of leases are put once more, without the lease, and stay when it ends. */
+function withDetached(seed: number, leases: readonly LeaseLife[]): readonly LeaseLife[] {
+  const chance = new Chance(seed, 108);
+  const some = (life: LeaseLife): LeaseLife => ({ ...life, detachAfterMs: chance.pick([100, 500, 1500]) });
+  return leases.map((life) => (life.keys.length > 0 && chance.oneIn(2) ? some(life) : life));
 }
 
 /** In some seeds clients send `hasleader` with some of their calls and watches. */

@@ -135,9 +135,10 @@ class Life {
   }
 
   #live(): void {
-    const { keys, keepAliveMs, keepAliveForMs, revokeAfterMs, value } = this.#life;
+    const { keys, keepAliveMs, keepAliveForMs, revokeAfterMs, detachAfterMs, value } = this.#life;
     const { timeline } = this.#world;
-    keys.forEach((key, i) => timeline.after(i * 20, () => this.#put(key, value)));
+    keys.forEach((key, i) => timeline.after(i * 20, () => this.#put(key, value, this.#id)));
+    if (detachAfterMs !== undefined) timeline.after(detachAfterMs, () => this.#put(keys[0]!, value, 0n));
     this.#untilMs = timeline.now + keepAliveForMs;
     if (keepAliveForMs > 0) timeline.after(keepAliveMs, () => this.#keepAlive());
     if (revokeAfterMs !== null) timeline.after(revokeAfterMs, () => this.#revoke());
@@ -159,10 +160,10 @@ class Life {
     return this.#world.healed || this.#world.timeline.now >= this.#untilMs;
   }
 
-  #put(key: string, value: string): void {
+  #put(key: string, value: string, lease: bigint): void {
     const at = memberFor(this.#world, this.#life.member);
     if (at === null) return;
-    const message = encodePutRequest({ key: bytesOf(key), value: bytesOf(value), lease: this.#id });
+    const message = encodePutRequest({ key: bytesOf(key), value: bytesOf(value), lease });
     callUnary(
       this.#world,
       at,

@@ -15,7 +15,8 @@ const print = (line: string): void => void process.stdout.write(`${line}\n`);
 
 function row({ name, rule, unseen }: Mutation, { done, failures, simulatedMs }: SeedSummary): string {
   const [first] = failures;
-  const found = first?.kind.slice(0, 60) ?? (unseen === undefined ? "**not found**" : `cannot be: ${unseen}`);
+  const found =
+    first?.kind.split("\n")[0]!.slice(0, 60) ?? (unseen === undefined ? "**not found**" : `cannot be: ${unseen}`);
   return `| ${name} | ${rule} | ${found} | ${done} | ${(simulatedMs / 60_000).toFixed(1)} |`;
 }
 

@@ -1,4 +1,4 @@
-/** What a deliberate break of a rule is: mutations.ts and mutations-state.ts name them all. */
+/** What a deliberate break of a rule is: mutations.ts, mutations-state.ts and mutations-watches.ts name them all. */
 
 export interface Edit {
   /** Below src/ (or, with its whole path, below test/simulation/), without extension. */

@@ -1,5 +1,6 @@
 /** Deliberate breaks of what stands upon Raft: leases, watches, compaction, membership, snapshots, and the disks. */
 import { edit, type Mutation } from "./mutation.js";
+import { watchMutations } from "./mutations-watches.js";
 
 /**
  * Not here, as a leader that asks in time has answered its last renewal before the next one is elected: that a renewal
@@ -10,7 +11,9 @@ const leases: readonly Mutation[] = [
   {
     name: "leases end where nobody leads",
     rule: "only the leader ends leases",
+    // The clock of who leads no longer has no ends to name, so that has to go, too.
     edits: [
+      edit("lease/lease-clock", "demote() {", "demote() {\n        if (this.#leads)\n            return;"),
       edit(
         "server/lease-keeper",
         "if (isLate || !this.#actions.isLeader())\n            return;\n        if (!this.#isSettled)",
@@ -89,7 +92,7 @@ const leases: readonly Mutation[] = [
   },
   {
     name: "a lease that is not known is taken for gone",
-    rule: "a new leader may not know yet what was granted",
+    rule: "a leader may not know yet what followers have applied",
     edits: [
       edit(
         "server/lease-keeper",
@@ -127,72 +130,6 @@ const leases: readonly Mutation[] = [
         "if (slot !== -1) this.#keys.attach(bytes, start, end, slot);",
       ),
     ],
-  },
-];
-
-const watches: readonly Mutation[] = [
-  {
-    name: "the first event is lost in catching up",
-    rule: "a watcher sees every event from its start on",
-    edits: [edit("apply/watch/catch-up", "if (main < watchers.minRevision(", "if (main <= watchers.minRevision(")],
-  },
-  {
-    name: "events are repeated when those behind join the others",
-    rule: "a watcher sees an event once",
-    edits: [
-      edit("apply/watch/synced-watchers", "#fallBehind(changes.revision);", "#fallBehind(changes.revision - 1);"),
-    ],
-  },
-  {
-    name: "watchers do not hear of a snapshot",
-    rule: "a watcher sees what a snapshot holds beyond its state",
-    edits: [edit("apply/watch/synced-watchers", "this.#fallBehind(this.#toldRevision + 1);", "")],
-  },
-  {
-    name: "watchers join the others a revision early",
-    rule: "those behind join the others when they have all there is",
-    edits: [
-      edit(
-        "apply/watch/catch-up",
-        "return this.#position.main > this.#surroundings.store.currentRevision;",
-        "return this.#position.main >= this.#surroundings.store.currentRevision;",
-      ),
-      edit(
-        "apply/watch/catch-up",
-        "const more = backend.scanRecords(position, slice, this);",
-        "const more = position.main < store.currentRevision && backend.scanRecords(position, slice, this);",
-      ),
-      edit(
-        "apply/watch/catch-up",
-        "position.main = store.currentRevision + 1;",
-        "position.main = store.currentRevision;",
-      ),
-    ],
-  },
-  {
-    name: "progress is told to those behind",
-    rule: "progress is told after every event up to its revision",
-    edits: [
-      edit("apply/watch/watches", "progressDue(watcher) && this.#synced.has(watcher) &&", "progressDue(watcher) &&"),
-    ],
-  },
-  {
-    name: "watchers of what is compacted are not told",
-    rule: "a watcher hears when what it wants is gone",
-    edits: [edit("apply/watch/catch-up", "this.#refuseCompacted();", "")],
-  },
-];
-
-const leaderNeeds: readonly Mutation[] = [
-  {
-    name: "calls that need a leader are taken without one",
-    rule: "hasleader: a call is refused where no leader is known",
-    edits: [edit("api/grpc/admission", "(flags & CallFlag.RequireLeader) !== 0 && core.leader === 0n", "false")],
-  },
-  {
-    name: "streams that need a leader stay without one",
-    rule: "hasleader: a stream ends after three election timeouts without a leader",
-    edits: [edit("api/grpc/leader-streams", "if (this.#looks >= looksMax) {", "if (false) {")],
   },
 ];
 
@@ -322,6 +259,22 @@ const snapshots: readonly Mutation[] = [
     ],
   },
   {
+    name: "the configuration of before a snapshot is kept",
+    rule: "a snapshot replaces all of the state (§7)",
+    edits: [edit("raft/append", "switchToConf(raft, { confState, fresh });", "")],
+  },
+  {
+    name: "the state is the snapshot's before the store is",
+    rule: "a snapshot replaces all of the state at one moment",
+    edits: [
+      edit(
+        "apply/snapshot-installer",
+        "await backend.finishInstall(fresh, () => this.#adopt(state));",
+        "this.#adopt(state);\n        await backend.finishInstall(fresh, () => { });",
+      ),
+    ],
+  },
+  {
     name: "the snapshot of another entry is installed",
     rule: "a mark's snapshot is the state at its entry",
     edits: [
@@ -334,7 +287,19 @@ const snapshots: readonly Mutation[] = [
   },
 ];
 
+/** How the store's files are written is the twin's in memory here; the real ones have tests of their own. */
 const database: readonly Mutation[] = [
+  {
+    name: "the applied index is stored an entry late",
+    rule: "the applied index is stored with what it is of",
+    edits: [
+      edit(
+        "storage/backend/memory-backend",
+        'this.#putSmall("meta", metaKey.consistentIndex, encodeUint64(index));',
+        'this.#putSmall("meta", metaKey.consistentIndex, encodeUint64(index - 1));',
+      ),
+    ],
+  },
   {
     name: "the database's checksums are not looked at",
     rule: "damage is noticed",
@@ -363,8 +328,7 @@ const disks: readonly Mutation[] = [
 
 export const stateMutations: readonly Mutation[] = [
   ...leases,
-  ...watches,
-  ...leaderNeeds,
+  ...watchMutations,
   ...compaction,
   ...membership,
   ...snapshots,

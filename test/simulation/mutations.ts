@@ -15,6 +15,11 @@ const raftMutations: readonly Mutation[] = [
     ],
   },
   {
+    name: "vote forgotten at a restart",
+    rule: "one vote a term, whatever happens between (figure 2)",
+    edits: [edit("raft/raft", "this.#vote = hardState?.vote ?? none;", "this.#vote = none;")],
+  },
+  {
     name: "vote sent before it is durable",
     rule: "answers wait for the log (figure 2)",
     edits: [
@@ -244,6 +249,22 @@ const raftMutations: readonly Mutation[] = [
         "server/waiters",
         "const at = sequence - group.firstSequence;",
         "const at = group.callIds.length - 1 - (sequence - group.firstSequence);",
+      ),
+    ],
+  },
+  {
+    name: "another member's entry answers",
+    rule: "an answer belongs to the entry that was proposed",
+    edits: [edit("server/request-header", "if (Math.floor(high / highOfSequence) !== prefix)", "if (false)")],
+  },
+  {
+    name: "an entry that comes twice is answered twice",
+    rule: "a call has one answer",
+    edits: [
+      edit(
+        "server/waiters",
+        "group.callIds[at] = resolvedMark;\n        this.#close(group);\n        this.startMs",
+        "if (group.open > 1)\n            this.#close(group);\n        this.startMs",
       ),
     ],
   },

@@ -131,6 +131,13 @@ export class Oracle {
     return `range(${shown === "" ? 0 : 1}:${shown})`;
   }
 
+  /** What a range of all keys must show now. */
+  all(): string {
+    const shown = [...this.#tracks.keys()].sort().map((key) => this.#show(key, this.revision));
+    const there = shown.filter((each) => each !== "");
+    return `range(${there.length}:${there.join()})`;
+  }
+
   #at(key: string, revision: number): Stored | null {
     return this.#tracks.get(key)?.findLast(({ from }) => from <= revision)?.stored ?? null;
   }

@@ -322,8 +322,7 @@ export class MemberProcess {
         wal: {
           append: (work: WalAppend) => {
             for (const batch of work.batches) world.checker.appended(member, batch);
-            if (work.hardState !== null)
-              world.checker.commitWritten(member, work.hardState.term, work.hardState.commit);
+            if (work.hardState !== null) world.checker.hardStateWritten(member, work.hardState);
             wal.append(work);
           },
           appendSnapshotMark: (mark, token) => void wal.appendSnapshotMark(mark, token),

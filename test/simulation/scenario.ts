@@ -116,6 +116,8 @@ export interface Operation {
   /** Differs from all others of the run. */
   readonly value: string;
   readonly timeoutMs: number;
+  /** So long is the value; as long as it is when this is not given. */
+  readonly bytes?: number;
   /** getOld: so many revisions before the newest that the clients know of; 0 when it is not given. */
   readonly back?: number;
   /** The call is to be refused at once where no leader is known (`hasleader`). */
@@ -137,6 +139,8 @@ export interface LeaseLife {
   readonly keepAliveForMs: number;
   /** null: it ends by itself. */
   readonly revokeAfterMs: number | null;
+  /** So long after the grant its first key is put once more, without the lease; absent: none is. */
+  readonly detachAfterMs?: number;
 }
 
 /** A client's watch. */

@@ -7,6 +7,7 @@ import { makeConfig, type Config, type OptionName } from "../../src/config/index
 import { clusterIdOf, memberIdOf, type Member } from "../../src/membership/index.js";
 import type { Message, StepResult } from "../../src/raft/index.js";
 import { smallBuckets } from "../../src/storage/backend/index.js";
+import { checkAllKeys } from "./all-keys.js";
 import { Chance } from "./chance.js";
 import { Checker, SimulationFailure } from "./checker.js";
 import { Clients } from "./clients.js";
@@ -208,6 +209,7 @@ export class World {
     await this.#expect("liveness: watchers see everything", followMs, () => this.watchClients.done);
     await this.#expect("liveness: members converge", convergeMs, () => this.#converged());
     await this.#expect("equal state", followMs, () => this.#areEqual());
+    await this.#checkKeys();
     await this.#checkCalm();
     this.#checkHistory();
   }
@@ -344,6 +346,13 @@ export class World {
       (other) =>
         describeMembers(other) === describeMembers(first) && wholeDigest(other.backend, smallBuckets) === expected,
     );
+  }
+
+  async #checkKeys(): Promise<void> {
+    let isDone = false;
+    const active = this.members.filter((member) => this.#takesPart(member));
+    checkAllKeys(this, active, () => (isDone = true));
+    await this.#expect("liveness: all keys are read", followMs, () => isDone);
   }
 
   /** Nobody renews any more: all leases end in their time. */

@@ -188,6 +188,28 @@ test("records of a transaction under way are told of when it has ended, not befo
   assert.deepEqual(eventsOf(client.take()), ["a@3", "a1@3"]);
 });
 
+test("fragments: cut between events below the bound, all but the last marked", async () => {
+  const rig = await WatchRig.open({ fragmentBytesMax: 1000 });
+  const client = rig.open(1);
+  rig.create(1, { key: "a", end: "b", fragment: true });
+  rig.create(1, { key: "a", end: "b" });
+  rig.txn(() => {
+    for (let i = 0; i < 8; i++) rig.putOne(`a${i}`, "x".repeat(i === 4 ? 1500 : 300));
+  });
+  rig.settle();
+  const parts = client.responses.filter((each) => each.watchId === 0n && !each.created);
+  assert.deepEqual(
+    parts.map((each) => [each.events.length, each.fragment]),
+    [
+      [3, true],
+      [1, true],
+      [1, true],
+      [3, false],
+    ],
+  );
+  assert.equal(eventsOf(client.take().filter((each) => each.watchId === 1n)).length, 8);
+});
+
 test("compacted: canceled with the revision, header without one, the ID taken until it is canceled", async () => {
   const { rig, client } = await open();
   for (let i = 0; i < 5; i++) rig.put("a");
