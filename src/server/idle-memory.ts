@@ -2,7 +2,7 @@
  * When memory that the process holds and does not use is given back: once after each time of work, as soon as there is
  * less to do, and after a long one in its midst. A start is such a time.
  *
- * After work the threads' heaps are collected first, and an interval later what that has freed is given back; once more
+ * After work the threads' heaps are collected, and an interval later what that has freed is given back too; once more
  * when V8's own last collections are over, some ten seconds later, if nothing was done meanwhile. A collection
  * holds its thread for 4 to 10 ms in small parts, to give back holds each thread that wants memory for a moment (about
  * 1 ms for 20 MiB), and what is needed again must be asked for again: so not while much is done, and not again and
@@ -58,6 +58,7 @@ export class IdleMemory {
     } else if (this.#worked > 0) {
       this.#collected = true;
       collect();
+      this.#release();
     } else if (this.#restLeft > 0 && --this.#restLeft === 0) this.#release();
   }
 
