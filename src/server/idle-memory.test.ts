@@ -28,11 +28,11 @@ test("memory is collected and given back once after a start and after each time 
   assert.deepEqual(done([1.5, 0.2, 0.05, 0, 0.09, 0.3, 0.01, 0, 0]), [
     "",
     "",
-    "collect",
+    "collectrelease",
     "release",
     "",
     "",
-    "collect",
+    "collectrelease",
     "release",
     "",
   ]);
