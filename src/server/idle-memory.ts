@@ -14,7 +14,9 @@
 const workShareMin = 0.1;
 /** Intervals of work on end after which memory is given back all the same. */
 const workIntervalsMax = 60;
-/** Intervals from then until memory is given back for the last time. */
+/** Intervals between two collections: what works a little now and then is not held again and again. */
+const collectionIntervalsMin = 15;
+/** Intervals from the second release after work until memory is given back for the last time. */
 const restIntervals = 12;
 
 export interface IdleMemoryOptions {
@@ -33,6 +35,8 @@ export class IdleMemory {
   #worked = 1;
   /** The heaps were collected at the last look. */
   #collected = false;
+  /** Looks since the last collection. */
+  #sinceCollection = collectionIntervalsMin;
   /** Intervals until memory is given back once more; 0: it is not. */
   #restLeft = 0;
 
@@ -47,6 +51,7 @@ export class IdleMemory {
     const now = cpuMs();
     const works = now - this.#cpuMs >= workShareMin * intervalMs;
     this.#cpuMs = now;
+    this.#sinceCollection++;
     // A collection is no work that would ask for another one.
     if (this.#collected) {
       this.#collected = false;
@@ -56,6 +61,8 @@ export class IdleMemory {
       this.#restLeft = 0;
       if (++this.#worked >= workIntervalsMax) this.#release();
     } else if (this.#worked > 0) {
+      if (this.#sinceCollection < collectionIntervalsMin) return;
+      this.#sinceCollection = 0;
       this.#collected = true;
       collect();
       this.#release();
