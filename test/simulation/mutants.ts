@@ -29,6 +29,8 @@ const { values, positionals } = parseArgs({
   },
 });
 
+// On a signal, too, what is mutated ends with this process, and the copy goes.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
 const tree = new MutatedTree("mutants");
 const chosen = mutations.filter(
   ({ name }) => positionals.length === 0 || positionals.some((part) => name.includes(part)),

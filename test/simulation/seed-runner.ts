@@ -54,11 +54,16 @@ class Run {
   readonly #workers = new Set<ChildProcess>();
   #next: number;
   #over = false;
+  /** A seed that goes on forever would outlive this process. */
+  readonly #killWorkers = (): void => {
+    for (const worker of this.#workers) worker.kill();
+  };
 
   constructor(run: SeedRun, finished: (summary: SeedSummary) => void) {
     this.#run = run;
     this.#finished = finished;
     this.#next = run.firstSeed;
+    process.on("exit", this.#killWorkers);
     const chunks = Math.ceil(run.count / this.#chunk);
     const workers = Math.min(run.workers ?? availableParallelism(), chunks);
     for (let i = 0; i < workers; i++) this.#startWorker();
@@ -103,7 +108,9 @@ class Run {
         if (results === 0) this.#end();
         else if (this.#next < this.#run.firstSeed + this.#run.count) this.#startWorker();
       }
-      if (this.#workers.size === 0) this.#finished(this.#summary);
+      if (this.#workers.size > 0) return;
+      process.off("exit", this.#killWorkers);
+      this.#finished(this.#summary);
     });
     give();
   }
@@ -129,7 +136,7 @@ class Run {
 
   #end(): void {
     this.#over = true;
-    for (const worker of this.#workers) worker.kill();
+    this.#killWorkers();
   }
 }
 
