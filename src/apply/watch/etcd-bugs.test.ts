@@ -252,6 +252,29 @@ test("etcd#17529: who had no turn for longest goes first", async () => {
   assert.equal(new Set(order.slice(0, watches)).size, watches);
 });
 
+test("etcd#17529: of those who missed the same few events, who had no turn for longest goes first", async () => {
+  const { rig, client } = await open();
+  client.slow = true;
+  for (let i = 0; i < 5; i++) rig.create(1, { key: "a" });
+  const told = (): { id: bigint; events: number }[] => {
+    for (let i = 0; i < 3; i++) rig.put("a", "x".repeat(20_000));
+    for (let turns = 0; turns < 20; turns++) turn(rig);
+    const responses = client.take().filter(({ created }) => !created);
+    rig.read(1);
+    return responses.map(({ watchId, events }) => ({ id: watchId, events: events.length }));
+  };
+  const before = told().map(({ id }) => id);
+  assert.equal(new Set(before).size, 5);
+  assert.ok(before.length > 5, "nobody has had a second turn");
+  const longest = [0n, 1n, 2n, 3n, 4n].toSorted((a, b) => before.lastIndexOf(a) - before.lastIndexOf(b));
+  const next = told();
+  assert.ok(next.length > 0 && next.every(({ events }) => events > 1), "they are not read up");
+  assert.deepEqual(
+    next.map(({ id }) => id),
+    longest.slice(0, next.length),
+  );
+});
+
 /** Notes the last revision that each watch was told; none may be left out. */
 function takeInOrder(client: Client, seen: Map<bigint, number>): void {
   for (const response of client.take()) {
