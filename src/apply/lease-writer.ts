@@ -62,9 +62,11 @@ export class LeaseWriter {
     cursor.reset(bytes, start, end);
     while (cursor.next()) if (cursor.tag === 0x08) this.#readId();
     if (!this.#leases.has(this.#low, this.#high)) return ErrLeaseNotFound;
-    this.#gathering = this.#leases.sortedKeysOf(this.#low, this.#high);
-    this.#keys = [];
     this.#deleted = 0;
+    if (this.#leases.keyCountOf(this.#low, this.#high) > 1) {
+      this.#keys = [];
+      this.#gathering = this.#leases.sortedKeysOf(this.#low, this.#high);
+    } else this.#gathered(this.#leases.keysOf(this.#low, this.#high));
     this.#store.begin();
     return null;
   }
@@ -75,7 +77,7 @@ export class LeaseWriter {
     const end = Math.min(this.#deleted + keysMax, this.#keys.length);
     for (; this.#deleted < end; this.#deleted++) {
       const key = this.#keys[this.#deleted]!;
-      this.#store.deleteRange(key, 0, key.length, key.length, key.length);
+      this.#store.deleteKey(key, 0, key.length);
     }
     if (end < this.#keys.length) return false;
     this.#keys = [];
@@ -90,10 +92,14 @@ export class LeaseWriter {
     const { done, value } = this.#gathering!.next();
     if (done !== true) return false;
     this.#gathering = null;
-    this.#keys = value;
-    this.#counts.deletes += value.length;
-    if (value.length > 1) this.#counts.txns++;
+    this.#gathered(value);
     return true;
+  }
+
+  #gathered(keys: readonly Uint8Array[]): void {
+    this.#keys = keys;
+    this.#counts.deletes += keys.length;
+    if (keys.length > 1) this.#counts.txns++;
   }
 
   /** LeaseCheckpointRequest: repeated 1 LeaseCheckpoint {1 ID, 2 remaining_TTL}. `isStored`: to outlast a restart. */

@@ -209,6 +209,12 @@ export class MvccStore implements Revisions {
     return deleted;
   }
 
+  /** As `deleteRange` of one key, without a cursor. */
+  deleteKey(bytes: Uint8Array, start: number, end: number): void {
+    assert(this.#inTxn, "mvcc: delete outside a write transaction");
+    if (this.findKey(bytes, start, end, this.visibleRevision)) this.#deleteKey(bytes, start, end);
+  }
+
   /** As `deleteRange`, in slices: `deleteNext` is called until it returns −1. Nothing else may change meanwhile. */
   beginDeleteRange(bytes: Uint8Array, keyStart: number, keyEnd: number, endStart: number, endEnd: number): void {
     assert(this.#inTxn, "mvcc: delete outside a write transaction");
