@@ -222,7 +222,8 @@ function revision() {
  * stays in the caches, and a collection holds a thread for 1 ms instead of up to 5. Old ones are collected when they
  * have grown by 0.6, not only when there are four times as many. Threads share one mapping of V8's built-in code, since
  * one of its own for each takes 1 MiB and makes nothing faster here. `malloc` has two pools instead of eight a core,
- * between which what one thread frees is lost to the others.
+ * between which what one thread frees is lost to the others. V8 has one helper thread: four that compile what has just
+ * become hot take the processors from the threads that serve.
  */
 const nodeFlags = {
   etcd: [
@@ -230,6 +231,7 @@ const nodeFlags = {
     "--initial-old-space-size=8",
     "--heap-growing-percent=60",
     "--no-short-builtin-calls",
+    "--v8-pool-size=1",
   ],
 };
 const shellSettings = { etcd: "export MALLOC_ARENA_MAX=${MALLOC_ARENA_MAX-2}; " };
