@@ -130,7 +130,7 @@ test("`npm start` and dist/bin/etcd run Node with the same settings and flags", 
     scripts: { start: string };
   };
   const [, settings, flags] = /; export (.*); exec "\$node"( .*) "\$0" "\$@"\n/.exec(commandText("etcd")) ?? [];
-  assert.match(flags ?? "", /^( --[a-z-]+=\d+)+$/);
+  assert.match(flags ?? "", /^( --[a-z\d-]+(=\d+)?)+$/);
   assert.equal(scripts.start, `${settings} node${flags} scripts/start.mjs`);
 });
 

@@ -15,6 +15,8 @@ export interface HttpRequest {
   header(name: string): string;
   /** Empty when the body comes in pieces. */
   readonly body: Uint8Array;
+  /** Length of a body that is too long to be kept, and was dropped; undefined: it was not. */
+  readonly droppedBytes?: number | undefined;
   /** Where the body's pieces go, for those who asked for them; each is gone when `take` has returned. */
   onBody(take: (piece: Uint8Array, isLast: boolean) => void): void;
   /** `callback` runs when the client has gone away; no answer is wanted any more. */

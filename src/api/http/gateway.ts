@@ -91,7 +91,10 @@ export class Gateway {
   #call(request: HttpRequest, { method, index }: Route): Promise<HttpResponse | undefined> {
     const timeoutMs = timeoutOf(request);
     if (method.clientStreams && index !== undefined) return this.#requestStream(request, method, index, timeoutMs);
-    const message = decodeJson(method.request, request.body);
+    const { body, droppedBytes } = request;
+    // etcd tells the message's length; of a body that was dropped only its own is known.
+    if (droppedBytes !== undefined) throw messageTooLargeError(droppedBytes, this.#messageBytesMax);
+    const message = decodeJson(method.request, body);
     this.#checkLength(message);
     if (index === undefined) throw unknownMethodError(method.path, this.#services);
     if (timeoutMs !== undefined && timeoutMs < 0) throw new ErrContextDeadlineExceeded();

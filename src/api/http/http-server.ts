@@ -6,9 +6,7 @@
  * Thread: the HTTP worker's.
  */
 import type { Logger } from "../../base/index.js";
-import { messageTooLargeError } from "../../errors/index.js";
 import { type HttpHandlers, type HttpRequest, type HttpResponse, plainError } from "./exchange.js";
-import { errorResponse } from "./gateway-status.js";
 import type { UnsentBytes } from "./unsent-bytes.js";
 import { UwsExchange } from "./uws-exchange.js";
 import type { Uws, UwsApp, UwsListenSocket, UwsRequest, UwsResponse } from "./uws.js";
@@ -20,8 +18,6 @@ export interface HttpServerOptions {
   readonly logger: Logger;
   /** Longest body; JSON needs more room than the message that it stands for. */
   readonly bodyBytesMax: number;
-  /** Longest message, for the answer to a longer body. */
-  readonly messageBytesMax: number;
   /** What all servers of the member keep for slow clients. */
   readonly unsent: UnsentBytes;
 }
@@ -92,7 +88,7 @@ export class HttpServer {
       return;
     }
     const chunks: Uint8Array[] = [];
-    const { bodyBytesMax, messageBytesMax } = this.#options;
+    const { bodyBytesMax } = this.#options;
     let length = 0;
     response.onData((chunk, isLast) => {
       length += chunk.byteLength;
@@ -100,7 +96,9 @@ export class HttpServer {
       if (length > bodyBytesMax) {
         // Read to its end and dropped: a client that still sends would not see an answer, only a broken connection.
         chunks.length = 0;
-        if (isLast) exchange.answer(errorResponse(messageTooLargeError(length, messageBytesMax)));
+        if (!isLast) return;
+        exchange.droppedBytes = length;
+        void this.#answer(exchange);
         return;
       }
       if (!isLast) {

@@ -47,6 +47,7 @@ export class UwsExchange implements HttpRequest, SlowAnswer {
   readonly path: string;
   readonly query: string;
   body: Uint8Array = noBody;
+  droppedBytes: number | undefined;
   /** Answered, or the client has gone. */
   isOver = false;
   readonly #headers: ReadonlyMap<string, string>;
