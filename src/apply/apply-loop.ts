@@ -99,11 +99,6 @@ export class ApplyLoop {
     this.wake();
   }
 
-  /** Tells main how far apply is, and the file's size, before what is told next. */
-  tellProgress(): void {
-    this.#sendProgress();
-  }
-
   /** Resolves when everything received is applied; reads still waiting are left. */
   drain(): Promise<void> {
     return new Promise((resolve) => {
@@ -142,7 +137,7 @@ export class ApplyLoop {
     this.#sendReplies();
     watches.flush();
     const isFarBehind = applier.appliedIndex - this.#progress.appliedIndex >= progressEntries;
-    if (isFarBehind || this.#progressDue) this.#sendProgress();
+    if (isFarBehind || this.#progressDue) this.tellProgress();
     if (backend.isFull && !this.#full) this.#waitForRoom();
     const mayApply = !this.#installing && (this.#suspended || this.#held.length > 0);
     if (received > 0 || mayApply || reads.hasWork || watches.hasWork) this.wake();
@@ -236,7 +231,8 @@ export class ApplyLoop {
     replies.clear();
   }
 
-  #sendProgress(): void {
+  /** Tells main how far apply is, and the file's size. */
+  tellProgress(): void {
     const { applier, backend, store, toMain } = this.#options;
     const progress = this.#progress;
     const sizes = backend.sizes();

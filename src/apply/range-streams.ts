@@ -243,9 +243,10 @@ export class RangeStreams implements RangeSink {
     const bytes = this.#at - this.#start + this.#sortedBytes;
     const isCut = !isRead && bytes > messagesBytesFactor * this.#messageBytes;
     if (!isRead && !isCut) return;
-    if (stream.sortTarget === SortTarget.KEY) return this.#endKeys(stream, isCut || this.#scan.more);
+    const isSorted = stream.sortTarget !== SortTarget.KEY;
+    this.#more = isCut || (isSorted ? this.#sorter.records > stream.keys : this.#scan.more);
+    if (!isSorted) return this.#endKeys(stream);
     this.#sorter.seal();
-    this.#more = isCut || this.#sorter.records > stream.keys;
     this.#phase = Phase.Sorted;
   }
 
@@ -254,14 +255,13 @@ export class RangeStreams implements RangeSink {
     const sorter = this.#sorter;
     const bytesEnd = this.#at + limits.bytes;
     for (let count = 0; count < limits.keys && this.#at < bytesEnd; count++) {
-      if (this.#written === stream.keys || !sorter.next()) return this.#endKeys(stream, this.#more);
+      if (this.#written === stream.keys || !sorter.next()) return this.#endKeys(stream);
       this.#write(sorter.bytes, sorter.start, sorter.end);
     }
   }
 
   /** All keys of the message are written. */
-  #endKeys(stream: Stream, more: boolean): void {
-    this.#more = more;
+  #endKeys(stream: Stream): void {
     this.#observe();
     stream.sent += this.#written;
     stream.left -= this.#written;

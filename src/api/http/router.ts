@@ -42,18 +42,16 @@ const oldGatewayPrefix = "/v3beta/";
 export class Router implements HttpHandlers {
   readonly #options: RouterOptions;
   readonly #mux: Mux;
-  #isServed = false;
 
   constructor(options: RouterOptions) {
     this.#options = options;
-    void options.served.then(() => (this.#isServed = true));
     const version: Handler = (request) => this.#version(request);
     this.#mux = new Mux(new Map([...options.handlers, ["/version", version]]));
   }
 
   /** The answer to a request; undefined when nobody waits for it any more. */
   async handle(request: HttpRequest): Promise<HttpResponse | undefined> {
-    if (!this.#isServed) await this.#options.served;
+    await this.#options.served;
     const decoded = decodePath(request.path);
     if (decoded === undefined) return malformed();
     const isOld = decoded.startsWith(oldGatewayPrefix);
